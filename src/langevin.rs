@@ -1,0 +1,416 @@
+//! Overdamped Langevin dynamics of the free units: the one step loop through which everything is trained and run.
+//!
+//! ```text
+//! x_i ← x_i − μ_i ∂_iV(x) Δt + √(2 μ_i kT Δt) η_i,      η_i ~ N(0, 1)
+//! ```
+//!
+//! (S. Whitelam, PNAS 123, e2528413123 (2026), eq. 3): the Euler–Maruyama scheme, of strong order 1 here because
+//! the noise is additive, of weak order 1, and stable only below Δt = 2/λ for the stiffest relaxation rate λ. The
+//! drift is evaluated as
+//!
+//! ```text
+//! x − μΔt ∇V = x [1 − μΔt (2J₂ + J)] − 4μΔt J₄ x³ − μΔt h,
+//! ```
+//!
+//! whose bracket and last term are constants of the run.
+
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::noise::Key;
+use crate::potential::{Coupling, Product};
+use crate::substrate::{Substrate, check_shape, identity};
+
+/// Time step and number of steps.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Δt, in units of 1/μ.
+    pub dt: f64,
+    /// How many steps.
+    pub steps: usize,
+}
+
+impl Schedule {
+    /// Steps of `dt` up to time `t_f` (rounded to whole steps).
+    ///
+    /// # Errors
+    /// [`Error::Constant`] unless `dt` and `t_f` are positive and finite.
+    pub fn new(dt: f64, t_f: f64) -> Result<Self> {
+        for (name, value) in [("time step", dt), ("final time", t_f)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::Constant {
+                    name: name.into(),
+                    value,
+                    expected: "must be positive",
+                });
+            }
+        }
+        let steps = (t_f / dt).round();
+        if !(1.0..4e9).contains(&steps) {
+            return Err(Error::Constant {
+                name: "number of steps".into(),
+                value: steps,
+                expected: "must be between 1 and 4e9",
+            });
+        }
+        Ok(Self {
+            dt,
+            steps: steps as usize,
+        })
+    }
+
+    /// t_f.
+    pub fn duration(&self) -> f64 {
+        self.dt * self.steps as f64
+    }
+}
+
+/// States of the free units at equal intervals.
+#[derive(Clone, Debug)]
+pub struct Trajectory {
+    /// `[time, batch, unit]`, the initial state first.
+    pub states: Tensor<3>,
+    /// The time between two recorded states.
+    pub interval: f64,
+}
+
+impl Trajectory {
+    /// The state at the end, `[batch, unit]`.
+    pub fn last(&self) -> Tensor<2> {
+        let [times, batch, units] = self.states.dims();
+        self.states.clone().slice_dim(0, times - 1..times).reshape([batch, units])
+    }
+
+    /// Each pair of neighbouring states as rows: (x, x′), both `[(times − 1) · batch, unit]`, time-major.
+    pub fn steps(&self) -> (Tensor<2>, Tensor<2>) {
+        let [times, batch, units] = self.states.dims();
+        let rows = |from: usize| {
+            let part = self.states.clone().slice_dim(0, from..from + times - 1);
+            part.reshape([(times - 1) * batch, units])
+        };
+        (rows(0), rows(1))
+    }
+}
+
+/// One step as an observer sees it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The state before, `[batch, unit]`.
+    pub before: Tensor<2>,
+    /// The state after, `[batch, unit]`.
+    pub after: Tensor<2>,
+}
+
+/// Where and how a trajectory left the finite numbers.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[error(
+    "diverged at step {step} (t = {time:.4}): unit {unit} of group `{group}` in trajectory {trajectory} left the \
+     finite numbers; the energy one step before was {energy:.4e}. A smaller time step or weaker couplings are needed"
+)]
+pub struct Divergence {
+    /// The step whose result is not finite, from 0.
+    pub step: usize,
+    /// The time after it.
+    pub time: f64,
+    /// The trajectory within the batch.
+    pub trajectory: usize,
+    /// The group of the unit.
+    pub group: String,
+    /// The unit within its group.
+    pub unit: usize,
+    /// The energy of that trajectory before the step.
+    pub energy: f64,
+}
+
+/// The constants of one run, assembled once: the equation of the module's head as three tensors.
+struct Dynamics {
+    /// 1 − μΔt (2J₂ + J).
+    propagator: Coupling,
+    /// −4μΔt J₄, `[1, unit]`.
+    quartic: Tensor<2>,
+    /// −μΔt h, `[batch, unit]`.
+    drift: Tensor<2>,
+    /// √(2μkTΔt) per unit.
+    noise: Vec<f32>,
+    key: Key,
+}
+
+impl Dynamics {
+    fn new(substrate: &Substrate, field: Tensor<2>, dt: f64, key: Key) -> Self {
+        let potential = substrate.potential();
+        let mobility = substrate.unit_constants(|group| group.mobility * dt);
+        let sigma = substrate.unit_values(|group| (2.0 * group.mobility * substrate.kt() * dt).sqrt());
+        Self {
+            propagator: propagator(potential.coupling, &mobility, potential.j2),
+            quartic: potential.j4 * mobility.clone() * -4.0,
+            drift: -(field * mobility),
+            noise: sigma.into_iter().map(|sigma| sigma as f32).collect(),
+            key,
+        }
+    }
+
+    /// One Euler–Maruyama step, `[batch, unit]` → `[batch, unit]`.
+    fn step(&self, index: usize, x: Tensor<2>) -> Tensor<2> {
+        let kick = self.kick(index, &x) + self.drift.clone();
+        let cubic = x.clone() * x.clone() * x.clone() * self.quartic.clone();
+        self.propagator.apply(x) + cubic + kick
+    }
+
+    /// √(2μkTΔt) η.
+    fn kick(&self, index: usize, x: &Tensor<2>) -> Tensor<2> {
+        let [batch, units] = x.dims();
+        let mut kick = self.key.normals(index as u32, batch, units);
+        for row in kick.chunks_exact_mut(units) {
+            for (value, sigma) in row.iter_mut().zip(&self.noise) {
+                *value *= sigma;
+            }
+        }
+        Tensor::from_data(TensorData::new(kick, [batch, units]), (&x.device().inner(), x.dtype()))
+    }
+}
+
+/// 1 − μΔt (2J₂ + J): the couplings with the identity and the quadratic wells on the diagonal.
+fn propagator(coupling: Coupling, mobility: &Tensor<2>, j2: Tensor<2>) -> Coupling {
+    let units = coupling.units;
+    let keep: Tensor<2> = 1.0 - mobility.clone() * j2 * 2.0;
+    let product = |product: Product| {
+        let targets = product.targets.clone();
+        let rate = mobility.clone().slice_dim(1, targets.clone());
+        let diagonal = {
+            let eye = identity(units, (&keep.device(), keep.dtype()));
+            (eye * keep.clone()).slice_dim(1, targets.clone())
+        };
+        let mut rest = Some(diagonal);
+        let scaled = product.terms.into_iter().map(|(sources, matrix)| {
+            let mut matrix = -(matrix * rate.clone());
+            if sources.start <= targets.start && targets.end <= sources.end {
+                let diagonal = rest.take().expect("runs do not overlap");
+                matrix = matrix + diagonal.slice_dim(0, sources.clone());
+            }
+            (sources, matrix)
+        });
+        let mut terms: Vec<_> = scaled.collect();
+        if let Some(diagonal) = rest {
+            terms.push((targets.clone(), diagonal.slice_dim(0, targets.clone())));
+        }
+        Product { targets, terms }
+    };
+    Coupling {
+        units,
+        products: coupling.products.into_iter().map(product).collect(),
+    }
+}
+
+/// Steps between two looks at whether the numbers are still finite.
+const LOOK: usize = 32;
+
+impl Substrate {
+    /// The state after the run: what training differentiates through.
+    ///
+    /// Nothing is recorded or checked on the way; [`simulate`](Self::simulate) does both.
+    ///
+    /// # Shapes
+    /// `x0` `[batch, unit]`, `field` `[batch, unit]` or `[1, unit]` → `[batch, unit]`.
+    pub fn forward(&self, x0: Tensor<2>, field: Tensor<2>, schedule: Schedule, key: Key) -> Tensor<2> {
+        let dynamics = Dynamics::new(self, field, schedule.dt, key);
+        (0..schedule.steps).fold(x0, |x, index| dynamics.step(index, x))
+    }
+
+    /// Runs and hands every step to `observe`: recording, streamed action, heat and statistics are observers.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when state or field do not fit, [`Error::StepTooLarge`] when Δt is beyond
+    /// [`step_limit`](Self::step_limit), [`Error::Diverged`] when a number is no longer finite.
+    pub fn simulate(
+        &self,
+        x0: Tensor<2>,
+        field: Tensor<2>,
+        schedule: Schedule,
+        key: Key,
+        mut observe: impl FnMut(&Step),
+    ) -> Result<Tensor<2>> {
+        let [batch, units] = x0.dims();
+        check_shape("state", [batch, units], [batch, self.free_units()])?;
+        let rows = if field.dims()[0] == 1 { 1 } else { batch };
+        check_shape("field", field.dims(), [rows, units])?;
+        self.check_step(schedule.dt)?;
+        let dynamics = Dynamics::new(self, field.clone(), schedule.dt, key);
+        let mut x = x0;
+        let mut checked = (0, x.clone());
+        for index in 0..schedule.steps {
+            let before = x;
+            x = dynamics.step(index, before.clone());
+            observe(&Step {
+                index,
+                before,
+                after: x.clone(),
+            });
+            if (index + 1) % LOOK == 0 || index + 1 == schedule.steps {
+                if !is_finite(&x) {
+                    return Err(self.divergence(&dynamics, checked, field, schedule.dt).into());
+                }
+                checked = (index + 1, x.clone());
+            }
+        }
+        Ok(x)
+    }
+
+    /// Runs and records the initial state and every `every`-th after it.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward) → `[1 + steps/every, batch, unit]`.
+    ///
+    /// # Errors
+    /// As [`simulate`](Self::simulate), and [`Error::Constant`] when `every` is zero.
+    pub fn trajectory(
+        &self,
+        x0: Tensor<2>,
+        field: Tensor<2>,
+        schedule: Schedule,
+        every: usize,
+        key: Key,
+    ) -> Result<Trajectory> {
+        if every == 0 {
+            return Err(Error::Constant {
+                name: "recording interval".into(),
+                value: 0.0,
+                expected: "must be at least one step",
+            });
+        }
+        let mut states = vec![x0.clone()];
+        self.simulate(x0, field, schedule, key, |step| {
+            if (step.index + 1) % every == 0 {
+                states.push(step.after.clone());
+            }
+        })?;
+        Ok(Trajectory {
+            states: Tensor::stack(states, 0),
+            interval: schedule.dt * every as f64,
+        })
+    }
+
+    /// Refuses a time step beyond [`step_limit`](Self::step_limit).
+    ///
+    /// # Errors
+    /// [`Error::StepTooLarge`] with the limit.
+    pub fn check_step(&self, dt: f64) -> Result<()> {
+        let limit = self.step_limit();
+        match dt < limit {
+            true => Ok(()),
+            false => Err(Error::StepTooLarge {
+                dt,
+                limit,
+                rate: 2.0 / limit,
+            }),
+        }
+    }
+
+    /// The largest stable Euler–Maruyama step, 2/λ_max.
+    ///
+    /// λ_max is the largest eigenvalue of √μ(C + J)√μ, where C is the curvature of each uncoupled well on the
+    /// thermal scale: 2J₂ + 12J₄⟨x²⟩ with ⟨x²⟩ ≤ min(kT/2J₂, √(kT/4J₄)), or −4J₂ at the bottom of a double well.
+    /// Strong fields drive units further out, where the quartic wells are stiffer still: a step below the limit
+    /// can diverge, a step above it does.
+    pub fn step_limit(&self) -> f64 {
+        let curvature = self.unit_values(|group| well_curvature(group.j2, group.j4, self.kt()));
+        let mobility = self.unit_values(|group| group.mobility);
+        let coupling = self.free_coupling();
+        let units = curvature.len();
+        let rate = |i: usize, j: usize| {
+            let diagonal = if i == j { curvature[i] } else { 0.0 };
+            (mobility[i] * mobility[j]).sqrt() * (diagonal + coupling[i * units + j])
+        };
+        let matrix: Vec<f64> = (0..units * units).map(|k| rate(k / units, k % units)).collect();
+        2.0 / largest_eigenvalue(&matrix, units)
+    }
+
+    /// J among the free units on the host, row-major.
+    pub(crate) fn free_coupling(&self) -> Vec<f64> {
+        let eye = identity(self.free_units(), self.options());
+        to_f64(self.potential().coupling.apply(eye))
+    }
+
+    /// Finds the first step after a finite state whose result is not finite.
+    fn divergence(
+        &self,
+        dynamics: &Dynamics,
+        (start, state): (usize, Tensor<2>),
+        field: Tensor<2>,
+        dt: f64,
+    ) -> Box<Divergence> {
+        let mut x = state;
+        let mut step = start;
+        let after = loop {
+            let after = dynamics.step(step, x.clone());
+            if !is_finite(&after) {
+                break after;
+            }
+            (x, step) = (after, step + 1);
+        };
+        let units = self.free_units();
+        let place = to_f64(after).iter().position(|value| !value.is_finite());
+        let place = place.expect("a number that is not finite");
+        let energy = to_f64(self.potential().energy(x, field))[place / units];
+        let (group, unit) = self.unit_name(place % units);
+        Box::new(Divergence {
+            step,
+            time: (step + 1) as f64 * dt,
+            trajectory: place / units,
+            group,
+            unit,
+            energy,
+        })
+    }
+}
+
+/// The curvature of one well where an uncoupled unit at `kt` spends its time.
+fn well_curvature(j2: f64, j4: f64, kt: f64) -> f64 {
+    if j2 < 0.0 {
+        return -4.0 * j2;
+    }
+    let quartic = if j4 > 0.0 { (kt / (4.0 * j4)).sqrt() } else { f64::INFINITY };
+    let quadratic = if j2 > 0.0 { kt / (2.0 * j2) } else { f64::INFINITY };
+    2.0 * j2 + 12.0 * j4 * quadratic.min(quartic)
+}
+
+/// The largest eigenvalue of a symmetric matrix, by power iteration on a shift that makes it dominant.
+fn largest_eigenvalue(matrix: &[f64], n: usize) -> f64 {
+    let row_sum = |row: &[f64]| row.iter().map(|value| value.abs()).sum::<f64>();
+    let shift = matrix.chunks(n).map(row_sum).fold(0.0, f64::max);
+    let mut vector: Vec<f64> = (0..n).map(|i| 1.0 + (i as f64 * 0.7).sin()).collect();
+    let mut value = 0.0;
+    for _ in 0..1000 {
+        let norm = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|v| *v /= norm);
+        let image: Vec<f64> = matrix
+            .chunks(n)
+            .zip(&vector)
+            .map(|(row, own)| shift * own + row.iter().zip(&vector).map(|(a, b)| a * b).sum::<f64>())
+            .collect();
+        let next = image.iter().zip(&vector).map(|(a, b)| a * b).sum::<f64>();
+        vector = image;
+        if (next - value).abs() < 1e-9 * next.abs() {
+            value = next;
+            break;
+        }
+        value = next;
+    }
+    value - shift
+}
+
+pub(crate) fn is_finite<const D: usize>(x: &Tensor<D>) -> bool {
+    // A sum over finite numbers this size stays finite; one infinity or NaN does not.
+    x.clone().inner().abs().sum().into_scalar::<f64>().is_finite()
+}
+
+/// The values of a tensor on the host, in f64.
+pub fn to_f64<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().convert::<f64>().try_into_vec::<f64>().expect("converted to f64")
+}

@@ -1,0 +1,31 @@
+//! Physics of thermodynamic computers, on Burn tensors.
+//!
+//! This crate opens no file, prints nothing, reads no clock and draws no hidden randomness. States and fields are
+//! `[batch, unit]`, trajectories `[time, batch, unit]`; energies are in units of kT's scale and times in 1/μ.
+
+pub mod action;
+pub mod couplings;
+pub mod device;
+pub mod error;
+pub mod exact;
+pub mod heat;
+pub mod langevin;
+pub mod noise;
+pub mod potential;
+pub mod shards;
+pub mod substrate;
+pub mod topology;
+pub mod units;
+
+pub use action::{Direction, StepAction};
+pub use couplings::{Couplings, Normalisation};
+pub use device::Backend;
+pub use error::{Error, Result};
+pub use exact::{Moments, Ridge};
+pub use heat::Estimate;
+pub use langevin::{Divergence, Schedule, Step, Trajectory, to_f64};
+pub use noise::Key;
+pub use potential::Potential;
+pub use shards::Shards;
+pub use substrate::{Substrate, SubstrateConfig};
+pub use topology::{Block, Group, Pattern, Topology};

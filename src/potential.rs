@@ -1,0 +1,130 @@
+//! The potential energy of the free units and its gradient.
+//!
+//! ```text
+//! V(x) = Σ_i (J₂ x_i² + J₄ x_i⁴) + Σ_i h_i x_i + Σ_(ij) J_ij x_i x_j,      h_i = b_i + Σ_c J_ci X_c
+//! ∂_i V = 2 J₂ x_i + 4 J₄ x_i³ + h_i + Σ_j J_ij x_j
+//! ```
+//!
+//! (S. Whitelam, PNAS 123, e2528413123 (2026), eqs. 1–2). The last sum of V counts each pair of free units once.
+//! h is the *field*: biases and the couplings to clamped units at their values X, constant along a trajectory and
+//! therefore computed once an image. Energies are in the units of kT, forces in energy per displacement.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+/// V and ∇V as differentiable functions of a state, assembled from the parameters of a
+/// [`Substrate`](crate::Substrate) for one pass.
+///
+/// States and fields are `[batch, unit]` over the free units in the order of their groups.
+#[derive(Clone, Debug)]
+pub struct Potential {
+    pub(crate) j2: Tensor<2>,
+    pub(crate) j4: Tensor<2>,
+    pub(crate) coupling: Coupling,
+}
+
+impl Potential {
+    /// V of each state.
+    ///
+    /// # Shapes
+    /// `x` and `field` `[batch, unit]` → `[batch]`.
+    pub fn energy(&self, x: Tensor<2>, field: Tensor<2>) -> Tensor<1> {
+        let x2 = x.clone() * x.clone();
+        let wells = (self.j2.clone() + self.j4.clone() * x2.clone()) * x2;
+        let pairs = self.coupling.apply(x.clone()) * 0.5;
+        (wells + (field + pairs) * x).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// ∇V at each state; the force is its negative.
+    ///
+    /// # Shapes
+    /// `x` and `field` `[batch, unit]` → `[batch, unit]`.
+    pub fn gradient(&self, x: Tensor<2>, field: Tensor<2>) -> Tensor<2> {
+        let x2 = x.clone() * x.clone();
+        let wells = (self.j2.clone() * 2.0 + self.j4.clone() * 4.0 * x2) * x.clone();
+        wells + field + self.coupling.apply(x)
+    }
+}
+
+/// The couplings among free units as few dense products: target columns, each with runs of source columns.
+///
+/// Blocks that do not exist are not multiplied; neighbouring groups with the same sources share a product.
+#[derive(Clone, Debug)]
+pub(crate) struct Coupling {
+    pub(crate) units: usize,
+    pub(crate) products: Vec<Product>,
+}
+
+/// Consecutive target groups with the same sources.
+#[derive(Clone, Debug)]
+pub(crate) struct Product {
+    pub(crate) targets: Range<usize>,
+    /// Runs of source columns with their couplings `[source, target]`.
+    pub(crate) terms: Vec<(Range<usize>, Tensor<2>)>,
+}
+
+impl Coupling {
+    /// Assembles products from `blocks[a][b]`, the couplings `[units of a, units of b]` from free group a to b.
+    pub(crate) fn new(sizes: &[usize], blocks: &[Vec<Option<Tensor<2>>>]) -> Self {
+        let starts: Vec<usize> = sizes
+            .iter()
+            .scan(0, |end, size| {
+                *end += size;
+                Some(*end - size)
+            })
+            .collect();
+        let sources = |b: usize| -> Vec<usize> {
+            (0..sizes.len()).filter(|&a| blocks[a][b].is_some()).collect()
+        };
+        let mut products = Vec::new();
+        let mut b = 0;
+        while b < sizes.len() {
+            let from = sources(b);
+            let end = (b + 1..sizes.len()).find(|&c| sources(c) != from).unwrap_or(sizes.len());
+            let column = |c: usize, run: &[usize]| {
+                let parts = run.iter().map(|&a| blocks[a][c].clone().expect("a source"));
+                Tensor::cat(parts.collect(), 0)
+            };
+            let term = |run: &[usize]| {
+                let last = run[run.len() - 1];
+                let matrix = Tensor::cat((b..end).map(|c| column(c, run)).collect(), 1);
+                (starts[run[0]]..starts[last] + sizes[last], matrix)
+            };
+            products.push(Product {
+                targets: starts[b]..starts[end - 1] + sizes[end - 1],
+                terms: from.chunk_by(|a, next| a + 1 == *next).map(term).collect(),
+            });
+            b = end;
+        }
+        Self {
+            units: sizes.iter().sum(),
+            products,
+        }
+    }
+
+    /// Σ_j J_ij x_j.
+    ///
+    /// # Shapes
+    /// `[batch, unit]` → `[batch, unit]`.
+    pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        let batch = x.dims()[0];
+        let product = |product: &Product| {
+            let terms = product.terms.iter().map(|(sources, matrix)| {
+                if sources.len() == self.units {
+                    x.clone().matmul(matrix.clone())
+                } else {
+                    x.clone().slice_dim(1, sources.clone()).matmul(matrix.clone())
+                }
+            });
+            terms.reduce(|a, b| a + b).unwrap_or_else(|| {
+                Tensor::zeros([batch, product.targets.len()], (&x.device(), x.dtype()))
+            })
+        };
+        let mut parts: Vec<_> = self.products.iter().map(product).collect();
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => Tensor::cat(parts, 1),
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Which units there are and which pairs of them couple: named groups, and blocks of couplings between groups.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Units that share a role and the constants of their wells.
+///
+/// ```
+/// use thermograd::Group;
+/// let hidden = Group::free("hidden", 64).wells(-0.5, 1.0).mobility(20.0); // bistable and fast
+/// assert!(hidden.bias);
+/// ```
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its name, unique in the network.
+    pub name: String,
+    /// How many units it has.
+    pub units: usize,
+    /// Held at given values (an input) instead of fluctuating.
+    pub clamped: bool,
+    /// Whether each unit has a trainable bias.
+    pub bias: bool,
+    /// J₂, the coefficient of x² in the energy of a unit; negative for a bistable one.
+    pub j2: f64,
+    /// J₄, the coefficient of x⁴.
+    pub j4: f64,
+    /// μ, the mobility: velocity per force.
+    pub mobility: f64,
+}
+
+impl Group {
+    /// Fluctuating units with biases, J₂ = J₄ = μ = 1.
+    pub fn free(name: &str, units: usize) -> Self {
+        Self {
+            name: name.into(),
+            units,
+            clamped: false,
+            bias: true,
+            j2: 1.0,
+            j4: 1.0,
+            mobility: 1.0,
+        }
+    }
+
+    /// Units held at given values: their own energy is a constant and left out, and they have no bias.
+    pub fn clamped(name: &str, units: usize) -> Self {
+        Self {
+            clamped: true,
+            bias: false,
+            ..Self::free(name, units)
+        }
+    }
+
+    /// With J₂ = `j2` and J₄ = `j4`.
+    pub fn wells(self, j2: f64, j4: f64) -> Self {
+        Self { j2, j4, ..self }
+    }
+
+    /// With mobility μ = `mobility`.
+    pub fn mobility(self, mobility: f64) -> Self {
+        Self { mobility, ..self }
+    }
+
+    /// With all biases fixed at zero.
+    pub fn unbiased(self) -> Self {
+        Self {
+            bias: false,
+            ..self
+        }
+    }
+}
+
+/// Which pairs of units a block couples.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// Every pair of different units.
+    Full,
+    /// The listed pairs `[unit of from, unit of to]`, each counted once.
+    Pairs(Vec<[usize; 2]>),
+}
+
+/// Couplings between two groups, or within one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// The group of the rows.
+    pub from: String,
+    /// The group of the columns; the same as `from` for couplings within a group.
+    pub to: String,
+    /// Which pairs.
+    pub pattern: Pattern,
+}
+
+impl Block {
+    /// All pairs between `from` and `to`.
+    pub fn full(from: &str, to: &str) -> Self {
+        Self {
+            from: from.into(),
+            to: to.into(),
+            pattern: Pattern::Full,
+        }
+    }
+
+    /// The name its couplings carry in errors and files: `from-to`.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.from, self.to)
+    }
+}
+
+/// Groups and blocks: the wiring of a thermodynamic computer.
+///
+/// The ready-made choices are starting points; the fields are open, and [`validate`](Topology::validate) says
+/// what is wrong with a hand-made one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    /// The groups, in the order of the units of a state.
+    pub groups: Vec<Group>,
+    /// The blocks, at most one for a pair of groups.
+    pub blocks: Vec<Block>,
+}
+
+impl Topology {
+    /// Every unit coupled to every other, except that clamped groups are not coupled among themselves.
+    pub fn all_to_all(groups: impl Into<Vec<Group>>) -> Self {
+        Self::coupling(groups.into(), |_, _| true)
+    }
+
+    /// Each group coupled to the next one only.
+    pub fn layered(groups: impl Into<Vec<Group>>) -> Self {
+        Self::coupling(groups.into(), |a, b| b == a + 1)
+    }
+
+    /// Two groups, coupled to each other and not within themselves.
+    pub fn bipartite(a: Group, b: Group) -> Self {
+        Self::layered([a, b])
+    }
+
+    /// One group on a `width` × `height` grid (unit = row · width + column), nearest neighbours coupled.
+    pub fn grid(group: Group, width: usize, height: usize, periodic: bool) -> Result<Self> {
+        if group.units != width * height {
+            return Err(Error::Topology(format!(
+                "group `{}` has {} units, a {width} × {height} grid needs {}",
+                group.name,
+                group.units,
+                width * height
+            )));
+        }
+        let block = Block {
+            from: group.name.clone(),
+            to: group.name.clone(),
+            pattern: Pattern::Pairs(grid_pairs(width, height, periodic)),
+        };
+        Ok(Self {
+            groups: vec![group],
+            blocks: vec![block],
+        })
+    }
+
+    fn coupling(groups: Vec<Group>, couples: impl Fn(usize, usize) -> bool) -> Self {
+        let mut blocks = Vec::new();
+        for (a, from) in groups.iter().enumerate() {
+            for (b, to) in groups.iter().enumerate().skip(a) {
+                if couples(a, b) && !(from.clamped && to.clamped) && !(a == b && from.units == 1) {
+                    blocks.push(Block::full(&from.name, &to.name));
+                }
+            }
+        }
+        Self { groups, blocks }
+    }
+
+    /// The index of a group.
+    pub fn group(&self, name: &str) -> Result<usize> {
+        let found = self.groups.iter().position(|g| g.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<_> = self.groups.iter().map(|g| g.name.as_str()).collect();
+            Error::Topology(format!("no group `{name}` among {names:?}"))
+        })
+    }
+
+    /// The number of free units: the width of a state.
+    pub fn free_units(&self) -> usize {
+        self.free().map(|group| group.units).sum()
+    }
+
+    /// The free groups, in order.
+    pub fn free(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|group| !group.clamped)
+    }
+
+    /// The clamped groups, in order.
+    pub fn clamped(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|group| group.clamped)
+    }
+
+    /// The columns of a state that belong to a free group.
+    pub fn columns(&self, name: &str) -> Result<Range<usize>> {
+        let index = self.group(name)?;
+        if self.groups[index].clamped {
+            return Err(Error::Topology(format!(
+                "group `{name}` is clamped and has no place in the state"
+            )));
+        }
+        let before = self.groups[..index].iter().filter(|group| !group.clamped);
+        let start = before.map(|group| group.units).sum::<usize>();
+        Ok(start..start + self.groups[index].units)
+    }
+
+    /// Checks that the description is one of a network that confines its units.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Topology(reason));
+        let mut names = BTreeSet::new();
+        for group in &self.groups {
+            if !names.insert(&group.name) {
+                return refuse(format!("two groups are called `{}`", group.name));
+            }
+            if group.name.is_empty() || group.name.contains(['-', '.']) {
+                return refuse(format!(
+                    "`{}` cannot name a group: names are not empty and have no `-` or `.`",
+                    group.name
+                ));
+            }
+            if group.units == 0 {
+                return refuse(format!("group `{}` has no units", group.name));
+            }
+            if !group.clamped {
+                check_constants(group)?;
+            }
+        }
+        if self.free_units() == 0 {
+            return refuse("every group is clamped, nothing can move".into());
+        }
+        let mut seen = BTreeSet::new();
+        for block in &self.blocks {
+            let (a, b) = (self.group(&block.from)?, self.group(&block.to)?);
+            if !seen.insert((a.min(b), a.max(b))) {
+                return refuse(format!("block `{}` is given twice", block.name()));
+            }
+            let (from, to) = (&self.groups[a], &self.groups[b]);
+            if from.clamped && to.clamped {
+                return refuse(format!(
+                    "block `{}` couples clamped groups, which feel no force",
+                    block.name()
+                ));
+            }
+            check_pattern(block, from.units, to.units)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_constants(group: &Group) -> Result<()> {
+    let &Group {
+        j2, j4, mobility, ..
+    } = group;
+    let confines = j4 > 0.0 || (j4 == 0.0 && j2 > 0.0);
+    if !confines || !j2.is_finite() || !j4.is_finite() {
+        return Err(Error::NotConfining {
+            group: group.name.clone(),
+            j2,
+            j4,
+        });
+    }
+    if !(mobility > 0.0 && mobility.is_finite()) {
+        return Err(Error::Constant {
+            name: format!("mobility of group `{}`", group.name),
+            value: mobility,
+            expected: "must be positive",
+        });
+    }
+    Ok(())
+}
+
+fn check_pattern(block: &Block, from: usize, to: usize) -> Result<()> {
+    let Pattern::Pairs(pairs) = &block.pattern else {
+        return Ok(());
+    };
+    let within = block.from == block.to;
+    let mut seen = BTreeSet::new();
+    for &[i, j] in pairs {
+        let problem = if i >= from || j >= to {
+            "is outside the groups"
+        } else if within && i == j {
+            "couples a unit to itself"
+        } else if !seen.insert(if within { [i.min(j), i.max(j)] } else { [i, j] }) {
+            "is given twice"
+        } else {
+            continue;
+        };
+        let name = block.name();
+        return Err(Error::Topology(format!(
+            "block `{name}`: pair [{i}, {j}] {problem}"
+        )));
+    }
+    Ok(())
+}
+
+/// Each unit with its right and its lower neighbour.
+fn grid_pairs(width: usize, height: usize, periodic: bool) -> Vec<[usize; 2]> {
+    let mut pairs = BTreeSet::new();
+    for row in 0..height {
+        for column in 0..width {
+            let here = row * width + column;
+            for (r, c) in [(row, column + 1), (row + 1, column)] {
+                let there = (r % height) * width + c % width;
+                if (periodic || (r < height && c < width)) && here != there {
+                    pairs.insert([here.min(there), here.max(there)]);
+                }
+            }
+        }
+    }
+    pairs.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_classifier_has_its_five_blocks() {
+        let topology = Topology::all_to_all([
+            Group::clamped("input", 784),
+            Group::free("hidden", 64),
+            Group::free("output", 10),
+        ]);
+        topology.validate().unwrap();
+        let names: Vec<_> = topology.blocks.iter().map(Block::name).collect();
+        let expected = ["input-hidden", "input-output", "hidden-hidden", "hidden-output", "output-output"];
+        assert_eq!(names, expected);
+        assert_eq!(topology.columns("output").unwrap(), 64..74);
+        assert!(topology.columns("input").is_err());
+    }
+
+    #[test]
+    fn grids_count_their_neighbours() {
+        assert_eq!(grid_pairs(4, 3, false).len(), 3 * 3 + 2 * 4);
+        assert_eq!(grid_pairs(4, 3, true).len(), 2 * 12);
+        assert_eq!(grid_pairs(2, 2, true).len(), 4); // wrapping meets the same neighbour
+        assert_eq!(grid_pairs(1, 1, true).len(), 0);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let refused = |topology: &Topology, part: &str| {
+            let message = topology.validate().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        let good = Topology::bipartite(Group::clamped("a", 2), Group::free("b", 3));
+        good.validate().unwrap();
+        let mut bad = good.clone();
+        bad.groups[1].name = "a".into();
+        refused(&bad, "two groups");
+        let mut bad = good.clone();
+        bad.blocks.push(Block::full("b", "a"));
+        refused(&bad, "given twice");
+        let mut bad = good.clone();
+        bad.blocks[0].pattern = Pattern::Pairs(vec![[0, 3]]);
+        refused(&bad, "outside");
+        let mut bad = good.clone();
+        bad.blocks[0].to = "c".into();
+        refused(&bad, "no group `c`");
+        for (j2, j4) in [(-1.0, 0.0), (0.0, 0.0), (1.0, -1e-3), (1.0, f64::NAN)] {
+            let mut bad = good.clone();
+            bad.groups[1] = Group::free("b", 3).wells(j2, j4);
+            refused(&bad, "does not confine");
+        }
+        let mut bistable = good;
+        bistable.groups[1] = Group::free("b", 3).wells(-0.5, 1.0);
+        bistable.validate().unwrap();
+    }
+}
