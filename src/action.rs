@@ -91,7 +91,12 @@ impl Substrate {
     ///
     /// # Errors
     /// [`Error::Shape`] when the trajectory does not fit, [`Error::Constant`] at kT = 0.
-    pub fn action(&self, trajectory: &Trajectory, field: Tensor<2>, direction: Direction) -> Result<Tensor<1>> {
+    pub fn action(
+        &self,
+        trajectory: &Trajectory,
+        field: Tensor<2>,
+        direction: Direction,
+    ) -> Result<Tensor<1>> {
         let [times, batch, units] = trajectory.states.dims();
         check_shape("trajectory", [batch, units], [batch, self.free_units()])?;
         let (before, after) = trajectory.steps();

@@ -145,7 +145,8 @@ impl Couplings {
         let text = metadata.and_then(|metadata| metadata.get("thermograd")).ok_or_else(|| {
             refuse("the file has no `thermograd` metadata: it was not written by this program".into())
         })?;
-        let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v["version"].as_u64());
+        let version =
+            serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v["version"].as_u64());
         if version.is_some_and(|version| version > u64::from(VERSION)) {
             return Err(refuse(format!(
                 "version {} is newer than {VERSION}, the newest this program reads",
@@ -163,10 +164,7 @@ impl Couplings {
             let values = view.data().chunks_exact(4).map(value).collect();
             tensors.insert(name, (view.shape().to_vec(), values));
         }
-        let couplings = Self {
-            description,
-            tensors,
-        };
+        let couplings = Self { description, tensors };
         couplings.validate()?;
         Ok(couplings)
     }
@@ -206,7 +204,9 @@ impl Couplings {
             let n = shape[0];
             let asymmetric = |i: usize, j: usize| values[i * n + j] != values[j * n + i];
             if symmetric && (0..n).any(|i| values[i * n + i] != 0.0 || (0..i).any(|j| asymmetric(i, j))) {
-                return refuse(format!("`{name}` couples a group to itself and is not symmetric with a zero diagonal"));
+                return refuse(format!(
+                    "`{name}` couples a group to itself and is not symmetric with a zero diagonal"
+                ));
             }
         }
         Ok(())

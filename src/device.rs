@@ -66,9 +66,7 @@ impl Backend {
             #[cfg(feature = "cuda")]
             Self::Cuda => Ok(Device::cuda(0)),
             #[allow(unreachable_patterns)]
-            absent => Err(Error::NotBuiltIn {
-                backend: absent.name(),
-            }),
+            absent => Err(Error::NotBuiltIn { backend: absent.name() }),
         }
     }
 }

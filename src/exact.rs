@@ -41,10 +41,7 @@ pub struct Ridge {
 
 impl Default for Ridge {
     fn default() -> Self {
-        Self {
-            clamped: 1e-3,
-            free: 1e-6,
-        }
+        Self { clamped: 1e-3, free: 1e-6 }
     }
 }
 
@@ -91,7 +88,8 @@ impl Moments {
     ) -> Result<()> {
         let [rows, units] = before.dims();
         let batch = clamped.first().map_or(rows, |values| values.dims()[0]);
-        if batch == 0 || rows % batch != 0 || units != substrate.free_units() || after.dims() != [rows, units] {
+        if batch == 0 || rows % batch != 0 || units != substrate.free_units() || after.dims() != [rows, units]
+        {
             return Err(Error::Shape {
                 what: "steps (rows, units, rows after)".into(),
                 found: vec![rows, units, after.dims()[0]],
@@ -106,9 +104,8 @@ impl Moments {
         let y = (after - before.clone()) * rate + (j2 + j4 * x2) * before.clone();
         let ones = Tensor::ones([batch, 1], (&before.device(), before.dtype()));
         let z = Tensor::cat([vec![ones], clamped.to_vec()].concat(), 1).transpose();
-        let over_time = |rows: Tensor<2>| -> Tensor<2> {
-            rows.reshape([times, batch, units]).sum_dim(0).squeeze_dim(0)
-        };
+        let over_time =
+            |rows: Tensor<2>| -> Tensor<2> { rows.reshape([times, batch, units]).sum_dim(0).squeeze_dim(0) };
         let x = before.clone().transpose();
         self.rows += rows as f64;
         accumulate(&mut self.zz, z.clone().matmul(z.clone().transpose()) * times as f64);
@@ -272,12 +269,14 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>) -> Result<Mat<f64>> {
         }
         Mat::from_fn(units, units, |i, j| mask[(i, j)] * (full[(i, j)] + full[(j, i)]))
     };
-    let apply = |s: &Mat<f64>| {
-        project(&|r| &r.g * s.subcols(r.columns.start, r.columns.len()))
-    };
+    let apply = |s: &Mat<f64>| project(&|r| &r.g * s.subcols(r.columns.start, r.columns.len()));
     let curvature = project(&|r| Mat::from_fn(units, r.columns.len(), |i, _| r.g[(i, i)]));
     let precondition = |r: &Mat<f64>| {
-        Mat::from_fn(units, units, |i, j| if mask[(i, j)] > 0.0 { r[(i, j)] / curvature[(i, j)] } else { 0.0 })
+        Mat::from_fn(
+            units,
+            units,
+            |i, j| if mask[(i, j)] > 0.0 { r[(i, j)] / curvature[(i, j)] } else { 0.0 },
+        )
     };
     let target = project(&|r| r.b.clone());
     let goal = 1e-10 * target.norm_l2();

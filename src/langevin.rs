@@ -40,11 +40,7 @@ impl Schedule {
     pub fn new(dt: f64, t_f: f64) -> Result<Self> {
         for (name, value) in [("time step", dt), ("final time", t_f)] {
             if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::Constant {
-                    name: name.into(),
-                    value,
-                    expected: "must be positive",
-                });
+                return Err(Error::Constant { name: name.into(), value, expected: "must be positive" });
             }
         }
         let steps = (t_f / dt).round();
@@ -55,10 +51,7 @@ impl Schedule {
                 expected: "must be between 1 and 4e9",
             });
         }
-        Ok(Self {
-            dt,
-            steps: steps as usize,
-        })
+        Ok(Self { dt, steps: steps as usize })
     }
 
     /// t_f.
@@ -127,20 +120,20 @@ pub struct Divergence {
 }
 
 /// The constants of one run, assembled once: the equation of the module's head as three tensors.
-struct Dynamics {
+pub(crate) struct Dynamics {
     /// 1 − μΔt (2J₂ + J).
-    propagator: Coupling,
+    pub(crate) propagator: Coupling,
     /// −4μΔt J₄, `[1, unit]`.
-    quartic: Tensor<2>,
+    pub(crate) quartic: Tensor<2>,
     /// −μΔt h, `[batch, unit]`.
-    drift: Tensor<2>,
+    pub(crate) drift: Tensor<2>,
     /// √(2μkTΔt) per unit.
     noise: Vec<f32>,
     key: Key,
 }
 
 impl Dynamics {
-    fn new(substrate: &Substrate, field: Tensor<2>, dt: f64, key: Key) -> Self {
+    pub(crate) fn new(substrate: &Substrate, field: Tensor<2>, dt: f64, key: Key) -> Self {
         let potential = substrate.potential();
         let mobility = substrate.unit_constants(|group| group.mobility * dt);
         let sigma = substrate.unit_values(|group| (2.0 * group.mobility * substrate.kt() * dt).sqrt());
@@ -154,7 +147,7 @@ impl Dynamics {
     }
 
     /// One Euler–Maruyama step, `[batch, unit]` → `[batch, unit]`.
-    fn step(&self, index: usize, x: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn step(&self, index: usize, x: Tensor<2>) -> Tensor<2> {
         let kick = self.kick(index, &x) + self.drift.clone();
         let cubic = x.clone() * x.clone() * x.clone() * self.quartic.clone();
         self.propagator.apply(x) + cubic + kick
@@ -199,10 +192,7 @@ fn propagator(coupling: Coupling, mobility: &Tensor<2>, j2: Tensor<2>) -> Coupli
         }
         Product { targets, terms }
     };
-    Coupling {
-        units,
-        products: coupling.products.into_iter().map(product).collect(),
-    }
+    Coupling { units, products: coupling.products.into_iter().map(product).collect() }
 }
 
 /// Steps between two looks at whether the numbers are still finite.
@@ -247,11 +237,7 @@ impl Substrate {
         for index in 0..schedule.steps {
             let before = x;
             x = dynamics.step(index, before.clone());
-            observe(&Step {
-                index,
-                before,
-                after: x.clone(),
-            });
+            observe(&Step { index, before, after: x.clone() });
             if (index + 1) % LOOK == 0 || index + 1 == schedule.steps {
                 if !is_finite(&x) {
                     return Err(self.divergence(&dynamics, checked, field, schedule.dt).into());
@@ -290,10 +276,7 @@ impl Substrate {
                 states.push(step.after.clone());
             }
         })?;
-        Ok(Trajectory {
-            states: Tensor::stack(states, 0),
-            interval: schedule.dt * every as f64,
-        })
+        Ok(Trajectory { states: Tensor::stack(states, 0), interval: schedule.dt * every as f64 })
     }
 
     /// Refuses a time step beyond [`step_limit`](Self::step_limit).
@@ -304,11 +287,7 @@ impl Substrate {
         let limit = self.step_limit();
         match dt < limit {
             true => Ok(()),
-            false => Err(Error::StepTooLarge {
-                dt,
-                limit,
-                rate: 2.0 / limit,
-            }),
+            false => Err(Error::StepTooLarge { dt, limit, rate: 2.0 / limit }),
         }
     }
 

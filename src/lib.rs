@@ -4,6 +4,7 @@
 //! `[batch, unit]`, trajectories `[time, batch, unit]`; energies are in units of kT's scale and times in 1/μ.
 
 pub mod action;
+pub mod adjoint;
 pub mod couplings;
 pub mod device;
 pub mod error;

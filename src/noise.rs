@@ -46,10 +46,7 @@ const FORK: u32 = 0xC000_0000;
 impl Key {
     /// The key of a seed.
     pub const fn new(seed: u64) -> Self {
-        Self {
-            words: split(seed),
-            trajectory: 0,
-        }
+        Self { words: split(seed), trajectory: 0 }
     }
 
     /// An independent key for the use called `name`.
@@ -69,18 +66,12 @@ impl Key {
     fn derive(self, value: u64, domain: u32) -> Self {
         let [low, high] = split(value);
         let [a, b, ..] = philox(self.words, [low, high, 0, domain]);
-        Self {
-            words: [a, b],
-            trajectory: 0,
-        }
+        Self { words: [a, b], trajectory: 0 }
     }
 
     /// The key whose trajectory 0 is this key's trajectory `trajectories`: what a part of a batch is given.
     pub fn skip(self, trajectories: u64) -> Self {
-        Self {
-            trajectory: self.trajectory + trajectories,
-            ..self
-        }
+        Self { trajectory: self.trajectory + trajectories, ..self }
     }
 
     /// Standard normals of one step.
@@ -89,41 +80,26 @@ impl Key {
     /// Row-major `[trajectory, unit]`, `trajectories · units` values.
     pub fn normals(self, step: u32, trajectories: usize, units: usize) -> Vec<f32> {
         let blocks = units.div_ceil(4);
-        let total = trajectories * blocks;
-        // Every block stores four values; what passes the end of a row is overwritten by the next row.
-        let mut out = vec![0.0; trajectories * units + 3];
-        let mut lanes = Lanes::new();
-        let mut place = (0, 0); // (trajectory, block) of a lane
-        for start in (0..total).step_by(LANES) {
-            let first = place;
-            for lane in 0..LANES {
-                let [low, high] = split(self.trajectory + place.0 as u64);
-                let counter = [place.1 as u32, step, low, high & !STREAM];
-                for (row, word) in lanes.counter.iter_mut().zip(counter) {
-                    row[lane] = word;
-                }
-                advance(&mut place, blocks);
-            }
-            lanes.normals(self.words);
-            place = first;
-            for lane in 0..LANES.min(total - start) {
-                let quad = [0, 1, 2, 3].map(|word| lanes.normal[word][lane]);
-                out[place.0 * units + 4 * place.1..][..4].copy_from_slice(&quad);
-                advance(&mut place, blocks);
+        let mut out = Vec::with_capacity(trajectories * units);
+        let mut lanes = Lanes::new(self.trajectory, step, blocks as u32);
+        let mut block = 0; // the first of its row that is not written yet
+        while out.len() < trajectories * units {
+            lanes.fill(self.words);
+            let mut normals = &lanes.normal[..];
+            while !normals.is_empty() && out.len() < trajectories * units {
+                let taken = (normals.len() / 4).min(blocks - block);
+                let width = (4 * taken).min(units - 4 * block);
+                out.extend_from_slice(&normals[..width]);
+                normals = &normals[4 * taken..];
+                block = (block + taken) % blocks;
             }
         }
-        out.truncate(trajectories * units);
         out
     }
 
     /// A sequential stream for distributions and shuffles of the `rand` crates.
     pub fn rng(self) -> Stream {
-        Stream {
-            key: self.words,
-            block: 0,
-            words: [0; 4],
-            used: 4,
-        }
+        Stream { key: self.words, block: 0, words: [0; 4], used: 4 }
     }
 
     /// A random order of `0..n` (Fisher and Yates).
@@ -132,14 +108,6 @@ impl Key {
         let mut order: Vec<usize> = (0..n).collect();
         order.shuffle(&mut self.rng());
         order
-    }
-}
-
-/// The next (trajectory, block) in row-major order.
-fn advance(place: &mut (usize, usize), blocks: usize) {
-    place.1 += 1;
-    if place.1 == blocks {
-        *place = (place.0 + 1, 0);
     }
 }
 
@@ -168,65 +136,82 @@ const LANES: usize = 128;
 
 /// A structure of arrays: the compiler turns each loop over lanes into vector instructions.
 struct Lanes {
+    /// The counters of the next normals, running through the blocks of one trajectory after the other.
     counter: [[u32; LANES]; 4],
-    normal: [[f32; LANES]; 4],
+    blocks: u32,
+    /// Four normals a lane, next to each other.
+    normal: [f32; 4 * LANES],
 }
 
 impl Lanes {
-    fn new() -> Box<Self> {
-        Box::new(Self {
-            counter: [[0; LANES]; 4],
-            normal: [[0.0; LANES]; 4],
-        })
+    fn new(trajectory: u64, step: u32, blocks: u32) -> Box<Self> {
+        let mut counter = [[0; LANES]; 4];
+        for lane in 0..LANES {
+            let block = lane as u32 % blocks.max(1);
+            let [low, high] = split(trajectory + u64::from(lane as u32 / blocks.max(1)));
+            for (row, word) in counter.iter_mut().zip([block, step, low, high & !STREAM]) {
+                row[lane] = word;
+            }
+        }
+        Box::new(Self { counter, blocks, normal: [0.0; 4 * LANES] })
     }
 
-    /// Turns counters into normals with the widest instructions this processor has. All give the same bits.
-    fn normals(&mut self, key: [u32; 2]) {
+    /// Draws the next normals with the widest instructions this processor has. All give the same bits.
+    fn fill(&mut self, key: [u32; 2]) {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") {
                 // SAFETY: the processor has AVX-512F.
-                return unsafe { self.normals_avx512(key) };
+                return unsafe { self.fill_avx512(key) };
             }
             if is_x86_feature_detected!("avx2") {
                 // SAFETY: the processor has AVX2.
-                return unsafe { self.normals_avx2(key) };
+                return unsafe { self.fill_avx2(key) };
             }
         }
-        self.normals_portable(key);
+        self.fill_portable(key);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    fn normals_avx512(&mut self, key: [u32; 2]) {
-        self.normals_portable(key);
+    fn fill_avx512(&mut self, key: [u32; 2]) {
+        self.fill_portable(key);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn normals_avx2(&mut self, key: [u32; 2]) {
-        self.normals_portable(key);
+    fn fill_avx2(&mut self, key: [u32; 2]) {
+        self.fill_portable(key);
     }
 
     #[inline(always)]
-    fn normals_portable(&mut self, key: [u32; 2]) {
-        self.encrypt(key);
-        for pair in [0, 2] {
-            for lane in 0..LANES {
-                let [a, b] = box_muller(self.counter[pair][lane], self.counter[pair + 1][lane]);
-                self.normal[pair][lane] = a;
-                self.normal[pair + 1][lane] = b;
-            }
-        }
-    }
-
-    /// [`philox`] on every lane.
-    #[inline(always)]
-    fn encrypt(&mut self, key: [u32; 2]) {
-        let [c0, c1, c2, c3] = &mut self.counter;
+    fn fill_portable(&mut self, key: [u32; 2]) {
+        let mut words = self.counter;
+        let [w0, w1, w2, w3] = &mut words;
         for lane in 0..LANES {
-            let words = philox_rounds(key, [c0[lane], c1[lane], c2[lane], c3[lane]]);
-            [c0[lane], c1[lane], c2[lane], c3[lane]] = words;
+            let block = philox_rounds(key, [w0[lane], w1[lane], w2[lane], w3[lane]]);
+            [w0[lane], w1[lane], w2[lane], w3[lane]] = block;
+        }
+        for (lane, quad) in self.normal.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let [a, b] = box_muller(w0[lane], w1[lane]);
+            let [c, d] = box_muller(w2[lane], w3[lane]);
+            *quad = [a, b, c, d];
+        }
+        self.advance();
+    }
+
+    /// Moves every lane on by the number of lanes.
+    #[inline(always)]
+    fn advance(&mut self) {
+        let (rows, blocks) = (LANES as u32 / self.blocks, LANES as u32 % self.blocks);
+        let [block, _, low, high] = &mut self.counter;
+        for lane in 0..LANES {
+            let next = block[lane] + blocks;
+            let wraps = u32::from(next >= self.blocks);
+            block[lane] = next - wraps * self.blocks;
+            let moved = low[lane].wrapping_add(rows + wraps);
+            high[lane] = high[lane].wrapping_add(u32::from(moved < low[lane])) & !STREAM;
+            low[lane] = moved;
         }
     }
 }
@@ -240,12 +225,7 @@ fn philox_rounds(key: [u32; 2], c: [u32; 4]) -> [u32; 4] {
             let k1 = key[1].wrapping_add(WEYL[1].wrapping_mul($n));
             let p0 = u64::from(MULTIPLIERS[0]) * u64::from($c[0]);
             let p1 = u64::from(MULTIPLIERS[1]) * u64::from($c[2]);
-            [
-                (p1 >> 32) as u32 ^ $c[1] ^ k0,
-                p1 as u32,
-                (p0 >> 32) as u32 ^ $c[3] ^ k1,
-                p0 as u32,
-            ]
+            [(p1 >> 32) as u32 ^ $c[1] ^ k0, p1 as u32, (p0 >> 32) as u32 ^ $c[3] ^ k1, p0 as u32]
         }};
     }
     let c = round!(c, 0);
@@ -290,15 +270,12 @@ fn sin_cos_turns(word: u32) -> (f32, f32) {
     let rest = word.wrapping_sub(quarter << 30) as i32;
     let t = rest as f32 * (std::f32::consts::TAU / 4_294_967_296.0);
     let t2 = t * t;
-    let sin = t + t * t2 * (-1.0 / 6.0 + t2 * (1.0 / 120.0 + t2 * (-1.0 / 5040.0 + t2 / 362_880.0)));
-    let cos = 1.0 + t2 * (-0.5 + t2 * (1.0 / 24.0 + t2 * (-1.0 / 720.0 + t2 / 40_320.0)));
+    let sin = t + t * t2 * (-1.0 / 6.0 + t2 * (1.0 / 120.0 + t2 * (-1.0 / 5040.0 + t2 * (1.0 / 362_880.0))));
+    let cos = 1.0 + t2 * (-0.5 + t2 * (1.0 / 24.0 + t2 * (-1.0 / 720.0 + t2 * (1.0 / 40_320.0))));
     // Quarter q turns (sin, cos) into (sin, cos), (cos, −sin), (−sin, −cos), (−cos, sin).
     let swap = 0_u32.wrapping_sub(quarter & 1);
     let (sin, cos) = (sin.to_bits(), cos.to_bits());
-    let (sin, cos) = (
-        (sin & !swap) | (cos & swap),
-        (cos & !swap) | (sin & swap),
-    );
+    let (sin, cos) = ((sin & !swap) | (cos & swap), (cos & !swap) | (sin & swap));
     let sin_sign = (quarter & 2) << 30;
     let cos_sign = ((quarter + 1) & 2) << 30;
     (f32::from_bits(sin ^ sin_sign), f32::from_bits(cos ^ cos_sign))
@@ -366,19 +343,36 @@ mod tests {
 
     #[test]
     fn wide_lanes_give_the_bits_of_narrow_ones() {
-        let mut wide = Lanes::new();
-        for lane in 0..LANES {
-            for (word, row) in wide.counter.iter_mut().enumerate() {
-                row[lane] = (lane * 4 + word) as u32 * 0x9E37_79B9;
+        let mut wide = Lanes::new((1 << 32) - 3, 9, 5);
+        for _ in 0..3 {
+            let counter = wide.counter;
+            wide.fill([3, 4]);
+            for lane in 0..LANES {
+                let words = philox([3, 4], [0, 1, 2, 3].map(|w| counter[w][lane]));
+                let narrow = [box_muller(words[0], words[1]), box_muller(words[2], words[3])].concat();
+                for (word, value) in narrow.iter().enumerate() {
+                    assert_eq!(wide.normal[4 * lane + word].to_bits(), value.to_bits());
+                }
             }
         }
-        let counter = wide.counter;
-        wide.normals([3, 4]);
-        for lane in 0..LANES {
-            let words = philox([3, 4], [0, 1, 2, 3].map(|w| counter[w][lane]));
-            let narrow = [box_muller(words[0], words[1]), box_muller(words[2], words[3])];
-            let wide = [0, 1, 2, 3].map(|w| wide.normal[w][lane].to_bits());
-            assert_eq!(wide, narrow.concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>()[..]);
+    }
+
+    /// What is drawn for a unit depends on its step, trajectory and number alone.
+    #[test]
+    fn counters_address_step_trajectory_and_unit() {
+        let key = Key::new(3).skip((1 << 32) - 2);
+        for units in [1, 3, 4, 74, 1000] {
+            let all = key.normals(5, 40, units);
+            for trajectory in [0, 1, 2, 39] {
+                let id = (1 << 32) - 2 + trajectory as u64;
+                for unit in [0, units / 2, units - 1] {
+                    let [low, high] = split(id);
+                    let words = philox(key.words, [unit as u32 / 4, 5, low, high]);
+                    let pair = if unit % 4 < 2 { [0, 1] } else { [2, 3] };
+                    let expected = box_muller(words[pair[0]], words[pair[1]])[unit % 2];
+                    assert_eq!(all[trajectory * units + unit].to_bits(), expected.to_bits());
+                }
+            }
         }
     }
 

@@ -74,9 +74,8 @@ impl Coupling {
                 Some(*end - size)
             })
             .collect();
-        let sources = |b: usize| -> Vec<usize> {
-            (0..sizes.len()).filter(|&a| blocks[a][b].is_some()).collect()
-        };
+        let sources =
+            |b: usize| -> Vec<usize> { (0..sizes.len()).filter(|&a| blocks[a][b].is_some()).collect() };
         let mut products = Vec::new();
         let mut b = 0;
         while b < sizes.len() {
@@ -97,10 +96,7 @@ impl Coupling {
             });
             b = end;
         }
-        Self {
-            units: sizes.iter().sum(),
-            products,
-        }
+        Self { units: sizes.iter().sum(), products }
     }
 
     /// Σ_j J_ij x_j.
@@ -109,22 +105,63 @@ impl Coupling {
     /// `[batch, unit]` → `[batch, unit]`.
     pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
         let batch = x.dims()[0];
-        let product = |product: &Product| {
-            let terms = product.terms.iter().map(|(sources, matrix)| {
-                if sources.len() == self.units {
-                    x.clone().matmul(matrix.clone())
-                } else {
-                    x.clone().slice_dim(1, sources.clone()).matmul(matrix.clone())
-                }
-            });
-            terms.reduce(|a, b| a + b).unwrap_or_else(|| {
-                Tensor::zeros([batch, product.targets.len()], (&x.device(), x.dtype()))
-            })
-        };
+        let product =
+            |product: &Product| {
+                let term = |(sources, matrix): &(_, Tensor<2>)| columns(&x, sources).matmul(matrix.clone());
+                product.terms.iter().map(term).reduce(|a, b| a + b).unwrap_or_else(|| {
+                    Tensor::zeros([batch, product.targets.len()], (&x.device(), x.dtype()))
+                })
+            };
         let mut parts: Vec<_> = self.products.iter().map(product).collect();
         match parts.len() {
             1 => parts.remove(0),
             _ => Tensor::cat(parts, 1),
         }
     }
+
+    /// Σ_i g_i J_ij: the product with the transposed couplings.
+    ///
+    /// # Shapes
+    /// `[batch, unit]` → `[batch, unit]`.
+    pub(crate) fn apply_transposed(&self, g: Tensor<2>) -> Tensor<2> {
+        let terms = self.products.iter().flat_map(|product| {
+            let own = columns(&g, &product.targets);
+            product.terms.iter().map(move |(sources, matrix)| {
+                pad(own.clone().matmul(matrix.clone().transpose()), sources, self.units)
+            })
+        });
+        terms.reduce(|a, b| a + b).unwrap_or_else(|| g.zeros_like())
+    }
+
+    /// xᵀg for every term of every product: the gradients of its matrix.
+    ///
+    /// # Shapes
+    /// `x_transposed` `[unit, row]`, `g` `[row, unit]`.
+    pub(crate) fn outer(&self, x_transposed: Tensor<2>, g: Tensor<2>) -> Vec<Vec<Tensor<2>>> {
+        let product = |product: &Product| {
+            let own = columns(&g, &product.targets);
+            let term = |(sources, _): &(Range<usize>, Tensor<2>)| {
+                x_transposed.clone().slice_dim(0, sources.clone()).matmul(own.clone())
+            };
+            product.terms.iter().map(term).collect()
+        };
+        self.products.iter().map(product).collect()
+    }
+}
+
+/// Some columns of `x`, without work when they are all.
+fn columns(x: &Tensor<2>, range: &Range<usize>) -> Tensor<2> {
+    match range.len() == x.dims()[1] {
+        true => x.clone(),
+        false => x.clone().slice_dim(1, range.clone()),
+    }
+}
+
+/// `x` in its columns of a wider tensor of zeros.
+fn pad(x: Tensor<2>, range: &Range<usize>, units: usize) -> Tensor<2> {
+    if range.len() == units {
+        return x;
+    }
+    let zeros = |width| Tensor::zeros([x.dims()[0], width], (&x.device(), x.dtype()));
+    Tensor::cat(vec![zeros(range.start), x.clone(), zeros(units - range.end)], 1)
 }

@@ -28,10 +28,7 @@ impl Shards {
 
     /// The whole batch in one piece on the calling thread: for devices with parallelism of their own.
     pub fn whole() -> Self {
-        Self {
-            size: usize::MAX,
-            threads: 1,
-        }
+        Self { size: usize::MAX, threads: 1 }
     }
 
     /// The pieces of `0..batch`.

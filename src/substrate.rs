@@ -240,9 +240,8 @@ impl Substrate {
             });
         }
         // h = b + Σ_c X_c J_c, with J_c from clamped group c to all free units.
-        let product = |(group, values): (&Group, &Tensor<2>)| {
-            values.clone().matmul(self.coupling_to_free(group))
-        };
+        let product =
+            |(group, values): (&Group, &Tensor<2>)| values.clone().matmul(self.coupling_to_free(group));
         let products = topology.clamped().zip(clamped).map(product);
         Ok(products.fold(self.bias(), |field, product| product + field))
     }
@@ -342,9 +341,5 @@ pub(crate) fn check_shape(what: &str, found: [usize; 2], expected: [usize; 2]) -
     if found == expected {
         return Ok(());
     }
-    Err(Error::Shape {
-        what: what.into(),
-        found: found.into(),
-        expected: expected.into(),
-    })
+    Err(Error::Shape { what: what.into(), found: found.into(), expected: expected.into() })
 }

@@ -36,24 +36,12 @@ pub struct Group {
 impl Group {
     /// Fluctuating units with biases, J₂ = J₄ = μ = 1.
     pub fn free(name: &str, units: usize) -> Self {
-        Self {
-            name: name.into(),
-            units,
-            clamped: false,
-            bias: true,
-            j2: 1.0,
-            j4: 1.0,
-            mobility: 1.0,
-        }
+        Self { name: name.into(), units, clamped: false, bias: true, j2: 1.0, j4: 1.0, mobility: 1.0 }
     }
 
     /// Units held at given values: their own energy is a constant and left out, and they have no bias.
     pub fn clamped(name: &str, units: usize) -> Self {
-        Self {
-            clamped: true,
-            bias: false,
-            ..Self::free(name, units)
-        }
+        Self { clamped: true, bias: false, ..Self::free(name, units) }
     }
 
     /// With J₂ = `j2` and J₄ = `j4`.
@@ -68,10 +56,7 @@ impl Group {
 
     /// With all biases fixed at zero.
     pub fn unbiased(self) -> Self {
-        Self {
-            bias: false,
-            ..self
-        }
+        Self { bias: false, ..self }
     }
 }
 
@@ -100,11 +85,7 @@ pub struct Block {
 impl Block {
     /// All pairs between `from` and `to`.
     pub fn full(from: &str, to: &str) -> Self {
-        Self {
-            from: from.into(),
-            to: to.into(),
-            pattern: Pattern::Full,
-        }
+        Self { from: from.into(), to: to.into(), pattern: Pattern::Full }
     }
 
     /// The name its couplings carry in errors and files: `from-to`.
@@ -157,10 +138,7 @@ impl Topology {
             to: group.name.clone(),
             pattern: Pattern::Pairs(grid_pairs(width, height, periodic)),
         };
-        Ok(Self {
-            groups: vec![group],
-            blocks: vec![block],
-        })
+        Ok(Self { groups: vec![group], blocks: vec![block] })
     }
 
     fn coupling(groups: Vec<Group>, couples: impl Fn(usize, usize) -> bool) -> Self {
@@ -203,9 +181,7 @@ impl Topology {
     pub fn columns(&self, name: &str) -> Result<Range<usize>> {
         let index = self.group(name)?;
         if self.groups[index].clamped {
-            return Err(Error::Topology(format!(
-                "group `{name}` is clamped and has no place in the state"
-            )));
+            return Err(Error::Topology(format!("group `{name}` is clamped and has no place in the state")));
         }
         let before = self.groups[..index].iter().filter(|group| !group.clamped);
         let start = before.map(|group| group.units).sum::<usize>();
@@ -256,16 +232,10 @@ impl Topology {
 }
 
 fn check_constants(group: &Group) -> Result<()> {
-    let &Group {
-        j2, j4, mobility, ..
-    } = group;
+    let &Group { j2, j4, mobility, .. } = group;
     let confines = j4 > 0.0 || (j4 == 0.0 && j2 > 0.0);
     if !confines || !j2.is_finite() || !j4.is_finite() {
-        return Err(Error::NotConfining {
-            group: group.name.clone(),
-            j2,
-            j4,
-        });
+        return Err(Error::NotConfining { group: group.name.clone(), j2, j4 });
     }
     if !(mobility > 0.0 && mobility.is_finite()) {
         return Err(Error::Constant {
@@ -294,9 +264,7 @@ fn check_pattern(block: &Block, from: usize, to: usize) -> Result<()> {
             continue;
         };
         let name = block.name();
-        return Err(Error::Topology(format!(
-            "block `{name}`: pair [{i}, {j}] {problem}"
-        )));
+        return Err(Error::Topology(format!("block `{name}`: pair [{i}, {j}] {problem}")));
     }
     Ok(())
 }
