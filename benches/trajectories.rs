@@ -1,83 +1,187 @@
-use burn::module::Module;
-use burn::tensor::*;
+//! Trajectories of the classifier's size, forwards and with the gradient, against what bounds them.
+//!
+//! `cargo bench --workspace --bench trajectories` prints, from one run: the tensor loop on all cores; the same loop
+//! written by hand for this one network (one thread per half of the batch); the matrix products and the noise
+//! alone; and, if `python3 -c "import jax"` works (or `THERMOGRAD_PYTHON` names a Python where it does), the
+//! same job in JAX, with the ratios. Batch 256 × 74 free units × 200 steps.
+
+use std::hint::black_box;
+use std::process::Command;
 use std::time::Instant;
-use thermograd::*;
-fn main() {
-    let topo = Topology::all_to_all([
-        Group::clamped("input", 784),
-        Group::free("hidden", 64),
-        Group::free("output", 10),
-    ]);
-    let dev = Device::flex();
-    let s = SubstrateConfig::new(topo).init(&dev).unwrap().randomised(1.0, Key::new(1));
-    let k = Key::new(2);
-    let t = Instant::now();
-    for i in 0..200 {
-        std::hint::black_box(k.normals(i, 256, 74));
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use criterion::Criterion;
+use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const BATCH: usize = 256;
+const UNITS: usize = 74;
+const STEPS: usize = 200;
+const DT: f64 = 1e-3;
+
+struct Job {
+    substrate: Substrate,
+    clamped: Tensor<2>,
+    field: Tensor<2>,
+    schedule: Schedule,
+    shards: Shards,
+    key: Key,
+}
+
+impl Job {
+    fn new() -> Self {
+        let device = Device::flex();
+        let groups = [Group::clamped("input", 1), Group::free("hidden", 64), Group::free("output", 10)];
+        let config = SubstrateConfig::new(Topology::all_to_all(groups));
+        let substrate = config.init(&device).expect("a valid network").randomised(1.0, Key::new(1));
+        let clamped = Tensor::ones([BATCH, 1], &device);
+        let field = substrate.valid().field(std::slice::from_ref(&clamped)).expect("one clamped group");
+        let schedule = Schedule { dt: DT, steps: STEPS };
+        Self { substrate, clamped, field, schedule, shards: Shards::new(128), key: Key::new(2) }
     }
-    println!(
-        "noise {:?} = {:.2} ns/normal",
-        t.elapsed(),
-        t.elapsed().as_nanos() as f64 / (200. * 256. * 74.)
-    );
-    let sched = Schedule::new(1e-3, 0.2).unwrap();
-    for size in [32, 64, 128, 256] {
-        for threads in [1, 2] {
-            let sh = Shards { size, threads };
-            let field = Tensor::<2>::from_data(TensorData::new(k.normals(0, 256, 74), [256, 74]), &dev);
-            let mut best = 1e9f64;
-            let mut bestg = 1e9f64;
-            for _ in 0..10 {
-                let t = Instant::now();
-                sh.map(256, |r| {
-                    s.forward(
-                        Tensor::zeros([r.len(), 74], &dev),
-                        field.clone().slice_dim(0, r.clone()),
-                        sched,
-                        k.skip(r.start as u64),
-                    )
-                });
-                best = best.min(t.elapsed().as_secs_f64());
-                let t = Instant::now();
-                sh.map(256, |r| {
-                    let m = s.clone().train();
-                    let l = m
-                        .forward(
-                            Tensor::zeros([r.len(), 74], &dev),
-                            field.clone().slice_dim(0, r.clone()),
-                            sched,
-                            k.skip(r.start as u64),
-                        )
-                        .sum();
-                    let g = l.backward();
-                    g
-                });
-                bestg = bestg.min(t.elapsed().as_secs_f64());
+
+    fn x0(&self, batch: usize) -> Tensor<2> {
+        Tensor::zeros([batch, UNITS], self.substrate.options())
+    }
+
+    fn forward(&self) -> Vec<Tensor<2>> {
+        self.shards.map(BATCH, |range| {
+            let key = self.key.skip(range.start as u64);
+            let field = self.field.clone().slice_dim(0, range.clone());
+            self.substrate.forward(self.x0(range.len()), field, self.schedule, key)
+        })
+    }
+
+    fn adjoint(&self) -> Vec<f64> {
+        self.shards.map(BATCH, |range| {
+            let key = self.key.skip(range.start as u64);
+            let clamped = [self.clamped.clone().slice_dim(0, range.clone())];
+            let sum = |_: &Substrate, x: Tensor<2>| Ok(x.sum());
+            let result = self.substrate.pathwise(self.x0(range.len()), &clamped, self.schedule, key, sum);
+            result.expect("shapes fit").0
+        })
+    }
+
+    fn autodiff(&self) -> Vec<f64> {
+        self.shards.map(BATCH, |range| {
+            let key = self.key.skip(range.start as u64);
+            let tracked = self.substrate.valid().train();
+            let field =
+                tracked.field(&[self.clamped.clone().slice_dim(0, range.clone())]).expect("one group");
+            let loss = tracked.forward(self.x0(range.len()), field, self.schedule, key).sum();
+            black_box(loss.backward());
+            loss.into_scalar::<f64>()
+        })
+    }
+
+    /// The products x A alone.
+    fn products(&self) -> Vec<Tensor<2>> {
+        self.shards.map(BATCH, |range| {
+            let a = Tensor::<2>::eye(UNITS, &Device::flex());
+            (0..STEPS).fold(self.x0(range.len()), |x, _| x.matmul(a.clone()))
+        })
+    }
+
+    fn noise(&self) -> Vec<f32> {
+        self.shards.map(BATCH, |range| {
+            let key = self.key.skip(range.start as u64);
+            (0..STEPS).map(|step| black_box(key.normals(step as u32, range.len(), UNITS))[0]).sum()
+        })
+    }
+
+    /// The same steps by hand: row by row, state in cache, products accumulated over columns.
+    fn by_hand(&self) -> Vec<f32> {
+        let coupling = {
+            let eye = Tensor::<2>::eye(UNITS, &Device::flex());
+            let zero = Tensor::zeros([1, UNITS], &Device::flex());
+            let potential = self.substrate.valid().potential();
+            let gradient = potential.gradient(eye.clone(), zero) - eye * 6.0;
+            gradient.into_data().try_into_vec::<f32>().expect("f32")
+        };
+        let field = self.field.to_data().try_into_vec::<f32>().expect("f32");
+        let (dt, sigma) = (DT as f32, (2.0 * DT).sqrt() as f32);
+        self.shards.map(BATCH, |range| {
+            let key = self.key.skip(range.start as u64);
+            let mut x = vec![[0.0_f32; UNITS]; range.len()];
+            for step in 0..STEPS {
+                let noise = key.normals(step as u32, range.len(), UNITS);
+                for (row, x) in x.iter_mut().enumerate() {
+                    let h = &field[(range.start + row) * UNITS..][..UNITS];
+                    let eta = &noise[row * UNITS..][..UNITS];
+                    let mut gradient = [0.0_f32; UNITS];
+                    for (own, j) in x.iter().zip(coupling.chunks_exact(UNITS)) {
+                        for (sum, j) in gradient.iter_mut().zip(j) {
+                            *sum += own * j;
+                        }
+                    }
+                    for i in 0..UNITS {
+                        let slope = gradient[i] + h[i] + 2.0 * x[i] + 4.0 * x[i] * x[i] * x[i];
+                        x[i] += sigma * eta[i] - slope * dt;
+                    }
+                }
             }
-            println!(
-                "size {size} threads {threads}: forward {:.2} ms, forward+backward {:.2} ms",
-                best * 1e3,
-                bestg * 1e3
-            );
+            x.iter().flatten().sum::<f32>()
+        })
+    }
+}
+
+fn median(repeats: usize, mut job: impl FnMut()) -> f64 {
+    job();
+    let time = |_| {
+        let start = Instant::now();
+        job();
+        start.elapsed().as_secs_f64()
+    };
+    let mut times: Vec<f64> = (0..repeats).map(time).collect();
+    times.sort_by(f64::total_cmp);
+    times[repeats / 2]
+}
+
+/// Median seconds of JAX's forward and gradient, if there is a JAX.
+fn jax() -> Option<(f64, f64)> {
+    let python = std::env::var("THERMOGRAD_PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/jax_trajectories.py");
+    let output = Command::new(python).arg(script).output().ok().filter(|output| output.status.success())?;
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    Some((line["forward"].as_f64()?, line["gradient"].as_f64()?))
+}
+
+fn ratios(job: &Job) {
+    let repeats = 30;
+    let rows = [
+        ("forward, tensors", median(repeats, || drop(black_box(job.forward())))),
+        ("forward, by hand", median(repeats, || drop(black_box(job.by_hand())))),
+        ("products alone", median(repeats, || drop(black_box(job.products())))),
+        ("noise alone", median(repeats, || drop(black_box(job.noise())))),
+        ("gradient, adjoint", median(repeats, || drop(black_box(job.adjoint())))),
+        ("gradient, autodiff", median(repeats, || drop(black_box(job.autodiff())))),
+    ];
+    let forward = rows[0].1;
+    let gradient = rows[4].1;
+    println!(
+        "batch {BATCH} x {UNITS} units x {STEPS} steps, {} threads, median of {repeats}",
+        job.shards.threads
+    );
+    for (name, seconds) in rows {
+        println!("{name:20} {:8.2} ms   {:5.2} x forward", 1e3 * seconds, seconds / forward);
+    }
+    match jax() {
+        None => println!("JAX: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
+        Some((peer_forward, peer_gradient)) => {
+            println!("JAX forward  {:8.2} ms = {:.2} x ours", 1e3 * peer_forward, peer_forward / forward);
+            println!("JAX gradient {:8.2} ms = {:.2} x ours", 1e3 * peer_gradient, peer_gradient / gradient);
         }
     }
-    // gemm only
-    let x = Tensor::<2>::ones([128, 74], &dev);
-    let a = Tensor::<2>::ones([74, 74], &dev) * 0.0;
-    let t = Instant::now();
-    for _ in 0..2000 {
-        std::hint::black_box(x.clone().matmul(a.clone()));
-    }
-    println!("matmul 128x74x74 {:?}", t.elapsed() / 2000);
-    let t = Instant::now();
-    for _ in 0..2000 {
-        std::hint::black_box(x.clone() * x.clone());
-    }
-    println!("mul {:?}", t.elapsed() / 2000);
-    let r = Tensor::<2>::ones([1, 74], &dev);
-    let t = Instant::now();
-    for _ in 0..2000 {
-        std::hint::black_box(x.clone() * r.clone());
-    }
-    println!("mul bcast {:?}", t.elapsed() / 2000);
+}
+
+fn main() {
+    let job = Job::new();
+    ratios(&job);
+    let mut criterion = Criterion::default().sample_size(20).configure_from_args();
+    criterion.bench_function("forward", |b| b.iter(|| job.forward()));
+    criterion.bench_function("adjoint", |b| b.iter(|| job.adjoint()));
+    criterion.final_summary();
 }

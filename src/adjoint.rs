@@ -63,7 +63,7 @@ impl Substrate {
         // A function whose gradient is ∂L/∂A · A + ∂L/∂d · d.
         let body = inner.train();
         let tracked = Dynamics::new(&body, body.field(clamped)?, schedule.dt, key);
-        let through_steps = dynamics.pull_back(&states, end).pair(&tracked);
+        let through_steps = dynamics.pull_back(states, end).pair(&tracked);
         total.accumulate(&body, GradientsParams::from_grads(through_steps.backward(), &body));
         Ok((value.into_scalar::<f64>(), total.grads()))
     }
@@ -95,21 +95,17 @@ impl Cotangent {
 
 impl Dynamics {
     /// The recursion of the module's head from ∂L/∂x_T down the states x_0 … x_{T−1}.
-    fn pull_back(&self, states: &[Tensor<2>], end: Tensor<2>) -> Cotangent {
+    fn pull_back(&self, mut states: Vec<Tensor<2>>, end: Tensor<2>) -> Cotangent {
         let slope = self.quartic.clone() * 3.0;
-        let mut after = Vec::with_capacity(states.len()); // g_T, g_{T−1}, … g_1
         let mut g = end;
-        for x in states.iter().rev() {
-            after.push(g.clone());
-            let cubic = x.clone() * x.clone() * slope.clone() * g.clone();
+        let mut propagator: Vec<Vec<Tensor<2>>> = self.propagator.zeros_like();
+        let mut drift = g.zeros_like();
+        while let Some(x) = states.pop() {
+            drift = drift + g.clone();
+            self.propagator.add_outer(&mut propagator, x.clone().transpose(), g.clone());
+            let cubic = x.clone() * x * slope.clone() * g.clone();
             g = self.propagator.apply_transposed(g) + cubic;
         }
-        after.reverse();
-        let drift = after.iter().cloned().reduce(|a, b| a + b).unwrap_or_else(|| g.zeros_like());
-        let (x, g) = match states.is_empty() {
-            true => (g.zeros_like(), g),
-            false => (Tensor::cat(states.to_vec(), 0).transpose(), Tensor::cat(after, 0)),
-        };
-        Cotangent { propagator: self.propagator.outer(x, g), drift }
+        Cotangent { propagator, drift }
     }
 }

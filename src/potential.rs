@@ -133,19 +133,24 @@ impl Coupling {
         terms.reduce(|a, b| a + b).unwrap_or_else(|| g.zeros_like())
     }
 
-    /// xᵀg for every term of every product: the gradients of its matrix.
+    /// A zero for the matrix of every term of every product.
+    pub(crate) fn zeros_like(&self) -> Vec<Vec<Tensor<2>>> {
+        let zeros = |product: &Product| product.terms.iter().map(|(_, matrix)| matrix.zeros_like()).collect();
+        self.products.iter().map(zeros).collect()
+    }
+
+    /// Adds xᵀg to the gradient of the matrix of every term.
     ///
     /// # Shapes
     /// `x_transposed` `[unit, row]`, `g` `[row, unit]`.
-    pub(crate) fn outer(&self, x_transposed: Tensor<2>, g: Tensor<2>) -> Vec<Vec<Tensor<2>>> {
-        let product = |product: &Product| {
+    pub(crate) fn add_outer(&self, sums: &mut [Vec<Tensor<2>>], x_transposed: Tensor<2>, g: Tensor<2>) {
+        for (product, sums) in self.products.iter().zip(sums) {
             let own = columns(&g, &product.targets);
-            let term = |(sources, _): &(Range<usize>, Tensor<2>)| {
-                x_transposed.clone().slice_dim(0, sources.clone()).matmul(own.clone())
-            };
-            product.terms.iter().map(term).collect()
-        };
-        self.products.iter().map(product).collect()
+            for ((sources, _), sum) in product.terms.iter().zip(sums) {
+                let outer = x_transposed.clone().slice_dim(0, sources.clone()).matmul(own.clone());
+                sum.inplace(|sum| sum + outer);
+            }
+        }
     }
 }
 
