@@ -1,1 +1,14 @@
+//! Images to train thermodynamic computers on, as [`burn_dataset::Dataset`]s.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`idx`] | the MNIST file format, plain or gzipped |
+//! | [`mnist`] | a folder of four such files: MNIST, Fashion-MNIST |
+//! | [`strokes`] | digits drawn from stroke skeletons; needs no file |
 
+pub mod idx;
+pub mod images;
+pub mod mnist;
+pub mod strokes;
+
+pub use images::{Image, Images, Split};

@@ -1,0 +1,67 @@
+//! Labelled grey images of one size.
+
+use burn_dataset::{Dataset, DatasetError};
+
+/// One labelled image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Image {
+    /// Row-major grey values.
+    pub pixels: Vec<u8>,
+    /// Its class.
+    pub label: u8,
+}
+
+/// Labelled grey images of one size, in memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Images {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// All images, one after the other.
+    pub pixels: Vec<u8>,
+    /// Their classes.
+    pub labels: Vec<u8>,
+}
+
+/// Images to train on and images to report on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Split {
+    /// For training and selection.
+    pub train: Images,
+    /// For one final report.
+    pub test: Images,
+}
+
+impl Images {
+    /// Pixels of one image.
+    pub fn size(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// The pixels of one image.
+    pub fn pixels_of(&self, index: usize) -> &[u8] {
+        &self.pixels[index * self.size()..][..self.size()]
+    }
+
+    /// Cuts the images in two: all but the last `count`, and the last `count`.
+    pub fn hold_out(&self, count: usize) -> (Self, Self) {
+        let cut = self.labels.len().saturating_sub(count);
+        let part = |range: std::ops::Range<usize>| Self {
+            pixels: self.pixels[range.start * self.size()..range.end * self.size()].to_vec(),
+            labels: self.labels[range].to_vec(),
+            ..*self
+        };
+        (part(0..cut), part(cut..self.labels.len()))
+    }
+}
+
+impl Dataset<Image> for Images {
+    fn get(&self, index: usize) -> Result<Image, DatasetError> {
+        Ok(Image { pixels: self.pixels_of(index).to_vec(), label: self.labels[index] })
+    }
+
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+}

@@ -1,0 +1,66 @@
+//! MNIST and whatever comes in its four files (Fashion-MNIST, KMNIST), from a folder.
+//!
+//! Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proc. IEEE 86, 2278 (1998).
+
+use std::path::{Path, PathBuf};
+
+use crate::idx::{self, IdxError, IdxProblem};
+use crate::images::{Images, Split};
+
+/// The number of classes of all data sets of this form.
+pub const CLASSES: u8 = 10;
+
+/// Loads `{train,t10k}-{images-idx3,labels-idx1}-ubyte`, each plain or with `.gz`, from `folder`.
+///
+/// # Errors
+/// [`IdxError`] naming the file, the byte and what was expected.
+pub fn load(folder: &Path) -> Result<Split, IdxError> {
+    Ok(Split { train: load_part(folder, "train")?, test: load_part(folder, "t10k")? })
+}
+
+fn load_part(folder: &Path, part: &str) -> Result<Images, IdxError> {
+    let images_path = find(folder, &format!("{part}-images-idx3-ubyte"));
+    let labels_path = find(folder, &format!("{part}-labels-idx1-ubyte"));
+    let images = idx::read(&images_path, 3, "images: unsigned bytes in three dimensions")?;
+    let labels = idx::read(&labels_path, 1, "labels: unsigned bytes in one dimension")?;
+    let [count, height, width] = images.dimensions[..] else { unreachable!("three dimensions were read") };
+    let wrong = |problem| Err(IdxError { path: labels_path.clone(), problem });
+    if labels.values.len() != count {
+        return wrong(IdxProblem::Dimension {
+            dimension: 0,
+            byte: 4,
+            found: labels.values.len(),
+            expected: format!("{count}, the number of images in {}", images_path.display()),
+        });
+    }
+    if let Some(place) = labels.values.iter().position(|&label| label >= CLASSES) {
+        let found = labels.values[place];
+        return wrong(IdxProblem::Label { byte: 8 + place, found, classes: CLASSES });
+    }
+    Ok(Images { width, height, pixels: images.values, labels: labels.values })
+}
+
+/// The file as it is in the folder: gzipped, or plain (also the name for the error if there is neither).
+fn find(folder: &Path, name: &str) -> PathBuf {
+    let zipped = folder.join(format!("{name}.gz"));
+    if zipped.exists() { zipped } else { folder.join(name) }
+}
+
+/// Downloads MNIST with burn-dataset's downloader (to its cache folder) and loads it.
+///
+/// Needs the network the first time; burn-dataset panics when there is none.
+#[cfg(feature = "download")]
+pub fn download() -> Split {
+    use burn_dataset::Dataset;
+    use burn_dataset::vision::MnistDataset;
+    let images = |dataset: MnistDataset| {
+        let items: Vec<_> = dataset.iter().collect();
+        Images {
+            width: 28,
+            height: 28,
+            pixels: items.iter().flat_map(|item| item.image.iter().flatten().map(|&p| p as u8)).collect(),
+            labels: items.iter().map(|item| item.label).collect(),
+        }
+    };
+    Split { train: images(MnistDataset::train()), test: images(MnistDataset::test()) }
+}
