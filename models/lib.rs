@@ -1,1 +1,26 @@
+//! What is trained on a thermodynamic computer, and how.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`classifier`] | clamped image, hidden units, one output a class: the model and its evaluation |
+//! | [`trainers`] | its three trainers: likelihood, exact, pathwise |
+//! | [`guide`] | the trajectories that a teacher asks for |
+//! | [`teacher`] | the conventional network behind them |
+//! | [`examples`] | labelled images as clamped values |
+//! | [`fit`] | the training loop they share |
 
+pub mod classifier;
+pub mod error;
+pub mod examples;
+pub mod fit;
+pub mod guide;
+pub mod teacher;
+pub mod trainers;
+
+pub use classifier::{Classifier, ClassifierConfig, Evaluation, Wiring};
+pub use error::{Error, Result};
+pub use examples::Examples;
+pub use fit::{Fit, Progress, Recipe};
+pub use guide::Guide;
+pub use teacher::{Teacher, TeacherConfig, TeacherLoss};
+pub use trainers::{Likelihood, Pathwise, exact};

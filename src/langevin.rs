@@ -148,7 +148,10 @@ impl Dynamics {
 
     /// One Euler–Maruyama step, `[batch, unit]` → `[batch, unit]`.
     pub(crate) fn step(&self, index: usize, x: Tensor<2>) -> Tensor<2> {
-        let kick = self.kick(index, &x) + self.drift.clone();
+        let kick = match self.noise.iter().all(|&sigma| sigma == 0.0) {
+            true => self.drift.clone(),
+            false => self.kick(index, &x) + self.drift.clone(),
+        };
         let cubic = x.clone() * x.clone() * x.clone() * self.quartic.clone();
         self.propagator.apply(x) + cubic + kick
     }

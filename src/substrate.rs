@@ -112,6 +112,21 @@ impl Substrate {
         &self.config
     }
 
+    /// The same couplings under other constants: another temperature, other wells.
+    ///
+    /// # Errors
+    /// Those of [`SubstrateConfig::init`], and [`Error::Topology`] when groups or blocks do not fit the couplings.
+    pub fn with_config(self, config: SubstrateConfig) -> Result<Self> {
+        let stored =
+            |c: &SubstrateConfig| -> Vec<_> { c.topology.blocks.iter().map(|b| c.stored_shape(b)).collect() };
+        config.init(self.options())?;
+        let biased = |c: &SubstrateConfig| -> Vec<usize> { c.biased().map(|group| group.units).collect() };
+        if stored(&config) != stored(&self.config) || biased(&config) != biased(&self.config) {
+            return Err(Error::Topology("the new constants describe another network".into()));
+        }
+        Ok(Self { config, ..self })
+    }
+
     /// The wiring.
     pub fn topology(&self) -> &Topology {
         &self.config.topology

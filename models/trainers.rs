@@ -1,0 +1,198 @@
+//! Three ways to find the couplings of a classifier.
+//!
+//! | trainer | minimises | by |
+//! |---|---|---|
+//! | [`Likelihood`] | the action of the guided trajectories, as published | Adam on autodiff of the action |
+//! | [`exact`] | the same | its closed form |
+//! | [`Pathwise`] | cross-entropy of the outputs at t_f, plus a price on heat | Adam through the unrolled steps |
+
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
+use serde::{Deserialize, Serialize};
+use thermograd::{Direction, Key, Moments, Ridge, Schedule, Shards, Substrate};
+
+use crate::classifier::Classifier;
+use crate::error::{Error, Result};
+use crate::examples::Examples;
+use crate::fit::{Fit, Progress, Recipe};
+use crate::guide::Guide;
+use crate::teacher::Teacher;
+
+/// Gradient descent on the action of guided trajectories: S. Whitelam, PNAS 123, e2528413123 (2026).
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Likelihood {
+    /// Its training.
+    pub recipe: Recipe,
+}
+
+impl Default for Likelihood {
+    fn default() -> Self {
+        let recipe = Recipe {
+            epochs: 8,
+            batch: 128,
+            learning_rate: 1e-2,
+            warm_up: 0,
+            final_fraction: 0.01,
+            weight_decay: 0.0,
+        };
+        Self { recipe }
+    }
+}
+
+impl Likelihood {
+    /// A training of the classifier, not begun.
+    pub fn fit(&self, classifier: &Classifier, examples: usize, shards: Shards, key: Key) -> Fit<Substrate> {
+        let substrate = classifier.substrate.clone();
+        Fit::new("likelihood", substrate, self.recipe, examples, shards, key.fork("likelihood"))
+    }
+
+    /// Trains to the end or until `observe` breaks off.
+    ///
+    /// # Errors
+    /// As [`Fit::run`], and those of the guide.
+    pub fn train<E: From<Error>>(
+        &self,
+        fit: &mut Fit<Substrate>,
+        classifier: &Classifier,
+        guide: Guide,
+        teacher: &Teacher,
+        examples: &Examples,
+        observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
+    ) -> Result<ControlFlow<()>, E> {
+        let (teacher, schedule) = (teacher.valid(), classifier.schedule);
+        let twin = guide.twin(&classifier.substrate.valid()).map_err(Error::from)?;
+        let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let inputs = examples.clamped(indices, &classifier.normalisation, None, twin.options());
+            let targets = teacher.targets(inputs.clone());
+            let (before, after) = guide.steps(&twin, targets, schedule, key)?;
+            let times = before.dims()[0] / indices.len();
+            let field = model.field(&[inputs])?.repeat_dim(0, times);
+            let action = model.step_action(schedule.dt, Direction::Forward)?.of(before, after, field);
+            let loss = action.sum() / batch as f64;
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            Ok((loss.into_scalar::<f64>(), gradients))
+        };
+        fit.run(gradient, observe)
+    }
+}
+
+/// The couplings of least action in closed form. `progress` is told the part of the examples that is done.
+///
+/// # Errors
+/// Those of the guide and of [`Moments::optimum`].
+pub fn exact(
+    classifier: &Classifier,
+    guide: Guide,
+    teacher: &Teacher,
+    examples: &Examples,
+    ridge: Ridge,
+    shards: Shards,
+    key: Key,
+    mut progress: impl FnMut(f64),
+) -> Result<Substrate> {
+    /// Images between two reports; their moments are held at once.
+    const PART: usize = 8192;
+    let (substrate, teacher) = (classifier.substrate.valid(), teacher.valid());
+    let (twin, key) = (guide.twin(&substrate)?, key.fork("exact"));
+    // Few, large shards: each holds moments of its own.
+    let shards = Shards { size: shards.size.saturating_mul(8), ..shards };
+    let mut moments = Moments::new(&substrate);
+    for start in (0..examples.len()).step_by(PART) {
+        let count = PART.min(examples.len() - start);
+        let parts = shards.map(count, |range| -> Result<Moments> {
+            let mut moments = Moments::new(&substrate);
+            let indices: Vec<usize> = range.map(|index| start + index).collect();
+            let key = key.skip(indices[0] as u64);
+            let inputs = examples.clamped(&indices, &classifier.normalisation, None, substrate.options());
+            let targets = teacher.targets(inputs.clone());
+            let (before, after) = guide.steps(&twin, targets, classifier.schedule, key)?;
+            moments.add(&substrate, &[inputs], before, after, classifier.schedule.dt)?;
+            Ok(moments)
+        });
+        for part in parts {
+            moments.merge(&part?);
+        }
+        progress((start + count) as f64 / examples.len() as f64);
+    }
+    Ok(moments.optimum(&substrate, ridge)?)
+}
+
+/// Cross-entropy through the unrolled stochastic steps, one noise path an image.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pathwise {
+    /// Its training.
+    pub recipe: Recipe,
+    /// Δt of the unrolled steps; couplings carry over to the finer steps of the device.
+    pub dt: f64,
+    /// Outputs times this are logits.
+    pub logit_gain: f64,
+    /// λ, the price of one kT of heat in units of cross-entropy.
+    pub heat_price: f64,
+    /// Shift each image by up to one pixel.
+    pub augment: bool,
+}
+
+impl Default for Pathwise {
+    fn default() -> Self {
+        let recipe = Recipe {
+            epochs: 20,
+            batch: 256,
+            learning_rate: 1e-2,
+            warm_up: 150,
+            final_fraction: 0.01,
+            weight_decay: 0.0,
+        };
+        Self { recipe, dt: 5e-3, logit_gain: 3.0, heat_price: 0.0, augment: false }
+    }
+}
+
+impl Pathwise {
+    /// A training that starts from the couplings of the classifier, not begun.
+    pub fn fit(&self, classifier: &Classifier, examples: usize, shards: Shards, key: Key) -> Fit<Substrate> {
+        let substrate = classifier.substrate.clone();
+        Fit::new("pathwise", substrate, self.recipe, examples, shards, key.fork("pathwise"))
+    }
+
+    /// Trains to the end or until `observe` breaks off.
+    ///
+    /// # Errors
+    /// As [`Fit::run`].
+    pub fn train<E: From<Error>>(
+        &self,
+        fit: &mut Fit<Substrate>,
+        classifier: &Classifier,
+        examples: &Examples,
+        observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
+    ) -> Result<ControlFlow<()>, E> {
+        let schedule = Schedule::new(self.dt, classifier.schedule.duration()).map_err(Error::from)?;
+        let outputs = classifier.outputs();
+        let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
+            let options = model.options();
+            let device = options.device.inner();
+            let shift = self.augment.then(|| key.fork("shift"));
+            let inputs = examples.clamped(indices, &classifier.normalisation, shift, &device);
+            let one_hot = examples.one_hot(indices, outputs.len(), &device);
+            let x0 = Tensor::zeros([indices.len(), model.free_units()], &device);
+            let clamped = [inputs];
+            let loss = |model: &Substrate, x: Tensor<2>| {
+                let logits = x.clone().slice_dim(1, outputs.clone()) * self.logit_gain;
+                let mut loss = -(log_softmax(logits, 1) * one_hot).sum();
+                if self.heat_price > 0.0 {
+                    // From rest, V(x₀) = 0 and the heat of an inference is −V(x).
+                    let heat = -model.potential().energy(x, model.field(&clamped)?);
+                    loss = loss + heat.sum() * (self.heat_price / model.kt());
+                }
+                Ok(loss / batch as f64)
+            };
+            Ok(model.pathwise(x0, &clamped, schedule, key, loss)?)
+        };
+        fit.run(gradient, observe)
+    }
+}
