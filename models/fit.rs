@@ -86,7 +86,17 @@ impl<M: Module + Sync> Fit<M> {
     pub fn new(stage: &str, model: M, recipe: Recipe, examples: usize, shards: Shards, key: Key) -> Self {
         let adam = AdamWConfig::new().with_weight_decay(recipe.weight_decay as f32).with_epsilon(1e-8);
         let optimizer = adam.init();
-        Self { model, stage: stage.into(), recipe, optimizer, step: 0, examples, key, shards }
+        Self { model: model.train(), stage: stage.into(), recipe, optimizer, step: 0, examples, key, shards }
+    }
+
+    /// The model as it is now, without gradients.
+    pub fn finish(self) -> M {
+        self.model.valid()
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> usize {
+        self.step
     }
 
     /// Steps of one pass; the last batch of a pass may be smaller.
