@@ -44,15 +44,23 @@ impl Images {
         &self.pixels[index * self.size()..][..self.size()]
     }
 
+    /// The first `count` images, or all.
+    pub fn first(&self, count: usize) -> Self {
+        self.part(0..count.min(self.labels.len()))
+    }
+
     /// Cuts the images in two: all but the last `count`, and the last `count`.
     pub fn hold_out(&self, count: usize) -> (Self, Self) {
         let cut = self.labels.len().saturating_sub(count);
-        let part = |range: std::ops::Range<usize>| Self {
+        (self.part(0..cut), self.part(cut..self.labels.len()))
+    }
+
+    fn part(&self, range: std::ops::Range<usize>) -> Self {
+        Self {
             pixels: self.pixels[range.start * self.size()..range.end * self.size()].to_vec(),
             labels: self.labels[range].to_vec(),
             ..*self
-        };
-        (part(0..cut), part(cut..self.labels.len()))
+        }
     }
 }
 

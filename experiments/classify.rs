@@ -137,7 +137,9 @@ impl Bench {
             Dataset::Mnist if settings.data_dir.is_none() => mnist::download(),
             Dataset::Mnist => mnist::load(settings.data_folder()?)?,
         };
-        let (train, held_out) = split.train.hold_out(settings.held_out.min(split.train.labels.len() / 2));
+        let limit = settings.limit.unwrap_or(usize::MAX);
+        let (all, test) = (split.train.first(limit), split.test.first(limit));
+        let (train, held_out) = all.hold_out(settings.held_out.min(all.labels.len() / 2));
         let examples =
             |images: Images| Examples::new(images.width, images.height, images.pixels, images.labels);
         Ok(Self {
@@ -146,7 +148,7 @@ impl Bench {
             key: Key::new(settings.seed),
             train: examples(train)?,
             held_out: examples(held_out)?,
-            test: examples(split.test)?,
+            test: examples(test)?,
             settings,
         })
     }

@@ -42,8 +42,6 @@ pub struct Chart<'a> {
     pub size: (u32, u32),
     /// Lowest and highest value of the vertical axis, if not those of the data.
     pub y_range: Option<(f64, f64)>,
-    /// Whether the horizontal axis is logarithmic.
-    pub log_x: bool,
 }
 
 impl Chart<'_> {
@@ -66,28 +64,19 @@ impl Chart<'_> {
         let mut text = String::new();
         {
             let root = SVGBackend::with_string(&mut text, self.size).into_drawing_area();
-            if self.log_x {
-                let x = (x0.max(x1 * 1e-4)..x1).log_scale();
-                self.draw(&root, x, y0..y1, lines)
-            } else {
-                self.draw(&root, x0..x1, y0..y1, lines)
-            }
-            .map_err(|error| anyhow!("cannot draw `{}`: {error}", self.title))?;
+            let drawn = self.draw(&root, x0..x1, y0..y1, lines);
+            drawn.map_err(|error| anyhow!("cannot draw `{}`: {error}", self.title))?;
         }
         Ok(text)
     }
 
-    fn draw<X>(
+    fn draw(
         &self,
         root: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-        x: X,
+        x: std::ops::Range<f64>,
         y: std::ops::Range<f64>,
         lines: &[Line],
-    ) -> Result<(), Box<dyn std::error::Error>>
-    where
-        X: plotters::coord::ranged1d::AsRangedCoord<Value = f64>,
-        X::CoordDescType: plotters::coord::ranged1d::ValueFormatter<f64> + Ranged<ValueType = f64>,
-    {
+    ) -> Result<(), Box<dyn std::error::Error>> {
         root.fill(&WHITE)?;
         let mut builder = ChartBuilder::on(root);
         builder.margin(10).x_label_area_size(38).y_label_area_size(52);

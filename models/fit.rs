@@ -52,7 +52,7 @@ pub struct Progress {
     pub steps: usize,
     /// Steps of one pass over the examples.
     pub steps_per_epoch: usize,
-    /// The loss of the last step.
+    /// The mean loss of the steps of this pass (since it was resumed, if it was).
     pub loss: f64,
 }
 
@@ -119,10 +119,12 @@ impl<M: Module + Sync> Fit<M> {
         let (steps_per_epoch, batch) = (self.steps_per_epoch(), self.recipe.batch.max(1));
         let steps = self.recipe.epochs * steps_per_epoch;
         let mut order = Vec::new();
+        let mut losses = Vec::new();
         while self.step < steps {
             let (epoch, place) = (self.step / steps_per_epoch, self.step % steps_per_epoch);
             if order.is_empty() || place == 0 {
                 order = self.key.fork("order").at(epoch as u64).permutation(self.examples);
+                losses.clear();
             }
             let indices = &order[place * batch..self.examples.min((place + 1) * batch)];
             let key = self.key.fork("step").at(self.step as u64);
@@ -143,6 +145,8 @@ impl<M: Module + Sync> Fit<M> {
             let rate = self.recipe.rate(self.step, steps);
             self.model = self.optimizer.step(rate, self.model.clone(), sum.grads());
             self.step += 1;
+            losses.push(loss);
+            let loss = losses.iter().sum::<f64>() / losses.len() as f64;
             let progress = Progress { step: self.step, steps, steps_per_epoch, loss };
             if observe(self, progress)?.is_break() {
                 return Ok(ControlFlow::Break(()));

@@ -1,1 +1,22 @@
+//! Integration tests, one binary.
+//!
+//! | file | what belongs in it |
+//! |---|---|
+//! | physics | identities that hold to rounding: force and energy, first law, Crooks, the exact optimum, refusals |
+//! | statistics | averages against closed forms and quadrature, at thresholds derived from the sample size |
+//! | gradients | autodiff, local rule, adjoint and finite differences against each other |
+//! | devices | the same key gives the same numbers on every backend that is built in |
+//! | learning | small seeded trainings: they learn, they resume, threads do not show |
+//! | files | data files and exported couplings, whole and broken |
+//! | cli | the binaries as a user runs them |
+//! | layers | which crate may know which |
 
+mod cli;
+mod common;
+mod devices;
+mod files;
+mod gradients;
+mod layers;
+mod learning;
+mod physics;
+mod statistics;

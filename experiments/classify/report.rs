@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use plotters::style::RGBColor;
 use thermograd::{Key, to_f64};
 use thermograd_experiments::figures::{COLOURS, Chart, Line, grey, mosaic, png_uri};
 use thermograd_experiments::report::Report;
@@ -82,11 +81,11 @@ fn learning(page: &mut Report, metrics: &[Metric]) -> Result<()> {
     for stage in stages.into_iter().filter(|stage| *stage != "exact") {
         let of_stage = || metrics.iter().filter(move |metric| metric.stage == stage);
         let chart = |title: &str, y: &str, points: Vec<(f64, f64)>| {
-            let chart = Chart { title, x: "epoch", y, size: (500, 280), y_range: None, log_x: false };
+            let chart = Chart { title, x: "epoch", y, size: (560, 280), y_range: None };
             chart.svg(&[Line { name: "", colour: COLOURS[0], width: 2, points }])
         };
         let losses = of_stage().filter_map(|metric| Some((metric.epoch as f64, metric.loss?))).collect();
-        row += &chart(&format!("{stage}: loss of the last batch"), "loss", losses)?;
+        row += &chart(&format!("{stage}: mean loss of an epoch"), "loss", losses)?;
         let accuracies =
             of_stage().filter_map(|metric| Some((metric.epoch as f64, 100.0 * metric.held_out_accuracy?)));
         row += &chart(
@@ -167,8 +166,7 @@ impl Shown {
         };
         let lines: Vec<Line> = self.lines.iter().enumerate().map(line).collect();
         let title = "";
-        let chart =
-            Chart { title, x: "time, 1/μ", y: "output", size: (420, 240), y_range: None, log_x: false };
+        let chart = Chart { title, x: "time, 1/μ", y: "output", size: (276, 210), y_range: None };
         let image = png_uri(test.width(), &grey(test.pixels(self.index)))?;
         Ok(format!(
             "<div class=\"card\"><img src=\"{image}\" width=\"56\" alt=\"a {label}\"> <b>a {label}, read as {}</b><br>{}</div>",
@@ -183,17 +181,15 @@ fn read_out(page: &mut Report, evaluation: &Evaluation) -> Result<()> {
         "Accuracy of one trajectory if the outputs were read earlier, against time and against the mean heat given off \
          until then.",
     );
-    let chart = |x: &str, log_x: bool, at: &dyn Fn(&thermograd_models::classifier::ReadOut) -> f64| {
-        let y_range = Some((0.0, 100.0));
-        let chart = Chart { title: "", x, y: "accuracy, %", size: (500, 300), y_range, log_x };
-        let points = evaluation.read_outs.iter().map(|read| (at(read), 100.0 * read.accuracy));
-        let points = points.filter(|(x, _)| !log_x || *x > 0.0).collect();
-        chart.svg(&[Line { name: "", colour: RGBColor(0, 114, 178), width: 2, points }])
+    let chart = |x: &str, points: Vec<(f64, f64)>| {
+        let chart = Chart { title: "", x, y: "accuracy, %", size: (560, 300), y_range: Some((0.0, 100.0)) };
+        chart.svg(&[Line { name: "", colour: COLOURS[0], width: 2, points }])
     };
+    let reads = || evaluation.read_outs.iter().map(|read| (read, 100.0 * read.accuracy));
     let row = format!(
         "<div class=\"row\">{}{}</div>",
-        chart("time, 1/μ", false, &|read| read.time)?,
-        chart("mean heat, kT", true, &|read| read.heat)?
+        chart("time, 1/μ", reads().map(|(read, percent)| (read.time, percent)).collect())?,
+        chart("mean heat, 1000 kT", reads().map(|(read, percent)| (1e-3 * read.heat, percent)).collect())?
     );
     page.markup(&row);
     Ok(())

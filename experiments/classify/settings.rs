@@ -58,6 +58,9 @@ pub struct Arguments {
     /// Independent trajectories of every test image [default: 10].
     #[arg(long, value_name = "N")]
     trajectories: Option<usize>,
+    /// Use the first N images of each split only, for a quick try [default: all].
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// Threads on CPU backends; results do not depend on it [default: all cores].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -69,7 +72,7 @@ pub struct Arguments {
     pub out: Option<PathBuf>,
     /// Continue the run in this folder.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "config", "eval", "dataset", "trainer", "hidden",
-        "beta", "epochs", "heat_price", "augment", "seed", "backend", "trajectories"])]
+        "beta", "epochs", "heat_price", "augment", "seed", "backend", "trajectories", "limit"])]
     pub resume: Option<PathBuf>,
     /// Also write the trained couplings here.
     #[arg(long, value_name = "FILE")]
@@ -118,6 +121,8 @@ pub struct Settings {
     pub backend: Backend,
     /// Seed of everything random.
     pub seed: u64,
+    /// Images of each split that are used: the first ones; all if none.
+    pub limit: Option<usize>,
     /// Training images set aside for selection; never trained on.
     pub held_out: usize,
     /// Independent trajectories of every test image.
@@ -159,6 +164,7 @@ impl Default for Settings {
             trainer: Trainer::Pathwise,
             backend: Backend::Flex,
             seed: 0,
+            limit: None,
             held_out: 5000,
             trajectories: 10,
             shard: 128,
@@ -194,6 +200,7 @@ impl Arguments {
         set(&mut s.trajectories, self.trajectories);
         set(&mut s.pathwise.heat_price, self.heat_price);
         s.pathwise.augment |= self.augment;
+        s.limit = self.limit.or(s.limit);
         if let Some(folder) = &self.data_dir {
             s.data_dir = Some(std::path::absolute(folder)?);
         }
@@ -243,6 +250,7 @@ impl Settings {
     fn check(&self) -> Result<()> {
         ensure!(self.hidden > 0, "hidden: at least one unit is needed");
         ensure!(self.trajectories > 0, "trajectories: at least one is needed");
+        ensure!(self.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
         ensure!(self.shard > 0, "shard: at least one example is needed");
         ensure!(self.guide.beta > 0.0 && self.guide.beta.is_finite(), "beta: must be positive");
         ensure!(self.guide.kt >= 0.0, "guide.kt: must not be negative");
