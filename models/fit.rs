@@ -188,7 +188,7 @@ impl<M: Module + Sync> Fit<M> {
         let (model, optimizer) = bytes[24..].split_at(end.ok_or_else(damaged)? - 24);
         let copy = |part: &[u8]| Bytes::from_bytes_vec(part.to_vec());
         let record = burn::store::ModuleRecord::from_bytes(copy(model)).map_err(failed)?;
-        self.model = self.model.clone().load_record(record);
+        self.model = self.model.clone().try_load_record(record).map_err(failed)?;
         self.optimizer = self.optimizer.from_bytes(copy(optimizer)).map_err(failed)?;
         self.step = step;
         Ok(self)

@@ -177,15 +177,7 @@ impl Teacher {
         let failed = |error: burn::store::RecordError| Error::Checkpoint(error.to_string());
         let record =
             burn::store::ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(failed)?;
-        let layers = self.layers();
-        let loaded = self.load_record(record);
-        match loaded.layers() == layers {
-            true => Ok(loaded),
-            false => Err(Error::Checkpoint(format!(
-                "a teacher of {:?} units, expected {layers:?}",
-                loaded.layers()
-            ))),
-        }
+        self.try_load_record(record).map_err(failed)
     }
 }
 

@@ -1,1 +1,204 @@
+//! `classify` as a user runs it.
 
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn classify(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_classify"));
+    command.args(arguments).env_remove("THERMOGRAD_DATA");
+    command
+}
+
+/// Small enough for seconds: 800 drawn digits, 8 hidden units.
+const QUICK: [&str; 8] = ["--limit", "800", "--hidden", "8", "--epochs", "2", "--trajectories", "2"];
+
+fn ok(output: Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+fn fails(arguments: &[&str], parts: &[&str]) {
+    let output = classify(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{arguments:?} did not fail");
+    assert!(!text.contains("panicked"), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{arguments:?}: `{text}` does not say `{part}`");
+    }
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A summary without the time it took.
+fn results(path: &Path) -> Value {
+    let mut summary = json(path);
+    summary.as_object_mut().unwrap().remove("train_seconds");
+    summary
+}
+
+#[test]
+fn help_shows_how_to_begin() {
+    let text = ok(classify(&["--help"]).output().unwrap());
+    for part in ["--dataset", "--resume", "--eval", "--heat-price", "THERMOGRAD_DATA", "Examples:"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let out = path("out");
+    fails(&["--dataset", "mnist", "--out", &out], &["--data-dir DIR", "THERMOGRAD_DATA"]);
+    fails(&["--dataset", "mnist", "--data-dir", "/nowhere", "--out", &out], &["/nowhere/train-images"]);
+    fails(&["--backend", "metal"], &["no backend `metal`"]);
+    fails(&["--hidden", "0", "--out", &out], &["hidden"]);
+    fails(&["--beta", "-1", "--out", &out], &["beta: must be positive"]);
+    fails(&["--resume", &path("no run")], &["holds no run"]);
+    fails(&["--eval", &path("no file")], &["no file"]);
+    fails(&["--trainer", "exact", "--epochs", "3", "--out", &out], &["--epochs"]);
+    if !thermograd::Backend::Wgpu.is_built_in() {
+        fails(&["--backend", "wgpu", "--out", &out], &["not built in", "--features wgpu"]);
+    }
+    std::fs::write(path("settings.toml"), "hiden = 3\n").unwrap();
+    fails(&["--config", &path("settings.toml"), "--out", &out], &["settings.toml", "hiden"]);
+    std::fs::write(path("broken"), b"not couplings").unwrap();
+    fails(&["--eval", &path("broken")], &["broken", "couplings"]);
+    // Nothing that failed left a run behind.
+    assert!(!Path::new(&out).join("summary.json").exists());
+}
+
+#[test]
+fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (out, export) = (path("run"), path("taken/away.safetensors"));
+    let mut command = classify(&QUICK);
+    command
+        .args(["--augment", "--heat-price", "1e-5", "--seed", "4"])
+        .arg("--out")
+        .arg(&out)
+        .arg("--export")
+        .arg(&export);
+    let text = ok(command.output().unwrap());
+    assert!(text.contains("one trajectory") && text.contains("report.html"), "{text}");
+    for file in [
+        "config.toml",
+        "metrics.jsonl",
+        "teacher.bpk",
+        "exact.safetensors",
+        "checkpoints/pathwise.ckpt",
+        "couplings.safetensors",
+        "couplings.json",
+        "summary.json",
+        "evaluation.json",
+        "report.html",
+    ] {
+        assert!(out.join(file).is_file(), "{file} is missing");
+    }
+    let summary = json(&out.join("summary.json"));
+    let keys: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut promised = [
+        "dataset",
+        "trainer",
+        "backend",
+        "seed",
+        "trajectories",
+        "top1_single",
+        "top1_single_sd",
+        "top1_avg",
+        "top2_avg",
+        "heat_kt",
+        "heat_kt_sd",
+        "advantage",
+        "mac_picojoule",
+        "train_seconds",
+    ];
+    promised.sort_unstable();
+    assert_eq!(keys, promised);
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in [
+        "Learning",
+        "Confusion",
+        "Output trajectories",
+        "When to read",
+        "Coupling fields",
+        "<svg",
+        "data:image/png",
+    ] {
+        assert!(report.contains(part), "the report lacks {part}");
+    }
+    assert!(
+        !report.contains("http://www.w3.org/1999/xlink") && !report.contains("<script src"),
+        "not self-contained"
+    );
+
+    // The run is not overwritten.
+    let mut again = classify(&QUICK);
+    let refused = again.arg("--out").arg(&out).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("already holds a run"));
+
+    // The export is the run's couplings, and evaluates to the run's numbers.
+    let bytes = std::fs::read(&export).unwrap();
+    assert_eq!(bytes, std::fs::read(out.join("couplings.safetensors")).unwrap());
+    let evaluation = path("evaluation");
+    let mut eval = classify(&["--limit", "800", "--trajectories", "2", "--seed", "4", "--eval"]);
+    ok(eval.arg(&export).arg("--out").arg(&evaluation).output().unwrap());
+    let evaluated = json(&evaluation.join("summary.json"));
+    for key in ["top1_single", "top1_avg", "top2_avg", "heat_kt", "heat_kt_sd"] {
+        assert_eq!(evaluated[key], summary[key], "{key}");
+    }
+}
+
+#[test]
+fn each_trainer_runs_and_a_file_of_settings_is_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("settings.toml");
+    std::fs::write(&settings, "hidden = 6\nlimit = 400\ntrajectories = 2\nwiring = \"layered\"\n[guide]\nbeta = 80.0\nkt = 1.0\nevery = 5\n").unwrap();
+    for trainer in ["likelihood", "exact"] {
+        let out = folder.path().join(trainer);
+        let mut command = classify(&["--trainer", trainer, "--seed", "9"]);
+        ok(command.arg("--config").arg(&settings).arg("--out").arg(&out).output().unwrap());
+        let summary = json(&out.join("summary.json"));
+        assert_eq!((summary["trainer"].as_str(), summary["seed"].as_u64()), (Some(trainer), Some(9)));
+        let description = std::fs::read_to_string(out.join("couplings.json")).unwrap();
+        assert!(!description.contains("input-output") && description.contains("\"units\": 6"));
+    }
+}
+
+/// Ctrl-C in the middle of training saves; what goes on from there ends where an uninterrupted run does.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_resumes_to_the_same_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let arguments = ["--limit", "3000", "--hidden", "8", "--epochs", "8", "--trajectories", "2"];
+    ok(classify(&arguments).arg("--out").arg(&whole).output().unwrap());
+
+    let mut child = classify(&arguments).arg("--out").arg(&broken).spawn().unwrap();
+    let checkpoint = broken.join("checkpoints/pathwise.ckpt");
+    let start = Instant::now();
+    while !checkpoint.exists() {
+        assert!(start.elapsed() < Duration::from_secs(120), "training did not begin");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130), "it should have been interrupted in training");
+    assert!(!broken.join("summary.json").exists());
+
+    let text = ok(classify(&["--threads", "1", "--resume"]).arg(&broken).output().unwrap());
+    assert!(text.contains("one trajectory"), "{text}");
+    assert_eq!(results(&broken.join("summary.json")), results(&whole.join("summary.json")));
+    let couplings = |run: &Path| std::fs::read(run.join("couplings.safetensors")).unwrap();
+    assert!(couplings(&broken) == couplings(&whole));
+    let lines = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count();
+    assert_eq!(lines(&broken), lines(&whole));
+}

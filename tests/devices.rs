@@ -1,1 +1,103 @@
+//! The same key gives the same numbers on every backend that is built in.
+//!
+//! Backends that are not built in, or have no adapter, are skipped and say so; with `THERMOGRAD_REQUIRE_BACKENDS`
+//! naming them (`ndarray,wgpu`), their absence fails.
 
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use thermograd::{
+    Backend, Direction, Error, Group, Key, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
+};
+
+use crate::common::distance;
+
+/// Every other backend that can be had here.
+fn others() -> Vec<(Backend, Device)> {
+    let required = std::env::var("THERMOGRAD_REQUIRE_BACKENDS").unwrap_or_default();
+    let mut devices = Vec::new();
+    for backend in Backend::ALL.into_iter().filter(|backend| *backend != Backend::Flex) {
+        match backend.device() {
+            Ok(device) => devices.push((backend, device)),
+            Err(error) => {
+                let name = backend.name();
+                assert!(!required.split(',').any(|required| required == name), "{name} is required: {error}");
+                println!("skipped {name}: {error}");
+            }
+        }
+    }
+    devices
+}
+
+fn classifier(device: &Device) -> (Substrate, Vec<Tensor<2>>) {
+    let groups = [Group::clamped("input", 30), Group::free("hidden", 16), Group::free("output", 10)];
+    let substrate = SubstrateConfig::new(Topology::all_to_all(groups)).init(device).unwrap();
+    let image = burn::tensor::TensorData::new(Key::new(62).normals(0, 8, 30), [8, 30]);
+    (substrate.randomised(3.0, Key::new(61)), vec![Tensor::from_data(image, device)])
+}
+
+#[test]
+fn the_same_key_gives_the_same_trajectory() {
+    let run = |device: &Device| {
+        let (substrate, clamped) = classifier(device);
+        let x0 = Tensor::zeros([8, 26], device);
+        let field = substrate.field(&clamped).unwrap();
+        let schedule = Schedule::new(1e-3, 0.2).unwrap();
+        let run = substrate.trajectory(x0, field.clone(), schedule, 50, Key::new(63)).unwrap();
+        let heat = to_f64(substrate.path_heat(&run, field.clone()));
+        let action = to_f64(substrate.action(&run, field, Direction::Forward).unwrap());
+        (to_f64(run.states), heat, action)
+    };
+    let (states, heat, action) = run(&Device::flex());
+    for (backend, device) in others() {
+        let (other_states, other_heat, other_action) = run(&device);
+        let gap = distance(&states, &other_states);
+        println!("{backend}: trajectories differ by {gap:.1e}");
+        assert!(gap < 1e-5, "{backend}: {gap:e}");
+        assert!(distance(&heat, &other_heat) < 1e-3, "{backend}: heat");
+        assert!(distance(&action, &other_action) < 1e-2, "{backend}: action");
+    }
+}
+
+#[test]
+fn the_same_key_gives_the_same_gradient() {
+    let gradient = |device: &Device| {
+        let (substrate, clamped) = classifier(device);
+        let x0 = Tensor::zeros([8, 26], device);
+        let schedule = Schedule::new(5e-3, 0.1).unwrap();
+        let sum = |_: &Substrate, x: Tensor<2>| Ok((x.clone() * x).mean());
+        let (loss, gradients) = substrate.pathwise(x0, &clamped, schedule, Key::new(64), sum).unwrap();
+        let ids = burn::module::list_param_ids(&substrate.valid());
+        let values: Vec<f64> =
+            ids.into_iter().flat_map(|id| to_f64(gradients.get::<2>(id).unwrap())).collect();
+        (loss, values)
+    };
+    let (loss, values) = gradient(&Device::flex());
+    for (backend, device) in others() {
+        let (other_loss, other_values) = gradient(&device);
+        assert!((loss - other_loss).abs() < 1e-5, "{backend}: {loss} {other_loss}");
+        assert!(distance(&values, &other_values) < 1e-5, "{backend}");
+    }
+}
+
+/// Noise is drawn on the host and uploaded: what arrives is what was drawn, to the bit.
+#[test]
+fn noise_arrives_unchanged() {
+    let noise = Key::new(65).normals(0, 64, 33);
+    for (backend, device) in others() {
+        let data = burn::tensor::TensorData::new(noise.clone(), [64, 33]);
+        let back = Tensor::<2>::from_data(data, &device).into_data().try_into_vec::<f32>().unwrap();
+        assert!(noise.iter().zip(&back).all(|(a, b)| a.to_bits() == b.to_bits()), "{backend}");
+    }
+}
+
+#[test]
+fn a_backend_that_is_not_built_in_says_what_to_type() {
+    for backend in Backend::ALL {
+        if !backend.is_built_in() {
+            let error = backend.device().unwrap_err();
+            assert!(matches!(error, Error::NotBuiltIn { .. }));
+            assert!(error.to_string().contains(&format!("--features {backend}")), "{error}");
+        }
+    }
+    assert!("metal".parse::<Backend>().unwrap_err().contains("flex, ndarray, wgpu and cuda"));
+}

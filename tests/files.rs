@@ -1,1 +1,200 @@
+//! Data files and exported couplings, whole and broken.
 
+use std::io::Write;
+use std::path::Path;
+
+use burn::tensor::Device;
+use burn_dataset::Dataset;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use thermograd::{Couplings, Error, Key, Normalisation, Schedule, SubstrateConfig, to_f64};
+use thermograd_datasets::idx::{self, IdxProblem};
+use thermograd_datasets::mnist;
+use thermograd_experiments::run;
+
+use crate::common::{networks, random};
+
+fn idx_bytes(magic: u32, dimensions: &[u32], values: &[u8]) -> Vec<u8> {
+    let header = std::iter::once(&magic).chain(dimensions).flat_map(|word| word.to_be_bytes());
+    header.chain(values.iter().copied()).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Three images of 2 × 2 and their labels, the training files gzipped.
+fn write_mnist(folder: &Path) {
+    let images = idx_bytes(0x803, &[3, 2, 2], &(0..12).collect::<Vec<u8>>());
+    let labels = idx_bytes(0x801, &[3], &[1, 0, 9]);
+    std::fs::write(folder.join("train-images-idx3-ubyte.gz"), gzip(&images)).unwrap();
+    std::fs::write(folder.join("train-labels-idx1-ubyte.gz"), gzip(&labels)).unwrap();
+    std::fs::write(folder.join("t10k-images-idx3-ubyte"), images).unwrap();
+    std::fs::write(folder.join("t10k-labels-idx1-ubyte"), labels).unwrap();
+}
+
+#[test]
+fn mnist_files_are_read_plain_and_gzipped() {
+    let folder = tempfile::tempdir().unwrap();
+    write_mnist(folder.path());
+    let split = mnist::load(folder.path()).unwrap();
+    assert_eq!(split.train, split.test);
+    assert_eq!(split.train.len(), 3);
+    let image = Dataset::get(&split.train, 2).unwrap();
+    assert_eq!((image.pixels, image.label), (vec![8, 9, 10, 11], 9));
+}
+
+#[test]
+fn broken_data_files_name_file_byte_and_expectation() {
+    let refused = |name: &str, bytes: Option<&[u8]>, parts: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        write_mnist(folder.path());
+        let path = folder.path().join(name);
+        match bytes {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let message = mnist::load(folder.path()).unwrap_err().to_string();
+        for part in parts.iter().chain([&name]) {
+            assert!(message.contains(part), "`{message}` does not say `{part}`");
+        }
+    };
+    let (images, labels) = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte");
+    let good = idx_bytes(0x803, &[3, 2, 2], &[0; 12]);
+    refused(images, None, &["No such file"]);
+    refused(images, Some(&good[..20]), &["ends at byte 20", "expected 28"]);
+    refused(images, Some(&good[..9]), &["ends at byte 9", "expected 16"]);
+    refused(images, Some(&[&good[..], &[1]].concat()), &["expected the values to end at byte 28"]);
+    refused(
+        images,
+        Some(&idx_bytes(0x801, &[3], &[1, 2, 3])),
+        &["0x00000801 at byte 0", "expected 0x00000803"],
+    );
+    refused(images, Some(&idx_bytes(0x803, &[u32::MAX; 3], &[])), &["dimension 0 at byte 4"]);
+    refused(images, Some(&idx_bytes(0x803, &[3, 0, 2], &[])), &["dimension 1 at byte 8 is 0"]);
+    refused(labels, Some(&idx_bytes(0x801, &[2], &[1, 2])), &["byte 4 is 2", "expected 3"]);
+    refused(labels, Some(&idx_bytes(0x801, &[3], &[1, 10, 2])), &["label 10 at byte 9", "below 10"]);
+    refused("train-labels-idx1-ubyte.gz", Some(&gzip(&good)[..15]), &["train-labels"]);
+    refused("train-images-idx3-ubyte.gz", Some(b"not gzip"), &["train-images"]);
+}
+
+#[test]
+fn a_promise_of_many_values_takes_no_memory() {
+    let bytes = idx_bytes(0x801, &[2_000_000_000], &[1, 2, 3]);
+    let problem = idx::decode(&bytes[..], 1, "labels").unwrap_err();
+    assert!(matches!(problem, IdxProblem::Truncated { found: 11, expected: 2_000_000_008 }), "{problem}");
+}
+
+fn exported() -> Vec<Couplings> {
+    let schedule = Schedule { dt: 1e-3, steps: 200 };
+    let normalisation = Normalisation { offset: 0.1, scale: 0.3, norm: Some(48.9) };
+    networks()
+        .into_iter()
+        .map(|(_, topology)| {
+            let (substrate, _) = random(&topology, 0.5, 1, Key::new(71));
+            Couplings::of(&substrate, schedule, Some(normalisation))
+        })
+        .collect()
+}
+
+#[test]
+fn couplings_come_back_as_they_were() {
+    for couplings in exported() {
+        let decoded = Couplings::decode(&couplings.encode().unwrap()).unwrap();
+        assert_eq!(decoded, couplings);
+        let substrate = decoded.substrate(&Device::flex()).unwrap();
+        assert_eq!(
+            Couplings::of(&substrate, decoded.description.schedule, decoded.description.normalisation),
+            couplings
+        );
+        let text = couplings.describe();
+        for key in
+            ["energy", "each pair of units is counted once", "j2", "j4", "kt", "mobility", "dt", "version"]
+        {
+            assert!(text.contains(key), "{text} lacks {key}");
+        }
+    }
+}
+
+/// Every truncation and a flip in every byte of the header: an error or a valid value, never a panic.
+#[test]
+fn broken_couplings_are_errors() {
+    let bytes = exported()[2].encode().unwrap();
+    for length in 0..bytes.len() {
+        assert!(Couplings::decode(&bytes[..length]).is_err(), "accepted {length} of {} bytes", bytes.len());
+    }
+    for place in 0..bytes.len() {
+        for flip in [1, 0x20, 0x80] {
+            let mut broken = bytes.clone();
+            broken[place] ^= flip;
+            if let Ok(couplings) = Couplings::decode(&broken) {
+                couplings.substrate(&Device::flex()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_couplings_say_what_is_wrong() {
+    let good = exported().remove(0);
+    let refused = |change: &dyn Fn(&mut Couplings), part: &str| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        let message = bad.validate().unwrap_err().to_string();
+        assert!(message.contains(part), "`{message}` does not say `{part}`");
+        assert!(bad.encode().is_err());
+    };
+    refused(&|c| drop(c.tensors.remove("b.hidden")), "`b.hidden` is missing");
+    refused(&|c| drop(c.tensors.insert("b.input".into(), (vec![5], vec![0.0; 5]))), "`b.input` is not part");
+    refused(&|c| c.tensors.get_mut("J.input-hidden").unwrap().0 = vec![4, 5], "expected [5, 4]");
+    refused(&|c| c.tensors.get_mut("b.output").unwrap().1[2] = f32::NAN, "value 2 is NaN");
+    refused(&|c| c.tensors.get_mut("J.hidden-hidden").unwrap().1[1] += 1.0, "symmetric");
+    refused(&|c| c.description.substrate.topology.groups[1].j4 = -1.0, "does not confine");
+
+    let mut newer = good.clone();
+    newer.description.version = 2;
+    let error = Couplings::decode(&newer.encode().unwrap()).unwrap_err();
+    assert!(matches!(&error, Error::Couplings(reason) if reason.contains("newer")), "{error}");
+    let foreign = safetensors_without_metadata();
+    assert!(Couplings::decode(&foreign).unwrap_err().to_string().contains("metadata"));
+}
+
+/// A header of eight bytes and an empty object.
+fn safetensors_without_metadata() -> Vec<u8> {
+    let mut bytes = 2_u64.to_le_bytes().to_vec();
+    bytes.extend(b"{}");
+    bytes
+}
+
+#[test]
+fn a_decoded_computer_computes_the_same() {
+    let (_, topology) = &networks()[0];
+    let config = SubstrateConfig::new(topology.clone());
+    let substrate = config.init(&Device::flex()).unwrap().randomised(1.0, Key::new(72));
+    let schedule = Schedule { dt: 1e-3, steps: 20 };
+    let copy = Couplings::decode(&Couplings::of(&substrate, schedule, None).encode().unwrap()).unwrap();
+    let copy = copy.substrate(&Device::flex()).unwrap();
+    let image = burn::tensor::Tensor::ones([2, 5], &Device::flex());
+    let x0 = burn::tensor::Tensor::zeros([2, 7], &Device::flex());
+    let run = |substrate: &thermograd::Substrate| {
+        let field = substrate.field(&[image.clone()]).unwrap();
+        to_f64(substrate.forward(x0.clone(), field, schedule, Key::new(73)))
+    };
+    assert_eq!(run(&substrate), run(&copy));
+}
+
+#[test]
+fn files_are_replaced_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/file");
+    run::write(&path, b"one").unwrap();
+    run::write(&path, b"two").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"two");
+    let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing temporary is left");
+    // A place that cannot be written is an error that leaves the rest alone.
+    assert!(run::write(&path.join("below a file"), b"x").is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"two");
+}

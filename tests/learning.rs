@@ -1,1 +1,270 @@
+//! Small seeded trainings: they learn, they resume, threads do not show.
 
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use burn::tensor::activation::log_softmax;
+use thermograd::{Direction, Key, Ridge, Shards, Substrate, to_f64};
+use thermograd_datasets::{Images, strokes};
+use thermograd_models::{
+    Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Likelihood, Pathwise, Recipe, Teacher,
+    TeacherConfig, exact,
+};
+
+const SHARDS: Shards = Shards { size: 64, threads: 2 };
+
+fn examples(images: Images) -> Examples {
+    Examples::new(images.width, images.height, images.pixels, images.labels).unwrap()
+}
+
+struct Small {
+    train: Examples,
+    test: Examples,
+    teacher: Teacher,
+    classifier: Classifier,
+}
+
+/// 8,000 drawn digits, a teacher of them and an untrained computer with 24 hidden units.
+fn small() -> Small {
+    let (train, test) = (examples(strokes::draw(5, 0..8000)), examples(strokes::draw(5, 8000..9000)));
+    let normalisation = train.normalisation();
+    let device = Device::flex();
+    let mut config = TeacherConfig::default();
+    config.recipe.epochs = 12;
+    config.recipe.learning_rate = 2e-3;
+    let mut fit =
+        Teacher::new(config, [784, 24, 10], Key::new(80), &device).fit(train.len(), SHARDS, Key::new(80));
+    run(Teacher::train(&mut fit, &train, &normalisation, go_on));
+    let classifier = ClassifierConfig::new(784, 24, 10).init(normalisation, &device).unwrap();
+    Small { train, test, teacher: fit.finish(), classifier }
+}
+
+fn go_on<M>(_: &Fit<M>, _: thermograd_models::Progress) -> Result<ControlFlow<()>, Error> {
+    Ok(ControlFlow::Continue(()))
+}
+
+fn run(outcome: Result<ControlFlow<()>, Error>) {
+    assert!(outcome.unwrap().is_continue());
+}
+
+fn accuracy(classifier: &Classifier, examples: &Examples) -> f64 {
+    classifier.evaluate(examples, 1, SHARDS, Key::new(81), |_| {}).unwrap().top1_single.mean
+}
+
+fn parameters(substrate: &Substrate) -> Vec<f64> {
+    let blocks = 0..substrate.topology().blocks.len();
+    let couplings = blocks.flat_map(|block| to_f64(substrate.coupling(block).inner()));
+    couplings.chain(to_f64(substrate.bias().inner())).collect()
+}
+
+#[test]
+fn each_trainer_learns_and_the_last_does_best() {
+    let small = small();
+    let guide = Guide { beta: 100.0, ..Guide::default() };
+    let (teacher, train) = (&small.teacher, &small.train);
+    let reached = teacher.accuracy(&small.test, &small.classifier.normalisation, SHARDS);
+    let untrained = accuracy(&small.classifier, &small.test);
+
+    let solve = |shards| {
+        exact(&small.classifier, guide, teacher, train, Ridge::default(), shards, Key::new(82), |_| {})
+    };
+    let solved = solve(SHARDS).unwrap();
+    let solved = small.classifier.with_substrate(solved);
+
+    let mut likelihood = Likelihood::default();
+    likelihood.recipe.epochs = 10;
+    let mut fit = likelihood.fit(&small.classifier, train.len(), SHARDS, Key::new(83));
+    run(likelihood.train(&mut fit, &small.classifier, guide, teacher, train, go_on));
+    let descended = small.classifier.with_substrate(fit.finish());
+
+    let pathwise = Pathwise {
+        recipe: Recipe { epochs: 6, warm_up: 20, ..Pathwise::default().recipe },
+        ..Pathwise::default()
+    };
+    let mut fit = pathwise.fit(&solved, train.len(), SHARDS, Key::new(84));
+    run(pathwise.train(&mut fit, &solved, train, go_on));
+    let tuned = solved.with_substrate(fit.finish());
+
+    let scores = [&descended, &solved, &tuned].map(|classifier| accuracy(classifier, &small.test));
+    println!("teacher {reached}, untrained {untrained}, likelihood, exact, pathwise {scores:?}");
+    // Binomial standard errors on 1,000 images are about 1 %.
+    assert!(reached > 0.87);
+    assert!(untrained < 0.2);
+    assert!(scores[0] > 0.75 && scores[1] > 0.75 && scores[2] > 0.84, "{scores:?}");
+    assert!(scores[2] > scores[1] + 0.02, "{scores:?}");
+
+    // The closed form is below what descent reaches, and descent comes near it.
+    let action = |classifier: &Classifier| {
+        let substrate = classifier.substrate.valid();
+        let indices: Vec<usize> = (0..500).collect();
+        let inputs = train.clamped(&indices, &classifier.normalisation, None, substrate.options());
+        let twin = guide.twin(&substrate).unwrap();
+        let targets = teacher.valid().targets(inputs.clone());
+        let (before, after) = guide.steps(&twin, targets, classifier.schedule, Key::new(85)).unwrap();
+        let times = before.dims()[0] / indices.len();
+        let field = substrate.field(&[inputs]).unwrap().repeat_dim(0, times);
+        let action = substrate.step_action(classifier.schedule.dt, Direction::Forward).unwrap();
+        to_f64(action.of(before, after, field).mean())[0]
+    };
+    let actions = [&small.classifier, &descended, &solved].map(action);
+    println!("mean action of a step: untrained, likelihood, exact {actions:?}");
+    assert!(actions[2] < actions[1] && actions[1] < 0.5 * actions[0], "{actions:?}");
+}
+
+#[test]
+fn a_heat_price_lowers_the_heat() {
+    let small = small();
+    let guide = Guide::default();
+    let solved = exact(
+        &small.classifier,
+        guide,
+        &small.teacher,
+        &small.train,
+        Ridge::default(),
+        SHARDS,
+        Key::new(82),
+        |_| {},
+    );
+    let solved = small.classifier.with_substrate(solved.unwrap());
+    let heat = |heat_price: f64| {
+        let pathwise = Pathwise {
+            recipe: Recipe { epochs: 4, warm_up: 20, ..Pathwise::default().recipe },
+            heat_price,
+            ..Pathwise::default()
+        };
+        let mut fit = pathwise.fit(&solved, small.train.len(), SHARDS, Key::new(86));
+        run(pathwise.train(&mut fit, &solved, &small.train, go_on));
+        let result = solved
+            .with_substrate(fit.finish())
+            .evaluate(&small.test, 1, SHARDS, Key::new(87), |_| {})
+            .unwrap();
+        println!("price {heat_price}: {:.0} kT, {:.3}", result.heat.mean, result.top1_single.mean);
+        result.heat.mean
+    };
+    assert!(heat(1e-3) < 0.6 * heat(0.0));
+}
+
+/// Threads share the work, shards keep the order of sums.
+#[test]
+fn the_number_of_threads_does_not_show() {
+    let small = small();
+    let train = |threads: usize| {
+        let shards = Shards { threads, ..SHARDS };
+        let solved = exact(
+            &small.classifier,
+            Guide::default(),
+            &small.teacher,
+            &small.train,
+            Ridge::default(),
+            shards,
+            Key::new(1),
+            |_| {},
+        );
+        let solved = small.classifier.with_substrate(solved.unwrap());
+        let pathwise = Pathwise {
+            recipe: Recipe { epochs: 1, ..Pathwise::default().recipe },
+            augment: true,
+            ..Pathwise::default()
+        };
+        let mut fit = pathwise.fit(&solved, small.train.len(), shards, Key::new(2));
+        run(pathwise.train(&mut fit, &solved, &small.train, go_on));
+        let trained = solved.with_substrate(fit.finish());
+        let result = trained.evaluate(&small.test, 2, shards, Key::new(3), |_| {}).unwrap();
+        (parameters(&trained.substrate), result)
+    };
+    let (one, two) = (train(1), train(3));
+    assert!(one.0 == two.0 && one.1 == two.1);
+}
+
+#[test]
+fn a_resumed_training_is_the_uninterrupted_one() {
+    let train = examples(strokes::draw(6, 0..600));
+    let classifier = ClassifierConfig::new(784, 12, 10).init(train.normalisation(), &Device::flex()).unwrap();
+    let start = classifier.with_substrate(classifier.substrate.clone().randomised(0.3, Key::new(90)));
+    let pathwise = Pathwise {
+        recipe: Recipe { epochs: 3, batch: 100, ..Pathwise::default().recipe },
+        augment: true,
+        ..Pathwise::default()
+    };
+    let new = || pathwise.fit(&start, train.len(), SHARDS, Key::new(91));
+    let mut whole = new();
+    run(pathwise.train(&mut whole, &start, &train, go_on));
+    for stop in [1, 6, 11] {
+        let mut first = new();
+        let halt = |_: &Fit<Substrate>, progress: thermograd_models::Progress| {
+            let done = progress.step == stop;
+            Ok::<_, Error>(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        assert!(pathwise.train(&mut first, &start, &train, halt).unwrap().is_break());
+        let bytes = first.checkpoint().unwrap();
+        for length in [0, 20, bytes.len() / 2, bytes.len() - 1] {
+            assert!(matches!(new().resume(&bytes[..length]), Err(Error::Checkpoint(_))));
+        }
+        let mut second = new().resume(&bytes).unwrap();
+        assert_eq!(second.steps_done(), stop);
+        run(pathwise.train(&mut second, &start, &train, go_on));
+        assert_eq!(parameters(&second.finish()), parameters(&whole.model.valid()), "stopped at step {stop}");
+    }
+}
+
+#[test]
+fn a_teacher_comes_back_as_it_was() {
+    let device = Device::flex();
+    let teacher = |seed| Teacher::new(TeacherConfig::default(), [9, 5, 10], Key::new(seed), &device);
+    let bytes = teacher(1).encode().unwrap();
+    let input = burn::tensor::Tensor::ones([2, 9], &device);
+    let outputs = |teacher: &Teacher| to_f64(teacher.targets(input.clone()));
+    let copy = teacher(2).decode(&bytes).unwrap();
+    assert_eq!(outputs(&copy), outputs(&teacher(1)));
+    assert_ne!(outputs(&teacher(2)), outputs(&teacher(1)));
+    assert!(teacher(2).decode(&bytes[..bytes.len() / 2]).is_err());
+    let other = Teacher::new(TeacherConfig::default(), [9, 6, 10], Key::new(1), &device);
+    assert!(other.decode(&bytes).is_err());
+}
+
+/// The drawn digits are a task: no linear classifier does it, a small network does.
+#[test]
+fn strokes_need_more_than_a_linear_classifier() {
+    let split = strokes::split(0);
+    let (train, test) = (examples(split.train), examples(split.test));
+    let normalisation = train.normalisation();
+    let device = Device::flex();
+
+    let shards = Shards { size: 128, threads: 2 };
+    let mut fit = Teacher::new(TeacherConfig::default(), [784, 64, 10], Key::new(0), &device).fit(
+        train.len(),
+        shards,
+        Key::new(0),
+    );
+    run(Teacher::train(&mut fit, &train, &normalisation, go_on));
+    let network = fit.finish().accuracy(&test, &normalisation, shards);
+
+    let recipe = Recipe {
+        epochs: 15,
+        batch: 128,
+        learning_rate: 3e-3,
+        warm_up: 0,
+        final_fraction: 0.0,
+        weight_decay: 1e-3,
+    };
+    let linear =
+        burn::nn::LinearConfig::new(784, 10).with_initializer(burn::module::Initializer::Zeros).init(&device);
+    let mut fit = Fit::new("linear", linear, recipe, train.len(), shards, Key::new(1));
+    let gradient = |model: &burn::nn::Linear, indices: &[usize], batch: usize, _: Key| {
+        let model = model.valid().train();
+        let logits = model.forward(train.clamped(indices, &normalisation, None, &device));
+        let loss = -(log_softmax(logits, 1) * train.one_hot(indices, 10, &device)).sum() / batch as f64;
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        Ok((loss.into_scalar::<f64>(), gradients))
+    };
+    run(fit.run(gradient, go_on));
+    let indices: Vec<usize> = (0..test.len()).collect();
+    let logits = to_f64(fit.finish().forward(test.clamped(&indices, &normalisation, None, &device)));
+    let best = logits.chunks(10).map(|row| thermograd_models::classifier::ranking(row)[0]);
+    let right = best.enumerate().filter(|&(index, best)| test.label(index) == best).count();
+    let linear = right as f64 / test.len() as f64;
+    println!("linear {linear:.4}, network {network:.4}");
+    assert!(linear < 0.93 && network > 0.97, "linear {linear}, network {network}");
+}

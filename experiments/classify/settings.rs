@@ -38,13 +38,13 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     hidden: Option<usize>,
     /// Strength of the guide bias [default: 50 before pathwise training, else 150].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     beta: Option<f64>,
     /// Passes over the examples of the likelihood or pathwise trainer [default: 8 or 20].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Price of heat in the pathwise loss, in cross-entropy per kT [default: 0].
-    #[arg(long, value_name = "LAMBDA")]
+    #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
     heat_price: Option<f64>,
     /// Shift training images by up to one pixel in pathwise training.
     #[arg(long)]
