@@ -21,7 +21,9 @@ use thermograd::{Couplings, Key, Shards, Substrate};
 use thermograd_datasets::{Images, mnist, strokes};
 use thermograd_experiments::progress::{INTERRUPTED, bar, catch_interrupts, interrupted, part_bar};
 use thermograd_experiments::run::{self, Run};
-use thermograd_models::{Classifier, ClassifierConfig, Evaluation, Examples, Fit, Progress, Teacher, exact};
+use thermograd_models::{
+    Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Progress, Teacher, exact,
+};
 
 use crate::settings::{Arguments, Dataset, Settings, Trainer};
 
@@ -191,7 +193,7 @@ impl Bench {
         let held_out = |model: &Substrate, progress: Progress| {
             // Twenty looks at most: each costs a tenth of an epoch.
             let epochs = progress.steps / progress.steps_per_epoch;
-            let due = progress.epoch() % epochs.div_ceil(20) == 0 || progress.step == progress.steps;
+            let due = progress.epoch().is_multiple_of(epochs.div_ceil(20)) || progress.step == progress.steps;
             if !due {
                 return Ok((None, None));
             }
@@ -200,15 +202,16 @@ impl Bench {
             let result = classifier.evaluate(&self.held_out, 1, self.shards, key, |_| {})?;
             Ok((Some(result.top1_single.mean), Some(result.heat.mean)))
         };
+        let lesson = Lesson { teacher: &teacher, guide: s.guide };
         if s.trainer == Trainer::Likelihood {
             let fit = s.likelihood.fit(&untrained, self.train.len(), self.shards, self.key);
             let train = |fit: &mut Fit<Substrate>, watch: &mut Watch<Substrate>| {
-                s.likelihood.train(fit, &untrained, s.guide, &teacher, &self.train, watch)
+                s.likelihood.train(fit, &untrained, lesson, &self.train, watch)
             };
             let substrate = stage(run, clock, "likelihood", fit, held_out, train)?;
             return Ok(substrate.map(|substrate| untrained.with_substrate(substrate)));
         }
-        let solved = self.exact(run, clock, &untrained, &teacher)?;
+        let solved = self.exact(run, clock, &untrained, lesson)?;
         if s.trainer == Trainer::Exact || interrupted() {
             return Ok((!interrupted()).then_some(solved));
         }
@@ -226,7 +229,7 @@ impl Bench {
         run: &Run,
         clock: &mut Clock,
         untrained: &Classifier,
-        teacher: &Teacher,
+        lesson: Lesson,
     ) -> Result<Classifier> {
         const FILE: &str = "exact.safetensors";
         if run.has(FILE) {
@@ -235,8 +238,7 @@ impl Bench {
         }
         let s = &self.settings;
         let (bar, progress) = part_bar("exact");
-        let solved =
-            exact(untrained, s.guide, teacher, &self.train, s.ridge, self.shards, self.key, progress)?;
+        let solved = exact(untrained, lesson, &self.train, s.ridge, self.shards, self.key, progress)?;
         bar.finish_and_clear();
         let classifier = untrained.with_substrate(solved);
         run.write(FILE, &classifier.couplings().encode()?)?;

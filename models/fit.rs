@@ -59,7 +59,7 @@ pub struct Progress {
 impl Progress {
     /// Whether a pass has just ended.
     pub fn ends_epoch(&self) -> bool {
-        self.step % self.steps_per_epoch == 0 || self.step == self.steps
+        self.step.is_multiple_of(self.steps_per_epoch) || self.step == self.steps
     }
 
     /// Passes done.

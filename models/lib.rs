@@ -23,4 +23,4 @@ pub use examples::Examples;
 pub use fit::{Fit, Progress, Recipe};
 pub use guide::Guide;
 pub use teacher::{Teacher, TeacherConfig, TeacherLoss};
-pub use trainers::{Likelihood, Pathwise, exact};
+pub use trainers::{Lesson, Likelihood, Pathwise, exact};

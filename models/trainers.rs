@@ -22,6 +22,15 @@ use crate::fit::{Fit, Progress, Recipe};
 use crate::guide::Guide;
 use crate::teacher::Teacher;
 
+/// What a computer is taught: the activations of a teacher, reached as a guide does.
+#[derive(Clone, Copy, Debug)]
+pub struct Lesson<'a> {
+    /// Whose activations.
+    pub teacher: &'a Teacher,
+    /// How they are reached.
+    pub guide: Guide,
+}
+
 /// Gradient descent on the action of guided trajectories: S. Whitelam, PNAS 123, e2528413123 (2026).
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,12 +68,11 @@ impl Likelihood {
         &self,
         fit: &mut Fit<Substrate>,
         classifier: &Classifier,
-        guide: Guide,
-        teacher: &Teacher,
+        lesson: Lesson,
         examples: &Examples,
         observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
     ) -> Result<ControlFlow<()>, E> {
-        let (teacher, schedule) = (teacher.valid(), classifier.schedule);
+        let (guide, teacher, schedule) = (lesson.guide, lesson.teacher.valid(), classifier.schedule);
         let twin = guide.twin(&classifier.substrate.valid()).map_err(Error::from)?;
         let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
             let model = model.valid().train();
@@ -88,8 +96,7 @@ impl Likelihood {
 /// Those of the guide and of [`Moments::optimum`].
 pub fn exact(
     classifier: &Classifier,
-    guide: Guide,
-    teacher: &Teacher,
+    lesson: Lesson,
     examples: &Examples,
     ridge: Ridge,
     shards: Shards,
@@ -98,7 +105,7 @@ pub fn exact(
 ) -> Result<Substrate> {
     /// Images between two reports; their moments are held at once.
     const PART: usize = 8192;
-    let (substrate, teacher) = (classifier.substrate.valid(), teacher.valid());
+    let (substrate, guide, teacher) = (classifier.substrate.valid(), lesson.guide, lesson.teacher.valid());
     let (twin, key) = (guide.twin(&substrate)?, key.fork("exact"));
     // Few, large shards: each holds moments of its own.
     let shards = Shards { size: shards.size.saturating_mul(8), ..shards };

@@ -179,7 +179,7 @@ fn a_decoded_computer_computes_the_same() {
     let image = burn::tensor::Tensor::ones([2, 5], &Device::flex());
     let x0 = burn::tensor::Tensor::zeros([2, 7], &Device::flex());
     let run = |substrate: &thermograd::Substrate| {
-        let field = substrate.field(&[image.clone()]).unwrap();
+        let field = substrate.field(std::slice::from_ref(&image)).unwrap();
         to_f64(substrate.forward(x0.clone(), field, schedule, Key::new(73)))
     };
     assert_eq!(run(&substrate), run(&copy));

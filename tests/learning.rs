@@ -9,7 +9,7 @@ use burn::tensor::activation::log_softmax;
 use thermograd::{Direction, Key, Ridge, Shards, Substrate, to_f64};
 use thermograd_datasets::{Images, strokes};
 use thermograd_models::{
-    Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Likelihood, Pathwise, Recipe, Teacher,
+    Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Lesson, Likelihood, Pathwise, Recipe, Teacher,
     TeacherConfig, exact,
 };
 
@@ -64,19 +64,19 @@ fn each_trainer_learns_and_the_last_does_best() {
     let small = small();
     let guide = Guide { beta: 100.0, ..Guide::default() };
     let (teacher, train) = (&small.teacher, &small.train);
+    let lesson = Lesson { teacher, guide };
     let reached = teacher.accuracy(&small.test, &small.classifier.normalisation, SHARDS);
     let untrained = accuracy(&small.classifier, &small.test);
 
-    let solve = |shards| {
-        exact(&small.classifier, guide, teacher, train, Ridge::default(), shards, Key::new(82), |_| {})
-    };
+    let solve =
+        |shards| exact(&small.classifier, lesson, train, Ridge::default(), shards, Key::new(82), |_| {});
     let solved = solve(SHARDS).unwrap();
     let solved = small.classifier.with_substrate(solved);
 
     let mut likelihood = Likelihood::default();
     likelihood.recipe.epochs = 10;
     let mut fit = likelihood.fit(&small.classifier, train.len(), SHARDS, Key::new(83));
-    run(likelihood.train(&mut fit, &small.classifier, guide, teacher, train, go_on));
+    run(likelihood.train(&mut fit, &small.classifier, lesson, train, go_on));
     let descended = small.classifier.with_substrate(fit.finish());
 
     let pathwise = Pathwise {
@@ -116,17 +116,9 @@ fn each_trainer_learns_and_the_last_does_best() {
 #[test]
 fn a_heat_price_lowers_the_heat() {
     let small = small();
-    let guide = Guide::default();
-    let solved = exact(
-        &small.classifier,
-        guide,
-        &small.teacher,
-        &small.train,
-        Ridge::default(),
-        SHARDS,
-        Key::new(82),
-        |_| {},
-    );
+    let lesson = Lesson { teacher: &small.teacher, guide: Guide::default() };
+    let solved =
+        exact(&small.classifier, lesson, &small.train, Ridge::default(), SHARDS, Key::new(82), |_| {});
     let solved = small.classifier.with_substrate(solved.unwrap());
     let heat = |heat_price: f64| {
         let pathwise = Pathwise {
@@ -152,16 +144,9 @@ fn the_number_of_threads_does_not_show() {
     let small = small();
     let train = |threads: usize| {
         let shards = Shards { threads, ..SHARDS };
-        let solved = exact(
-            &small.classifier,
-            Guide::default(),
-            &small.teacher,
-            &small.train,
-            Ridge::default(),
-            shards,
-            Key::new(1),
-            |_| {},
-        );
+        let lesson = Lesson { teacher: &small.teacher, guide: Guide::default() };
+        let solved =
+            exact(&small.classifier, lesson, &small.train, Ridge::default(), shards, Key::new(1), |_| {});
         let solved = small.classifier.with_substrate(solved.unwrap());
         let pathwise = Pathwise {
             recipe: Recipe { epochs: 1, ..Pathwise::default().recipe },
@@ -267,4 +252,32 @@ fn strokes_need_more_than_a_linear_classifier() {
     let linear = right as f64 / test.len() as f64;
     println!("linear {linear:.4}, network {network:.4}");
     assert!(linear < 0.93 && network > 0.97, "linear {linear}, network {network}");
+}
+
+/// Real digits, where `THERMOGRAD_DATA` names their folder: 10,000 of them teach in seconds.
+#[test]
+fn mnist_is_learnt_where_there_is_mnist() {
+    let Some(folder) = std::env::var_os("THERMOGRAD_DATA") else {
+        println!("skipped: THERMOGRAD_DATA names no folder");
+        return;
+    };
+    let split = thermograd_datasets::mnist::load(std::path::Path::new(&folder)).unwrap();
+    let (train, held_out) = split.train.first(12_000).hold_out(2000);
+    let (train, held_out) = (examples(train), examples(held_out));
+    let normalisation = train.normalisation();
+    let device = Device::flex();
+    let shards = Shards { size: 128, threads: 2 };
+    let mut fit = Teacher::new(TeacherConfig::default(), [784, 64, 10], Key::new(0), &device).fit(
+        train.len(),
+        shards,
+        Key::new(0),
+    );
+    run(Teacher::train(&mut fit, &train, &normalisation, go_on));
+    let teacher = fit.finish();
+    let classifier = ClassifierConfig::new(784, 64, 10).init(normalisation, &device).unwrap();
+    let lesson = Lesson { teacher: &teacher, guide: Guide { beta: 150.0, ..Guide::default() } };
+    let solved = exact(&classifier, lesson, &train, Ridge::default(), shards, Key::new(0), |_| {}).unwrap();
+    let solved = accuracy(&classifier.with_substrate(solved), &held_out);
+    println!("teacher {:.4}, exact {solved:.4}", teacher.accuracy(&held_out, &normalisation, shards));
+    assert!(solved > 0.90);
 }

@@ -296,7 +296,7 @@ fn exact_optimum_refuses_sparse_inputs_and_nothing() {
     let sparse = SubstrateConfig::new(topology).init(double()).unwrap();
     let mut moments = Moments::new(&sparse);
     let x = Tensor::zeros([3, 2], double());
-    moments.add(&sparse, &[x.clone()], x.clone(), x, 1e-3).unwrap();
+    moments.add(&sparse, std::slice::from_ref(&x), x.clone(), x.clone(), 1e-3).unwrap();
     let error = moments.optimum(&sparse, Ridge::default()).unwrap_err().to_string();
     assert!(error.contains("sparse"), "{error}");
 }
@@ -347,7 +347,7 @@ fn a_block_may_be_described_either_way_round() {
     let image = normals(4, 3, 1.0, Key::new(25));
     let field = |topology, coupling| {
         let substrate = SubstrateConfig::new(topology).init(double()).unwrap();
-        to_f64(substrate.with_coupling(0, coupling).unwrap().field(&[image.clone()]).unwrap())
+        to_f64(substrate.with_coupling(0, coupling).unwrap().field(std::slice::from_ref(&image)).unwrap())
     };
     assert_eq!(field(one, coupling.clone()), field(other, coupling.transpose()));
 }
