@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use thermograd::units::digital_energy_kt;
 use thermograd::{Couplings, Key, Shards, Substrate};
 use thermograd_datasets::{Images, mnist, strokes};
-use thermograd_experiments::progress::{INTERRUPTED, bar, catch_interrupts, interrupted, part_bar};
+use thermograd_experiments::progress::{INTERRUPTED, bar, interrupted, part_bar};
 use thermograd_experiments::run::{self, Run};
 use thermograd_models::{
     Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Progress, Teacher, exact,
@@ -70,7 +70,7 @@ struct Bench {
 
 fn main() {
     let arguments = Arguments::parse();
-    let outcome = catch_interrupts().and_then(|()| match &arguments.eval {
+    let outcome = thermograd_experiments::begin().and_then(|()| match &arguments.eval {
         Some(file) => evaluate_file(&arguments, file).map(|()| ControlFlow::Continue(())),
         None => train_and_report(&arguments),
     });

@@ -179,6 +179,7 @@ impl Pathwise {
         observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
     ) -> Result<ControlFlow<()>, E> {
         let schedule = Schedule::new(self.dt, classifier.schedule.duration()).map_err(Error::from)?;
+        fit.model.check_step(self.dt).map_err(Error::from)?;
         let outputs = classifier.outputs();
         let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
             let options = model.options();

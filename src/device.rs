@@ -64,7 +64,7 @@ impl Backend {
             #[cfg(feature = "wgpu")]
             Self::Wgpu => wgpu(),
             #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(Device::cuda(0)),
+            Self::Cuda => cuda(),
             #[allow(unreachable_patterns)]
             absent => Err(Error::NotBuiltIn { backend: absent.name() }),
         }
@@ -89,6 +89,21 @@ fn wgpu() -> Result<Device> {
         reason,
         advice: "install a Vulkan driver (Debian, in software: apt install mesa-vulkan-drivers libvulkan1) or type \
                  --backend flex",
+    })
+}
+
+/// The driver speaks up only when it is used, by a panic.
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Device> {
+    let device = Device::cuda(0);
+    let probe = device.clone();
+    let works = std::panic::catch_unwind(move || {
+        burn::tensor::Tensor::<1>::zeros([1], &probe).into_data();
+    });
+    works.map(|()| device).map_err(|panic| Error::NoAdapter {
+        backend: "cuda",
+        reason: panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "the driver did not start".into()),
+        advice: "install the NVIDIA driver and the CUDA toolkit or type --backend flex",
     })
 }
 

@@ -3,6 +3,11 @@
 //! This crate opens no file, prints nothing, reads no clock and draws no hidden randomness. States and fields are
 //! `[batch, unit]`, trajectories `[time, batch, unit]`; energies are in units of kT's scale and times in 1/μ.
 
+/// The example of the front page is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct ReadMe;
+
 pub mod action;
 pub mod adjoint;
 pub mod couplings;
