@@ -344,6 +344,11 @@ impl Summary {
     }
 }
 
+/// The spread of an accuracy, if there was more than one trajectory to tell.
+pub fn spread(sd: f64) -> String {
+    if sd.is_finite() { format!(" (s.d. {:.2} over trajectories)", 100.0 * sd) } else { String::new() }
+}
+
 /// What a stage calls after every step.
 type Watch<'a, M> = dyn FnMut(&Fit<M>, Progress) -> Result<ControlFlow<()>> + 'a;
 

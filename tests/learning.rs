@@ -34,11 +34,18 @@ fn small() -> Small {
     let mut config = TeacherConfig::default();
     config.recipe.epochs = 12;
     config.recipe.learning_rate = 2e-3;
-    let mut fit =
-        Teacher::new(config, [784, 24, 10], Key::new(80), &device).fit(train.len(), SHARDS, Key::new(80));
-    run(Teacher::train(&mut fit, &train, &normalisation, go_on));
+    let teacher = taught(&train, 24, config, SHARDS);
     let classifier = ClassifierConfig::new(784, 24, 10).init(normalisation, &device).unwrap();
-    Small { train, test, teacher: fit.finish(), classifier }
+    Small { train, test, teacher, classifier }
+}
+
+/// A trained teacher.
+fn taught(train: &Examples, hidden: usize, config: TeacherConfig, shards: Shards) -> Teacher {
+    let normalisation = train.normalisation();
+    let teacher = Teacher::new(config, [784, hidden, 10], Key::new(80), &Device::flex());
+    let mut fit = teacher.fit(train.len(), shards, Key::new(80));
+    run(Teacher::train(&mut fit, train, &normalisation, go_on));
+    fit.finish()
 }
 
 fn go_on<M>(_: &Fit<M>, _: thermograd_models::Progress) -> Result<ControlFlow<()>, Error> {
@@ -218,13 +225,8 @@ fn strokes_need_more_than_a_linear_classifier() {
     let device = Device::flex();
 
     let shards = Shards { size: 128, threads: 2 };
-    let mut fit = Teacher::new(TeacherConfig::default(), [784, 64, 10], Key::new(0), &device).fit(
-        train.len(),
-        shards,
-        Key::new(0),
-    );
-    run(Teacher::train(&mut fit, &train, &normalisation, go_on));
-    let network = fit.finish().accuracy(&test, &normalisation, shards);
+    let network =
+        taught(&train, 64, TeacherConfig::default(), shards).accuracy(&test, &normalisation, shards);
 
     let recipe = Recipe {
         epochs: 15,
@@ -267,13 +269,7 @@ fn mnist_is_learnt_where_there_is_mnist() {
     let normalisation = train.normalisation();
     let device = Device::flex();
     let shards = Shards { size: 128, threads: 2 };
-    let mut fit = Teacher::new(TeacherConfig::default(), [784, 64, 10], Key::new(0), &device).fit(
-        train.len(),
-        shards,
-        Key::new(0),
-    );
-    run(Teacher::train(&mut fit, &train, &normalisation, go_on));
-    let teacher = fit.finish();
+    let teacher = taught(&train, 64, TeacherConfig::default(), shards);
     let classifier = ClassifierConfig::new(784, 64, 10).init(normalisation, &device).unwrap();
     let lesson = Lesson { teacher: &teacher, guide: Guide { beta: 150.0, ..Guide::default() } };
     let solved = exact(&classifier, lesson, &train, Ridge::default(), shards, Key::new(0), |_| {}).unwrap();

@@ -53,7 +53,7 @@ fn facts(
         ("trainer", format!("{}, seed {}, backend {}", summary.trainer, summary.seed, summary.backend)),
         (
             "one trajectory",
-            format!("{} (s.d. {:.2} over trajectories)", percent(summary.top1_single), 100.0 * summary.top1_single_sd),
+            percent(summary.top1_single) + &crate::spread(summary.top1_single_sd),
         ),
         (
             "average of trajectories",
