@@ -57,8 +57,8 @@ pub struct Summary {
     train_seconds: f64,
 }
 
-/// What a run is done with and on.
-struct Bench {
+/// Settings, data and device of a run.
+struct Setup {
     settings: Settings,
     shards: Shards,
     device: Device,
@@ -85,24 +85,21 @@ fn main() {
 }
 
 fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
-    let (run, settings) = match &arguments.resume {
+    let (run, setup) = match &arguments.resume {
         Some(folder) => {
             let run = Run::open(folder)?;
             let settings = Settings::read(&run.path("config.toml"))?;
-            (run, settings)
+            (run, Setup::new(settings, arguments)?)
         }
         None => {
-            let settings = arguments.settings()?;
-            settings.backend.device()?;
-            (Run::create("classify", arguments.out.as_deref())?, settings)
+            let setup = Setup::new(arguments.settings()?, arguments)?;
+            (setup.open("classify", arguments)?, setup)
         }
     };
-    let bench = Bench::new(settings, arguments)?;
-    run.write("config.toml", toml::to_string(&bench.settings)?.as_bytes())?;
     println!("run folder: {}", run.folder().display());
 
     let mut clock = Clock::open(&run);
-    let Some(classifier) = bench.train(&run, &mut clock)? else {
+    let Some(classifier) = setup.train(&run, &mut clock)? else {
         println!("\nsaved; continue with: classify --resume {}", run.folder().display());
         return Ok(ControlFlow::Break(()));
     };
@@ -114,7 +111,7 @@ fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
         run::write(&path.with_extension("json"), couplings.describe().as_bytes())?;
     }
     let metrics = run.read_json_lines("metrics.jsonl");
-    bench.report(&run, &classifier, &metrics, Some(clock.seconds()))?;
+    setup.report(&run, &classifier, &metrics, Some(clock.seconds()))?;
     Ok(ControlFlow::Continue(()))
 }
 
@@ -122,15 +119,14 @@ fn evaluate_file(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
     let couplings = Couplings::decode(&run::read(file)?).with_context(named)?;
     let settings = arguments.settings()?;
-    let bench = Bench::new(settings, arguments)?;
-    let classifier = Classifier::from_couplings(&couplings, &bench.device).with_context(named)?;
-    let run = Run::create("classify-eval", arguments.out.as_deref())?;
-    run.write("config.toml", toml::to_string(&bench.settings)?.as_bytes())?;
+    let setup = Setup::new(settings, arguments)?;
+    let classifier = Classifier::from_couplings(&couplings, &setup.device).with_context(named)?;
+    let run = setup.open("classify-eval", arguments)?;
     println!("run folder: {}", run.folder().display());
-    bench.report(&run, &classifier, &[], None)
+    setup.report(&run, &classifier, &[], None)
 }
 
-impl Bench {
+impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
         let device = settings.backend.device()?;
         let split = match settings.dataset {
@@ -153,6 +149,13 @@ impl Bench {
             test: examples(test)?,
             settings,
         })
+    }
+
+    /// A new run folder with the settings in it, before anything is computed.
+    fn open(&self, experiment: &str, arguments: &Arguments) -> Result<Run> {
+        let run = Run::create(experiment, arguments.out.as_deref())?;
+        run.write("config.toml", toml::to_string(&self.settings)?.as_bytes())?;
+        Ok(run)
     }
 
     /// Teacher, then couplings. None after Ctrl-C.

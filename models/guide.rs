@@ -12,7 +12,7 @@
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use thermograd::{Key, Result, Schedule, Substrate, SubstrateConfig, Topology};
+use thermograd::{Group, Key, Result, Schedule, Substrate, SubstrateConfig, Topology};
 
 /// How units are driven.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Guide {
     /// # Errors
     /// Those of [`SubstrateConfig::init`].
     pub fn twin(&self, substrate: &Substrate) -> Result<Substrate> {
-        let groups = substrate.topology().free().cloned().collect();
+        let groups = substrate.topology().free().map(|group| Group { bias: true, ..group.clone() }).collect();
         SubstrateConfig::new(Topology { groups, blocks: Vec::new() })
             .with_kt(self.kt)
             .init(substrate.options())
