@@ -58,7 +58,9 @@ impl Chart<'_> {
         let (y0, y1) = self.y_range.unwrap_or_else(|| {
             let (y0, y1) = (low(&mut points.iter().map(|p| p.1)), high(&mut points.iter().map(|p| p.1)));
             let margin = 0.05 * (y1 - y0).max(1e-9);
-            (y0 - margin, y1 + margin)
+            // Room above the lines for a legend.
+            let legend = if lines.iter().any(|line| !line.name.is_empty()) { 0.3 * (y1 - y0) } else { 0.0 };
+            (y0 - margin, y1 + margin + legend)
         });
         let (x0, x1) = if x0 < x1 { (x0, x1) } else { (x0 - 0.5, x1 + 0.5) };
         let mut text = String::new();
@@ -109,7 +111,7 @@ impl Chart<'_> {
         if named {
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::LowerRight)
+                .position(SeriesLabelPosition::UpperLeft)
                 .background_style(WHITE.mix(0.85))
                 .border_style(RGBColor(200, 200, 200))
                 .label_font(("sans-serif", 12))
