@@ -1,7 +1,7 @@
 //! A thermodynamic computer that reads digits.
 //!
 //! The image is clamped on the input units; hidden and output units start at zero and run for t_f; the class is the
-//! largest output at t_f (S. Whitelam, PNAS 123, e2528413123 (2026), section II: 784 inputs, 64 hidden, 10 outputs,
+//! largest output at t_f (S. Whitelam, PNAS 123, e2528413123 (2026): 784 inputs, 64 hidden, 10 outputs,
 //! μ = kT = J₂ = J₄ = 1, Δt = 1e-3, t_f = 0.2).
 
 use std::ops::Range;

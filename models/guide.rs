@@ -1,10 +1,10 @@
 //! The trajectories that a teacher asks for: units driven one by one to its activations.
 //!
 //! A second teacher, without couplings, follows the guide bias βA from rest (S. Whitelam, PNAS 123, e2528413123
-//! (2026), section II),
+//! (2026)),
 //!
 //! ```text
-//! dx⁰/dt = μ (βA − 2J₂x⁰ − 4J₄(x⁰)³)   [+ √(2μkT) ξ  for a stochastic guide],
+//! dx⁰/dt = μ (βA − 2J₂x⁰ − 4J₄(x⁰)³)   [+ √(2μkT) ξ  for a stochastic guide],      (10)
 //! ```
 //!
 //! which is the substrate's own dynamics with every coupling zero and the field h = −βA. The signal βA must beat the

@@ -1,7 +1,7 @@
 //! The conventional network whose activations the thermodynamic computer is asked to reach.
 //!
 //! A multilayer perceptron input–hidden–output with tanh units, trained here (S. Whitelam, PNAS 123, e2528413123
-//! (2026), section II). Its outputs are tanh units regressed on ±1, as published, or logits under cross-entropy,
+//! (2026)). Its outputs are tanh units regressed on ±1, as published, or logits under cross-entropy,
 //! which make better targets.
 
 use std::ops::ControlFlow;

@@ -1,18 +1,19 @@
 //! The Onsager–Machlup action: −ln of the probability that a computer makes a given trajectory.
 //!
 //! ```text
-//! −ln P(x → x + Δx)       = Σ_i (Δx_i + μ_i ∂_iV(x) Δt)² / (4 μ_i kT Δt)   + const
-//! −ln P̃(x + Δx → x)       = Σ_i (−Δx_i + μ_i ∂_iV(x′) Δt)² / (4 μ_i kT Δt) + const,      x′ = x + Δx
+//! −ln P(x → x + Δx)       = Σ_i (Δx_i + μ_i ∂_iV(x) Δt)² / (4 μ_i kT Δt)   + const      (4)
+//! −ln P̃(x + Δx → x)       = Σ_i (−Δx_i + μ_i ∂_iV(x′) Δt)² / (4 μ_i kT Δt) + const      (5)
+//! x′ = x + Δx
 //! ```
 //!
-//! The first line is minimised to teach a trajectory (S. Whitelam, PNAS 123, e2528413123 (2026), eq. 6); the second,
-//! the same step made backwards, to teach its reversal (S. Whitelam, PRL 136, 037101 (2026), eq. 8). The constant
+//! The first line is minimised to teach a trajectory (S. Whitelam, PNAS 123, e2528413123 (2026)); the second,
+//! the same step made backwards, to teach its reversal (S. Whitelam, PRL 136, 037101 (2026)). The constant
 //! ½ Σ_i ln(4πμ_i kTΔt) is the same in both and left out, so the difference of the two is Crooks' ratio: the entropy
 //! that the step produces in the bath (G. E. Crooks, Phys. Rev. E 60, 2721 (1999)), up to the error of the scheme.
 //! Its gradient is a local rule: with r_i = (Δx_i + μ_i∂_iV Δt)/2kT,
 //!
 //! ```text
-//! ∂/∂J_ij = r_i x_j + r_j x_i,      ∂/∂b_i = r_i.
+//! ∂/∂J_ij = r_i x_j + r_j x_i,      ∂/∂b_i = r_i.      (6)
 //! ```
 
 use burn::tensor::Tensor;

@@ -9,7 +9,7 @@
 //! and the gradients g_t = ∂L/∂x_t of a loss L(x_T) obey the recursion backwards
 //!
 //! ```text
-//! g_t = g_{t+1} Aᵀ + 3q∘x_t²∘g_{t+1},      ∂L/∂A = Σ_t x_tᵀ g_{t+1},      ∂L/∂d = Σ_t g_{t+1}.
+//! g_t = g_{t+1} Aᵀ + 3q∘x_t²∘g_{t+1},      ∂L/∂A = Σ_t x_tᵀ g_{t+1},      ∂L/∂d = Σ_t g_{t+1}.      (8)
 //! ```
 //!
 //! From A and d to couplings and biases is left to autodiff, once a run instead of once a step: the same numbers

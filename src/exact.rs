@@ -13,11 +13,11 @@
 //! couple (D holds the multipliers of those that do not, the diagonal among them):
 //!
 //! ```text
-//! G S M + M S G + D = B M + M Bᵀ,      M = diag μ.
+//! G S M + M S G + D = B M + M Bᵀ,      M = diag μ.      (7)
 //! ```
 //!
 //! It is solved by conjugate gradients on the coupled pairs, so any topology with full input blocks is served.
-//! The classifier's action is that of S. Whitelam, PNAS 123, e2528413123 (2026), eq. 6; its closed form is ours.
+//! The classifier's action is that of S. Whitelam, PNAS 123, e2528413123 (2026); its closed form is ours.
 
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;

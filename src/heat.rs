@@ -3,7 +3,7 @@
 //! Along a trajectory at constant couplings no work is done, so the heat given to the bath is the energy lost,
 //!
 //! ```text
-//! Q = V(x_0) − V(x_T) = −Σ_t ∫ ∇V · dx    (Stratonovich)
+//! Q = V(x_0) − V(x_T) = −Σ_t ∫ ∇V · dx    (Stratonovich)      (9)
 //! ```
 //!
 //! (K. Sekimoto, Prog. Theor. Phys. Suppl. 130, 17 (1998)). The sum over steps is taken with Simpson's rule on the

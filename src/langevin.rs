@@ -1,10 +1,10 @@
 //! Overdamped Langevin dynamics of the free units: the one step loop through which everything is trained and run.
 //!
 //! ```text
-//! x_i ← x_i − μ_i ∂_iV(x) Δt + √(2 μ_i kT Δt) η_i,      η_i ~ N(0, 1)
+//! x_i ← x_i − μ_i ∂_iV(x) Δt + √(2 μ_i kT Δt) η_i,      η_i ~ N(0, 1)      (3)
 //! ```
 //!
-//! (S. Whitelam, PNAS 123, e2528413123 (2026), eq. 3): the Euler–Maruyama scheme, of strong order 1 here because
+//! (S. Whitelam, PNAS 123, e2528413123 (2026)): the Euler–Maruyama scheme, of strong order 1 here because
 //! the noise is additive, of weak order 1, and stable only below Δt = 2/λ for the stiffest relaxation rate λ. The
 //! drift is evaluated as
 //!

@@ -1,11 +1,11 @@
 //! The potential energy of the free units and its gradient.
 //!
 //! ```text
-//! V(x) = Σ_i (J₂ x_i² + J₄ x_i⁴) + Σ_i h_i x_i + Σ_(ij) J_ij x_i x_j,      h_i = b_i + Σ_c J_ci X_c
-//! ∂_i V = 2 J₂ x_i + 4 J₄ x_i³ + h_i + Σ_j J_ij x_j
+//! V(x) = Σ_i (J₂ x_i² + J₄ x_i⁴) + Σ_i h_i x_i + Σ_(ij) J_ij x_i x_j,      h_i = b_i + Σ_c J_ci X_c      (1)
+//! ∂_i V = 2 J₂ x_i + 4 J₄ x_i³ + h_i + Σ_j J_ij x_j                                                   (2)
 //! ```
 //!
-//! (S. Whitelam, PNAS 123, e2528413123 (2026), eqs. 1–2). The last sum of V counts each pair of free units once.
+//! (S. Whitelam, PNAS 123, e2528413123 (2026); equation numbers are those of docs/NOTATION.md). The last sum of V counts each pair of free units once.
 //! h is the *field*: biases and the couplings to clamped units at their values X, constant along a trajectory and
 //! therefore computed once an image. Energies are in the units of kT, forces in energy per displacement.
 
