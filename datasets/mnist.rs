@@ -46,21 +46,34 @@ fn find(folder: &Path, name: &str) -> PathBuf {
     if zipped.exists() { zipped } else { folder.join(name) }
 }
 
-/// Downloads MNIST with burn-dataset's downloader (to its cache folder) and loads it.
-///
-/// Needs the network the first time; burn-dataset panics when there is none.
+/// MNIST could not be fetched.
 #[cfg(feature = "download")]
-pub fn download() -> Split {
+#[derive(Debug, thiserror::Error)]
+#[error("MNIST could not be downloaded: {0}")]
+pub struct DownloadError(String);
+
+/// Downloads MNIST with burn-dataset's downloader, to its cache folder, and loads it.
+///
+/// # Errors
+/// [`DownloadError`] without a network; burn-dataset panics there, which is caught.
+#[cfg(feature = "download")]
+pub fn download() -> Result<Split, DownloadError> {
     use burn_dataset::Dataset;
     use burn_dataset::vision::MnistDataset;
-    let images = |dataset: MnistDataset| {
-        let items: Vec<_> = dataset.iter().collect();
-        Images {
+    let images = |dataset: MnistDataset| -> Result<Images, DownloadError> {
+        let items: Result<Vec<_>, _> = dataset.iter().collect();
+        let items = items.map_err(|error| DownloadError(error.to_string()))?;
+        Ok(Images {
             width: 28,
             height: 28,
             pixels: items.iter().flat_map(|item| item.image.iter().flatten().map(|&p| p as u8)).collect(),
             labels: items.iter().map(|item| item.label).collect(),
-        }
+        })
     };
-    Split { train: images(MnistDataset::train()), test: images(MnistDataset::test()) }
+    let fetched = std::panic::catch_unwind(|| (MnistDataset::train(), MnistDataset::test()));
+    let (train, test) = fetched.map_err(|panic| {
+        let reason = panic.downcast_ref::<String>().cloned();
+        DownloadError(reason.unwrap_or_else(|| "the downloader gave up".into()))
+    })?;
+    Ok(Split { train: images(train)?, test: images(test)? })
 }

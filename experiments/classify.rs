@@ -132,7 +132,7 @@ impl Setup {
         let split = match settings.dataset {
             Dataset::Strokes => strokes::split(settings.seed),
             #[cfg(feature = "download")]
-            Dataset::Mnist if settings.data_dir.is_none() => mnist::download(),
+            Dataset::Mnist if settings.data_dir.is_none() => mnist::download()?,
             Dataset::Mnist => mnist::load(settings.data_folder()?)?,
         };
         let limit = settings.limit.unwrap_or(usize::MAX);
