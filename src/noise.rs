@@ -15,7 +15,8 @@
 //! ```
 //!
 //! with logarithm, sine and cosine as polynomials in plain `f32` arithmetic: no fused operations, no library
-//! calls, hence the same bits on every processor. Normals are within 4e-7 of the exact transform, and |η| < 6.7.
+//! calls, hence the same bits on every processor. Normals are within 4e-7 of the exact transform (relative to its
+//! radius where that is above one), and |η| < 6.7.
 
 use std::convert::Infallible;
 

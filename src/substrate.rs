@@ -220,7 +220,9 @@ impl Substrate {
         Ok(self)
     }
 
-    /// With independent normal couplings of standard deviation `scale`/√(units that a unit listens to).
+    /// With independent normal couplings of standard deviation `scale`/√(units of the network).
+    ///
+    /// Within a group the symmetric part of them is what couples, with 1/√2 of that deviation.
     pub fn randomised(mut self, scale: f64, key: Key) -> Self {
         let key = key.fork("couplings");
         let fan_in = self.config.topology.groups.iter().map(|g| g.units).sum::<usize>();
