@@ -19,7 +19,8 @@ pub const VERSION: u32 = 1;
 
 const ENERGY: &str = "V = sum_i (J2 x_i^2 + J4 x_i^4) + sum_i b_i x_i + sum_(ij) J_ij x_i x_j; force = -dV/dx; each \
                       pair of units is counted once";
-const DYNAMICS: &str = "x_i <- x_i - mu dV/dx_i dt + sqrt(2 mu kT dt) N(0, 1), free units from 0";
+const DYNAMICS: &str =
+    "x_i <- x_i - mu dV/dx_i dt + sqrt(2 mu kT dt) N(0, 1), free units from 0, read at t_f = dt * steps";
 
 /// How an image becomes clamped values: (p/255 − offset)/scale, then scaled to the L2 norm `norm`.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
