@@ -104,10 +104,9 @@ fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
         return Ok(ControlFlow::Break(()));
     };
     let couplings = classifier.couplings();
-    run.write("couplings.safetensors", &couplings.encode()?)?;
-    run.write("couplings.json", couplings.describe().as_bytes())?;
-    if let Some(path) = &arguments.export {
-        run::write(path, &couplings.encode()?)?;
+    let bytes = couplings.encode()?;
+    for path in [Some(run.path("couplings.safetensors")), arguments.export.clone()].into_iter().flatten() {
+        run::write(&path, &bytes)?;
         run::write(&path.with_extension("json"), couplings.describe().as_bytes())?;
     }
     let metrics = run.read_json_lines("metrics.jsonl");
@@ -200,9 +199,7 @@ impl Setup {
             if !due {
                 return Ok((None, None));
             }
-            let key = self.key.fork("held out");
-            let classifier = untrained.with_substrate(model.clone());
-            let result = classifier.evaluate(&self.held_out, 1, self.shards, key, |_| {})?;
+            let result = self.look(&untrained.with_substrate(model.clone()))?;
             Ok((Some(result.top1_single.mean), Some(result.heat.mean)))
         };
         let lesson = Lesson { teacher: &teacher, guide: s.guide };
@@ -245,8 +242,7 @@ impl Setup {
         bar.finish_and_clear();
         let classifier = untrained.with_substrate(solved);
         run.write(FILE, &classifier.couplings().encode()?)?;
-        let key = self.key.fork("held out");
-        let result = classifier.evaluate(&self.held_out, 1, self.shards, key, |_| {})?;
+        let result = self.look(&classifier)?;
         let metric = Metric {
             stage: "exact".into(),
             epoch: 1,
@@ -259,6 +255,11 @@ impl Setup {
         run.append_json("metrics.jsonl", &metric)?;
         println!("exact: {:.2} % of the held-out images", 100.0 * result.top1_single.mean);
         Ok(classifier)
+    }
+
+    /// One trajectory of every held-out image.
+    fn look(&self, classifier: &Classifier) -> Result<Evaluation> {
+        Ok(classifier.evaluate(&self.held_out, 1, self.shards, self.key.fork("held out"), |_| {})?)
     }
 
     /// Runs the test set once, and writes and prints what came of it.

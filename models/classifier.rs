@@ -174,7 +174,7 @@ impl Classifier {
 
     /// Multiply–accumulates of the conventional network with the same layers, the digital peer of one inference.
     pub fn digital_macs(&self) -> f64 {
-        let inputs: usize = self.substrate.topology().clamped().map(|group| group.units).sum();
+        let inputs = self.substrate.topology().clamped_units();
         let hidden = self.substrate.free_units() - self.outputs.len();
         (inputs * hidden + hidden * self.outputs.len()) as f64
     }
@@ -184,7 +184,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::Examples`] when the images have another size than the input group.
     pub fn prepare(&self, examples: &Examples, indices: &[usize]) -> Result<(Tensor<2>, Tensor<2>)> {
-        let inputs: usize = self.substrate.topology().clamped().map(|group| group.units).sum();
+        let inputs = self.substrate.topology().clamped_units();
         if examples.pixels_each() != inputs {
             return Err(Error::Examples(format!(
                 "images of {} pixels for {inputs} input units",

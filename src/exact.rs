@@ -59,7 +59,7 @@ pub struct Moments {
 impl Moments {
     /// No trajectories yet.
     pub fn new(substrate: &Substrate) -> Self {
-        let clamped: usize = substrate.topology().clamped().map(|group| group.units).sum();
+        let clamped = substrate.topology().clamped_units();
         let (z, x) = (clamped + 1, substrate.free_units());
         Self {
             rows: 0.0,
@@ -155,11 +155,8 @@ fn design(substrate: &Substrate, group: &Group) -> Result<Vec<usize>> {
     }
     let mut start = 1;
     for clamped in substrate.topology().clamped() {
-        let block = substrate.topology().blocks.iter().find(|block| {
-            [&block.from, &block.to] == [&clamped.name, &group.name]
-                || [&block.to, &block.from] == [&clamped.name, &group.name]
-        });
-        match block.map(|block| &block.pattern) {
+        let block = substrate.topology().block_between(&clamped.name, &group.name);
+        match block.map(|(index, _)| &substrate.topology().blocks[index].pattern) {
             Some(Pattern::Full) => columns.extend(start..start + clamped.units),
             Some(Pattern::Pairs(_)) => {
                 return Err(Error::Exact(format!(
@@ -308,7 +305,7 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>) -> Result<Mat<f64>> {
 /// Writes J = −S, J_in and b from −Ω into the blocks.
 fn write(substrate: &Substrate, regressions: &[Regression], s: &Mat<f64>) -> Result<Substrate> {
     let topology = substrate.topology();
-    let clamped: usize = topology.clamped().map(|group| group.units).sum();
+    let clamped = topology.clamped_units();
     let mut omega = Mat::<f64>::zeros(clamped + 1, s.nrows());
     for regression in regressions {
         let columns = regression.columns.clone();

@@ -274,15 +274,9 @@ impl Substrate {
 
     /// The couplings from one group to another, whichever way round the block is described.
     pub(crate) fn coupling_between(&self, from: &str, to: &str) -> Option<Tensor<2>> {
-        let is = |block: &Block, a: &str, b: &str| block.from == a && block.to == b;
-        let blocks = &self.config.topology.blocks;
-        let forward = blocks.iter().position(|block| is(block, from, to));
-        let backward = blocks.iter().position(|block| is(block, to, from));
-        match (forward, backward) {
-            (Some(index), _) => Some(self.coupling(index)),
-            (None, Some(index)) => Some(self.coupling(index).transpose()),
-            (None, None) => None,
-        }
+        let (index, forward) = self.config.topology.block_between(from, to)?;
+        let coupling = self.coupling(index);
+        Some(if forward { coupling } else { coupling.transpose() })
     }
 
     /// The potential of the free units for one pass: differentiable with respect to the parameters.

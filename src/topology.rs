@@ -167,6 +167,18 @@ impl Topology {
         self.free().map(|group| group.units).sum()
     }
 
+    /// The number of clamped units.
+    pub fn clamped_units(&self) -> usize {
+        self.clamped().map(|group| group.units).sum()
+    }
+
+    /// The block that couples two groups, whichever way round it is described: its index, and whether it runs from
+    /// `from` to `to`.
+    pub(crate) fn block_between(&self, from: &str, to: &str) -> Option<(usize, bool)> {
+        let find = |a: &str, b: &str| self.blocks.iter().position(|block| block.from == a && block.to == b);
+        find(from, to).map(|index| (index, true)).or_else(|| find(to, from).map(|index| (index, false)))
+    }
+
     /// The free groups, in order.
     pub fn free(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(|group| !group.clamped)
