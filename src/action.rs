@@ -21,7 +21,9 @@ use burn::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::langevin::{Step, Trajectory};
 use crate::potential::Potential;
+use crate::protocol::{Control, Protocol};
 use crate::substrate::{Substrate, check_shape};
+use crate::topology::Block;
 
 /// In which order of time a trajectory is judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,20 +49,25 @@ impl StepAction {
     /// The action of the steps x → x′, one a row.
     ///
     /// # Shapes
-    /// `before`, `after` `[row, unit]`, `field` `[row, unit]` or `[1, unit]` → `[row]`.
-    pub fn of(&self, before: Tensor<2>, after: Tensor<2>, field: Tensor<2>) -> Tensor<1> {
-        let (start, end) = match self.direction {
-            Direction::Forward => (before, after),
-            Direction::Reverse => (after, before),
-        };
-        let dx = end - start.clone();
-        let residual = dx + self.potential.gradient(start, field) * self.mobility_dt.clone();
+    /// `before`, `after` `[row, unit]`, the field `[row, unit]` or `[1, unit]` → `[row]`.
+    pub fn of(&self, before: Tensor<2>, after: Tensor<2>, control: impl Into<Control>) -> Tensor<1> {
+        let (_, residual) = self.residual(before, after, control.into());
         (residual.clone() * residual * self.weight.clone()).sum_dim(1).squeeze_dim(1)
     }
 
     /// The action of an observed [`Step`]: the streamed form, for [`Substrate::simulate`].
-    pub fn of_step(&self, step: &Step, field: Tensor<2>) -> Tensor<1> {
-        self.of(step.before.clone(), step.after.clone(), field)
+    pub fn of_step(&self, step: &Step, control: impl Into<Control>) -> Tensor<1> {
+        self.of(step.before.clone(), step.after.clone(), control)
+    }
+
+    /// Where each step starts in the direction judged, and Δx + μ∇VΔt there.
+    fn residual(&self, before: Tensor<2>, after: Tensor<2>, control: Control) -> (Tensor<2>, Tensor<2>) {
+        let (start, end) = match self.direction {
+            Direction::Forward => (before, after),
+            Direction::Reverse => (after, before),
+        };
+        let gradient = self.potential.gradient(start.clone(), control);
+        (start.clone(), end - start + gradient * self.mobility_dt.clone())
     }
 }
 
@@ -88,29 +95,84 @@ impl Substrate {
     /// The action of each trajectory, its steps being the recorded intervals.
     ///
     /// # Shapes
-    /// states `[time, batch, unit]`, `field` `[batch, unit]` or `[1, unit]` → `[batch]`.
+    /// states `[time, batch, unit]`, fields `[batch, unit]` or `[1, unit]` → `[batch]`.
     ///
     /// # Errors
     /// [`Error::Shape`] when the trajectory does not fit, [`Error::Constant`] at kT = 0.
     pub fn action(
         &self,
         trajectory: &Trajectory,
-        field: Tensor<2>,
+        protocol: impl Into<Protocol>,
         direction: Direction,
     ) -> Result<Tensor<1>> {
         let [times, batch, units] = trajectory.states.dims();
         check_shape("trajectory", [batch, units], [batch, self.free_units()])?;
         let (before, after) = trajectory.steps();
-        let rows = field_rows(field, batch, times - 1);
-        let action = self.step_action(trajectory.interval, direction)?.of(before, after, rows);
+        let control = protocol.into().rows(batch, times - 1, trajectory.interval);
+        let action = self.step_action(trajectory.interval, direction)?.of(before, after, control);
         Ok(action.reshape([times - 1, batch]).sum_dim(0).squeeze_dim(0))
     }
 }
 
-/// A field `[batch, unit]` for rows that list the batch `times` times over.
-pub(crate) fn field_rows(field: Tensor<2>, batch: usize, times: usize) -> Tensor<2> {
-    match field.dims() {
-        [1, _] if batch != 1 => field,
-        _ => field.repeat_dim(0, times),
+/// The gradient of an action in closed form, equation (6): what a device can find out locally.
+#[derive(Clone, Debug)]
+pub struct LocalRule {
+    /// Σ r_i x_j + r_j x_i, one `[units of from, units of to]` a block; per pair, also within a group.
+    pub couplings: Vec<Tensor<2>>,
+    /// Σ r_i, `[1, unit]`.
+    pub bias: Tensor<2>,
+}
+
+impl Substrate {
+    /// The gradient of the action of steps x → x′ of length `dt`, summed over the rows. Couplings to clamped units
+    /// have the clamped value in the place of x_j, and no second term.
+    ///
+    /// # Shapes
+    /// `clamped`: one `[row, units]` a clamped group; `before`, `after` `[row, unit]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the clamped values do not fit, [`Error::Constant`] at kT = 0.
+    pub fn local_rule(
+        &self,
+        clamped: &[Tensor<2>],
+        before: Tensor<2>,
+        after: Tensor<2>,
+        dt: f64,
+        direction: Direction,
+    ) -> Result<LocalRule> {
+        let topology = self.topology();
+        let control = self.field(clamped)?.into();
+        let (x, residual) = self.step_action(dt, direction)?.residual(before, after, control);
+        let r = residual / (2.0 * self.kt());
+        let names = topology.clamped().map(|group| group.name.as_str());
+        let values: Vec<_> = names.zip(clamped).collect();
+        // The values of a group's units, and their r if they are free.
+        let of = |name: &str| match values.iter().find(|(clamped, _)| *clamped == name) {
+            Some((_, values)) => (Tensor::clone(values), None),
+            None => {
+                let columns = topology.columns(name).expect("a group of the topology");
+                (x.clone().slice_dim(1, columns.clone()), Some(r.clone().slice_dim(1, columns)))
+            }
+        };
+        let outer = |a: Tensor<2>, b: Option<Tensor<2>>| b.map(|b| a.transpose().matmul(b));
+        let coupling = |block: &Block| {
+            let ((from, pull_from), (to, pull_to)) = (of(&block.from), of(&block.to));
+            let back = outer(to, pull_from).map(Tensor::transpose);
+            outer(from, pull_to).into_iter().chain(back).reduce(|a, b| a + b).expect("a free group")
+        };
+        Ok(LocalRule { couplings: topology.blocks.iter().map(coupling).collect(), bias: r.sum_dim(0) })
+    }
+
+    /// One step down a local rule: J ← J − rate ∂/∂J, b ← b − rate ∂/∂b.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the rule is one of another network.
+    pub fn descend(mut self, rule: &LocalRule, rate: f64) -> Result<Self> {
+        for (index, gradient) in rule.couplings.iter().enumerate() {
+            let coupling = self.coupling(index) - gradient.clone() * rate;
+            self = self.with_coupling(index, coupling)?;
+        }
+        let bias = self.bias() - rule.bias.clone() * rate;
+        self.with_bias(bias)
     }
 }

@@ -45,7 +45,7 @@ impl Substrate {
         loss: impl FnOnce(&Self, Tensor<2>) -> Result<Tensor<1>>,
     ) -> Result<(f64, GradientsParams)> {
         let inner = self.valid();
-        let dynamics = Dynamics::new(&inner, inner.field(clamped)?, schedule.dt, key);
+        let dynamics = Dynamics::new(&inner, inner.field(clamped)?.into(), schedule.dt, key);
         let mut states = vec![x0];
         for index in 0..schedule.steps {
             states.push(dynamics.step(index, states[index].clone()));
@@ -62,7 +62,7 @@ impl Substrate {
 
         // A function whose gradient is ∂L/∂A · A + ∂L/∂d · d.
         let body = inner.train();
-        let tracked = Dynamics::new(&body, body.field(clamped)?, schedule.dt, key);
+        let tracked = Dynamics::new(&body, body.field(clamped)?.into(), schedule.dt, key);
         let through_steps = dynamics.pull_back(states, end).pair(&tracked);
         total.accumulate(&body, GradientsParams::from_grads(through_steps.backward(), &body));
         Ok((value.into_scalar::<f64>(), total.grads()))
@@ -80,9 +80,10 @@ struct Cotangent {
 impl Cotangent {
     /// ⟨∂L/∂A, A⟩ + ⟨∂L/∂d, d⟩.
     fn pair(self, dynamics: &Dynamics) -> Tensor<1> {
-        let mut sum = match dynamics.drift.dims()[0] == self.drift.dims()[0] {
-            true => (dynamics.drift.clone() * self.drift).sum(),
-            false => (dynamics.drift.clone() * self.drift.sum_dim(0)).sum(),
+        let drift = dynamics.drift.at(0.0).field;
+        let mut sum = match drift.dims()[0] == self.drift.dims()[0] {
+            true => (drift * self.drift).sum(),
+            false => (drift * self.drift.sum_dim(0)).sum(),
         };
         for (product, gradients) in dynamics.propagator.products.iter().zip(self.propagator) {
             for ((_, matrix), gradient) in product.terms.iter().zip(gradients) {
@@ -103,8 +104,11 @@ impl Dynamics {
         while let Some(x) = states.pop() {
             drift = drift + g.clone();
             self.propagator.add_outer(&mut propagator, x.clone().transpose(), g.clone());
-            let cubic = x.clone() * x * slope.clone() * g.clone();
-            g = self.propagator.apply_transposed(g) + cubic;
+            let own = match &self.diagonal {
+                None => x.clone() * x * slope.clone() * g.clone(),
+                Some(diagonal) => (x.clone() * x * slope.clone() + diagonal.clone()) * g.clone(),
+            };
+            g = self.propagator.apply_transposed(g) + own;
         }
         Cotangent { propagator, drift }
     }

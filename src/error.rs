@@ -59,6 +59,9 @@ pub enum Error {
     /// A trajectory left the finite numbers.
     #[error(transparent)]
     Diverged(#[from] Box<Divergence>),
+    /// Control parameters that make no course in time.
+    #[error("protocol: {0}")]
+    Protocol(String),
     /// A linear system that could not be solved.
     #[error("exact optimum: {0}")]
     Exact(String),

@@ -116,6 +116,43 @@ impl Moments {
         Ok(())
     }
 
+    /// Adds what independent units are expected to do, without trajectories: each row is one moment in the life of a
+    /// network whose unit i has mean `means`, variance `variances`, and asks on average for the coupling force
+    /// `targets`, whatever the other units do.
+    ///
+    /// Only for networks without clamped groups.
+    ///
+    /// # Shapes
+    /// All `[row, unit]`, row-major, over the free units.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the values do not fit, [`Error::Exact`] when the network has clamped groups.
+    pub fn add_expected(&mut self, means: &[f64], variances: &[f64], targets: &[f64]) -> Result<()> {
+        let units = self.xx.nrows();
+        if self.zz.nrows() != 1 {
+            return Err(Error::Exact("expected moments are those of a network without clamped groups".into()));
+        }
+        let found = vec![means.len(), variances.len(), targets.len()];
+        if !means.len().is_multiple_of(units) || found.iter().any(|&length| length != means.len()) {
+            let expected = vec![means.len() / units * units; 3];
+            return Err(Error::Shape { what: "expected moments (values of each)".into(), found, expected });
+        }
+        let rows = means.len() / units;
+        let matrix = |values: &[f64]| Mat::from_fn(rows, units, |row, unit| values[row * units + unit]);
+        let (m, t) = (matrix(means), matrix(targets));
+        let ones = Mat::<f64>::full(1, rows, 1.0);
+        self.rows += rows as f64;
+        self.zz[(0, 0)] += rows as f64;
+        self.zx += &ones * &m;
+        self.zy += &ones * &t;
+        self.xx += m.transpose() * &m;
+        self.xy += m.transpose() * &t;
+        for (place, variance) in variances.iter().enumerate() {
+            self.xx[(place % units, place % units)] += variance;
+        }
+        Ok(())
+    }
+
     /// Adds the moments of other trajectories of the same computer.
     pub fn merge(&mut self, other: &Self) {
         self.rows += other.rows;

@@ -6,7 +6,14 @@
 //! Q = V(x_0) − V(x_T) = −Σ_t ∫ ∇V · dx    (Stratonovich)      (9)
 //! ```
 //!
-//! (K. Sekimoto, Prog. Theor. Phys. Suppl. 130, 17 (1998)). The sum over steps is taken with Simpson's rule on the
+//! (K. Sekimoto, Prog. Theor. Phys. Suppl. 130, 17 (1998)). A [protocol](crate::protocol) changes V between the
+//! steps and so does work: the step x → x′ is made under V(·, t), then the control parameters move on,
+//!
+//! ```text
+//! Q = Σ_t V(x, t) − V(x′, t),      W = Σ_t V(x′, t + Δt) − V(x′, t),      ΔV = W − Q.      (12)
+//! ```
+//!
+//! The [`Ledger`] adds both up while a trajectory runs. The sum of (9) over steps is taken with Simpson's rule on the
 //! straight line between two states, (∇V(x) + 4∇V(½(x + x′)) + ∇V(x′))/6 · Δx: the gradient is a cubic along it, so
 //! the rule is exact and the first law ΔV = −Q holds to rounding, while the sum sees every force on the way. The
 //! entropy produced is the difference of reversed and forward [action](crate::action); it equals Q/kT in the limit
@@ -15,9 +22,11 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Direction, field_rows};
+use crate::action::Direction;
 use crate::error::Result;
-use crate::langevin::Trajectory;
+use crate::langevin::{Step, Trajectory};
+use crate::potential::Potential;
+use crate::protocol::Protocol;
 use crate::substrate::Substrate;
 
 /// Mean, spread and standard error of independent values.
@@ -63,13 +72,13 @@ impl Substrate {
     /// The heat given to the bath along the recorded path: −∫∇V · dx by Simpson's rule on each step.
     ///
     /// # Shapes
-    /// states `[time, batch, unit]`, `field` as in [`heat`](Self::heat) → `[batch]`.
-    pub fn path_heat(&self, trajectory: &Trajectory, field: Tensor<2>) -> Tensor<1> {
+    /// states `[time, batch, unit]`, fields as in [`heat`](Self::heat) → `[batch]`.
+    pub fn path_heat(&self, trajectory: &Trajectory, protocol: impl Into<Protocol>) -> Tensor<1> {
         let [times, batch, _] = trajectory.states.dims();
         let (start, end) = trajectory.steps();
-        let field = field_rows(field, batch, times - 1);
+        let control = protocol.into().rows(batch, times - 1, trajectory.interval);
         let potential = self.potential();
-        let gradient = |x: Tensor<2>| potential.gradient(x, field.clone());
+        let gradient = |x: Tensor<2>| potential.gradient(x, control.clone());
         let middle = (start.clone() + end.clone()) * 0.5;
         let mean = (gradient(start.clone()) + gradient(middle) * 4.0 + gradient(end.clone())) / 6.0;
         let heat: Tensor<1> = -(mean * (end - start)).sum_dim(1).squeeze_dim(1);
@@ -79,12 +88,70 @@ impl Substrate {
     /// The entropy each trajectory produces in the bath, ln P/P̃ of the path and its reversal, in units of Boltzmann's constant.
     ///
     /// # Shapes
-    /// states `[time, batch, unit]`, `field` as in [`heat`](Self::heat) → `[batch]`.
+    /// states `[time, batch, unit]`, fields as in [`heat`](Self::heat) → `[batch]`.
     ///
     /// # Errors
     /// As [`action`](Self::action).
-    pub fn entropy_production(&self, trajectory: &Trajectory, field: Tensor<2>) -> Result<Tensor<1>> {
-        let reverse = self.action(trajectory, field.clone(), Direction::Reverse)?;
-        Ok(reverse - self.action(trajectory, field, Direction::Forward)?)
+    pub fn entropy_production(
+        &self,
+        trajectory: &Trajectory,
+        protocol: impl Into<Protocol>,
+    ) -> Result<Tensor<1>> {
+        let protocol = protocol.into();
+        let reverse = self.action(trajectory, protocol.clone(), Direction::Reverse)?;
+        Ok(reverse - self.action(trajectory, protocol, Direction::Forward)?)
+    }
+}
+
+/// Heat and work of a batch while it runs: an observer of [`Substrate::simulate`].
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    potential: Potential,
+    protocol: Protocol,
+    dt: f64,
+    start: Option<Tensor<1>>,
+    /// The latest state and the number of steps until it.
+    latest: Option<(usize, Tensor<2>)>,
+    work: Option<Tensor<1>>,
+}
+
+impl Ledger {
+    /// The empty ledger of a run of `substrate` under `protocol` in steps of `dt`.
+    pub fn new(substrate: &Substrate, protocol: impl Into<Protocol>, dt: f64) -> Self {
+        let (potential, protocol) = (substrate.potential(), protocol.into());
+        Self { potential, protocol, dt, start: None, latest: None, work: None }
+    }
+
+    /// V of a state after so many steps.
+    fn energy(&self, x: &Tensor<2>, steps: usize) -> Tensor<1> {
+        self.potential.energy(x.clone(), self.protocol.at(steps as f64 * self.dt))
+    }
+
+    /// Enters one step. Steps come in order, from the first.
+    pub fn observe(&mut self, step: &Step) {
+        if self.start.is_none() {
+            self.start = Some(self.energy(&step.before, step.index));
+        }
+        if !self.protocol.is_constant() {
+            let work = self.energy(&step.after, step.index + 1) - self.energy(&step.after, step.index);
+            self.work = Some(self.work.take().map_or(work.clone(), |sum| sum + work));
+        }
+        self.latest = Some((step.index + 1, step.after.clone()));
+    }
+
+    /// V after the last step minus V before the first, `[batch]`; none before a step.
+    pub fn energy_change(&self) -> Option<Tensor<1>> {
+        let (steps, x) = self.latest.as_ref()?;
+        Some(self.energy(x, *steps) - self.start.clone()?)
+    }
+
+    /// The work done on each trajectory until now, `[batch]`; none before a step.
+    pub fn work(&self) -> Option<Tensor<1>> {
+        self.work.clone().or_else(|| self.start.as_ref().map(Tensor::zeros_like))
+    }
+
+    /// The heat each trajectory has given to the bath until now, Q = W − ΔV, `[batch]`; none before a step.
+    pub fn heat(&self) -> Option<Tensor<1>> {
+        Some(self.work()? - self.energy_change()?)
     }
 }

@@ -12,7 +12,8 @@
 //! x − μΔt ∇V = x [1 − μΔt (2J₂ + J)] − 4μΔt J₄ x³ − μΔt h,
 //! ```
 //!
-//! whose bracket and last term are constants of the run.
+//! whose bracket is a constant of the run, and so is the last term unless a [protocol](crate::protocol) moves it.
+//! Step n is made with the control parameters at t = nΔt.
 
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::noise::Key;
 use crate::potential::{Coupling, Product};
+use crate::protocol::{Control, Protocol};
 use crate::substrate::{Substrate, check_shape, identity};
 
 /// Time step and number of steps.
@@ -119,41 +121,62 @@ pub struct Divergence {
     pub energy: f64,
 }
 
-/// The constants of one run, assembled once: the equation of the module's head as three tensors.
+/// The constants of one run, assembled once: the equation of the module's head as tensors.
 pub(crate) struct Dynamics {
-    /// 1 − μΔt (2J₂ + J).
+    /// −μΔtJ, and 1 − 2μΔtJ₂ on the diagonal of groups that couple within themselves.
     pub(crate) propagator: Coupling,
-    /// −4μΔt J₄, `[1, unit]`.
+    /// 1 − 2μΔtJ₂ of all other units, `[1, unit]`; none if there are none.
+    pub(crate) diagonal: Option<Tensor<2>>,
+    /// −4μΔtJ₄, `[1, unit]`.
     pub(crate) quartic: Tensor<2>,
-    /// −μΔt h, `[batch, unit]`.
-    pub(crate) drift: Tensor<2>,
+    /// The protocol with −μΔt h in the place of h.
+    pub(crate) drift: Protocol,
+    /// μΔt, `[1, unit]`.
+    mobility: Tensor<2>,
     /// √(2μkTΔt) per unit.
     noise: Vec<f32>,
+    dt: f64,
     key: Key,
 }
 
 impl Dynamics {
-    pub(crate) fn new(substrate: &Substrate, field: Tensor<2>, dt: f64, key: Key) -> Self {
+    pub(crate) fn new(substrate: &Substrate, protocol: Protocol, dt: f64, key: Key) -> Self {
         let potential = substrate.potential();
         let mobility = substrate.unit_constants(|group| group.mobility * dt);
         let sigma = substrate.unit_values(|group| (2.0 * group.mobility * substrate.kt() * dt).sqrt());
+        // Gains act on couplings alone, so with gains the diagonal stays apart.
+        let gains = protocol.controls()[0].gain.is_some();
+        let (propagator, diagonal) = propagator(potential.coupling, &mobility, potential.j2, !gains);
         Self {
-            propagator: propagator(potential.coupling, &mobility, potential.j2),
+            propagator,
+            diagonal,
             quartic: potential.j4 * mobility.clone() * -4.0,
-            drift: -(field * mobility),
+            drift: protocol.map_fields(|field| -(field * mobility.clone())),
+            mobility,
             noise: sigma.into_iter().map(|sigma| sigma as f32).collect(),
+            dt,
             key,
         }
     }
 
     /// One Euler–Maruyama step, `[batch, unit]` → `[batch, unit]`.
     pub(crate) fn step(&self, index: usize, x: Tensor<2>) -> Tensor<2> {
+        self.advance(index, x, self.drift.at(index as f64 * self.dt))
+    }
+
+    /// The same with the control parameters given: `field` holds −μΔt h.
+    fn advance(&self, index: usize, x: Tensor<2>, Control { field: drift, gain }: Control) -> Tensor<2> {
         let kick = match self.noise.iter().all(|&sigma| sigma == 0.0) {
-            true => self.drift.clone(),
-            false => self.kick(index, &x) + self.drift.clone(),
+            true => drift,
+            false => self.kick(index, &x) + drift,
         };
-        let cubic = x.clone() * x.clone() * x.clone() * self.quartic.clone();
-        self.propagator.apply(x) + cubic + kick
+        let own = match &self.diagonal {
+            None => x.clone() * x.clone() * x.clone() * self.quartic.clone(),
+            Some(diagonal) => {
+                (x.clone() * x.clone() * self.quartic.clone() + diagonal.clone()) * x.clone()
+            }
+        };
+        self.propagator.apply_with(x, gain) + own + kick
     }
 
     /// √(2μkTΔt) η.
@@ -169,33 +192,39 @@ impl Dynamics {
     }
 }
 
-/// 1 − μΔt (2J₂ + J): the couplings with the identity and the quadratic wells on the diagonal.
-fn propagator(coupling: Coupling, mobility: &Tensor<2>, j2: Tensor<2>) -> Coupling {
+/// −μΔtJ with 1 − 2μΔtJ₂ on its diagonal where a product has one (and `fold` says so), and as a row where not.
+fn propagator(
+    coupling: Coupling,
+    mobility: &Tensor<2>,
+    j2: Tensor<2>,
+    fold: bool,
+) -> (Coupling, Option<Tensor<2>>) {
     let units = coupling.units;
     let keep: Tensor<2> = 1.0 - mobility.clone() * j2 * 2.0;
+    let eye = identity(units, (&keep.device(), keep.dtype())) * keep.clone();
+    let mut folded = Vec::new();
     let product = |product: Product| {
         let targets = product.targets.clone();
         let rate = mobility.clone().slice_dim(1, targets.clone());
-        let diagonal = {
-            let eye = identity(units, (&keep.device(), keep.dtype()));
-            (eye * keep.clone()).slice_dim(1, targets.clone())
-        };
-        let mut rest = Some(diagonal);
         let scaled = product.terms.into_iter().map(|(sources, matrix)| {
             let mut matrix = -(matrix * rate.clone());
-            if sources.start <= targets.start && targets.end <= sources.end {
-                let diagonal = rest.take().expect("runs do not overlap");
-                matrix = matrix + diagonal.slice_dim(0, sources.clone());
+            if fold && sources.start <= targets.start && targets.end <= sources.end {
+                let diagonal = eye.clone().slice_dim(1, targets.clone()).slice_dim(0, sources.clone());
+                matrix = matrix + diagonal;
+                folded.extend(targets.clone());
             }
             (sources, matrix)
         });
-        let mut terms: Vec<_> = scaled.collect();
-        if let Some(diagonal) = rest {
-            terms.push((targets.clone(), diagonal.slice_dim(0, targets.clone())));
-        }
+        let terms = scaled.collect();
         Product { targets, terms }
     };
-    Coupling { units, products: coupling.products.into_iter().map(product).collect() }
+    let coupling = Coupling { units, products: coupling.products.into_iter().map(product).collect() };
+    if folded.len() == units {
+        return (coupling, None);
+    }
+    let apart: Vec<f64> = (0..units).map(|unit| if folded.contains(&unit) { 0.0 } else { 1.0 }).collect();
+    let apart = Tensor::<2>::from_data(TensorData::new(apart, [1, units]), (&keep.device(), keep.dtype()));
+    (coupling, Some(keep * apart))
 }
 
 /// Steps between two looks at whether the numbers are still finite.
@@ -204,12 +233,19 @@ const LOOK: usize = 32;
 impl Substrate {
     /// The state after the run: what training differentiates through.
     ///
-    /// Nothing is recorded or checked on the way; [`simulate`](Self::simulate) does both.
+    /// `protocol` is a field, or the course of one. Nothing is recorded or checked on the way;
+    /// [`simulate`](Self::simulate) does both.
     ///
     /// # Shapes
-    /// `x0` `[batch, unit]`, `field` `[batch, unit]` or `[1, unit]` → `[batch, unit]`.
-    pub fn forward(&self, x0: Tensor<2>, field: Tensor<2>, schedule: Schedule, key: Key) -> Tensor<2> {
-        let dynamics = Dynamics::new(self, field, schedule.dt, key);
+    /// `x0` `[batch, unit]`, fields `[batch, unit]` or `[1, unit]` → `[batch, unit]`.
+    pub fn forward(
+        &self,
+        x0: Tensor<2>,
+        protocol: impl Into<Protocol>,
+        schedule: Schedule,
+        key: Key,
+    ) -> Tensor<2> {
+        let dynamics = Dynamics::new(self, protocol.into(), schedule.dt, key);
         (0..schedule.steps).fold(x0, |x, index| dynamics.step(index, x))
     }
 
@@ -219,31 +255,80 @@ impl Substrate {
     /// As [`forward`](Self::forward).
     ///
     /// # Errors
-    /// [`Error::Shape`] when state or field do not fit, [`Error::StepTooLarge`] when Δt is beyond
+    /// [`Error::Shape`] when state or fields do not fit, [`Error::StepTooLarge`] when Δt is beyond
     /// [`step_limit`](Self::step_limit), [`Error::Diverged`] when a number is no longer finite.
     pub fn simulate(
         &self,
         x0: Tensor<2>,
-        field: Tensor<2>,
+        protocol: impl Into<Protocol>,
         schedule: Schedule,
         key: Key,
-        mut observe: impl FnMut(&Step),
+        observe: impl FnMut(&Step),
     ) -> Result<Tensor<2>> {
+        let protocol = protocol.into();
+        self.check_run(&x0, &protocol, schedule.dt)?;
+        let dynamics = Dynamics::new(self, protocol, schedule.dt, key);
+        self.run(&dynamics, x0, schedule, |index, x| dynamics.step(index, x), observe)
+    }
+
+    /// Runs under a field that answers to the state: `feedback(t, x)` gives it before every step.
+    ///
+    /// For what is not simulated but acts on the units, such as units so fast that only their mean is felt.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward); `feedback` gives `[batch, unit]` or `[1, unit]`.
+    ///
+    /// # Errors
+    /// As [`simulate`](Self::simulate).
+    pub fn simulate_with_feedback(
+        &self,
+        x0: Tensor<2>,
+        mut feedback: impl FnMut(f64, &Tensor<2>) -> Tensor<2>,
+        schedule: Schedule,
+        key: Key,
+        observe: impl FnMut(&Step),
+    ) -> Result<Tensor<2>> {
+        let start = Protocol::from(feedback(0.0, &x0));
+        self.check_run(&x0, &start, schedule.dt)?;
+        let dynamics = Dynamics::new(self, start, schedule.dt, key);
+        let step = |index: usize, x: Tensor<2>| {
+            let field = feedback(index as f64 * schedule.dt, &x);
+            dynamics.advance(index, x, Control::from(-(field * dynamics.mobility.clone())))
+        };
+        self.run(&dynamics, x0, schedule, step, observe)
+    }
+
+    fn check_run(&self, x0: &Tensor<2>, protocol: &Protocol, dt: f64) -> Result<()> {
         let [batch, units] = x0.dims();
         check_shape("state", [batch, units], [batch, self.free_units()])?;
-        let rows = if field.dims()[0] == 1 { 1 } else { batch };
-        check_shape("field", field.dims(), [rows, units])?;
-        self.check_step(schedule.dt)?;
-        let dynamics = Dynamics::new(self, field.clone(), schedule.dt, key);
+        for Control { field, gain } in protocol.controls() {
+            let rows = if field.dims()[0] == 1 { 1 } else { batch };
+            check_shape("field", field.dims(), [rows, units])?;
+            if let Some(gain) = gain {
+                check_shape("gain", gain.dims(), [1, units])?;
+            }
+        }
+        self.check_step_at(dt, protocol)
+    }
+
+    /// The loop: steps, an observer, and a look now and then at whether the numbers are finite.
+    fn run(
+        &self,
+        dynamics: &Dynamics,
+        x0: Tensor<2>,
+        schedule: Schedule,
+        mut step: impl FnMut(usize, Tensor<2>) -> Tensor<2>,
+        mut observe: impl FnMut(&Step),
+    ) -> Result<Tensor<2>> {
         let mut x = x0;
         let mut checked = (0, x.clone());
         for index in 0..schedule.steps {
             let before = x;
-            x = dynamics.step(index, before.clone());
+            x = step(index, before.clone());
             observe(&Step { index, before, after: x.clone() });
             if (index + 1) % LOOK == 0 || index + 1 == schedule.steps {
                 if !is_finite(&x) {
-                    return Err(self.divergence(&dynamics, checked, field, schedule.dt).into());
+                    return Err(self.divergence(dynamics, checked, step).into());
                 }
                 checked = (index + 1, x.clone());
             }
@@ -261,7 +346,7 @@ impl Substrate {
     pub fn trajectory(
         &self,
         x0: Tensor<2>,
-        field: Tensor<2>,
+        protocol: impl Into<Protocol>,
         schedule: Schedule,
         every: usize,
         key: Key,
@@ -274,7 +359,7 @@ impl Substrate {
             });
         }
         let mut states = vec![x0.clone()];
-        self.simulate(x0, field, schedule, key, |step| {
+        self.simulate(x0, protocol, schedule, key, |step| {
             if (step.index + 1) % every == 0 {
                 states.push(step.after.clone());
             }
@@ -287,7 +372,17 @@ impl Substrate {
     /// # Errors
     /// [`Error::StepTooLarge`] with the limit.
     pub fn check_step(&self, dt: f64) -> Result<()> {
-        let rates = self.relaxation_rates();
+        self.check_rates(dt, self.relaxation_rates(None))
+    }
+
+    /// The same at the largest gains of a protocol.
+    fn check_step_at(&self, dt: f64, protocol: &Protocol) -> Result<()> {
+        let gains = protocol.controls().iter().filter_map(|control| control.gain.clone());
+        let largest = gains.map(Tensor::abs).reduce(Tensor::max_pair);
+        self.check_rates(dt, self.relaxation_rates(largest))
+    }
+
+    fn check_rates(&self, dt: f64, rates: Vec<f64>) -> Result<()> {
         let units = self.free_units();
         // No eigenvalue is above the largest row sum (Gershgorin): most steps need no closer look.
         if dt < 2.0 / largest_row_sum(&rates, units) {
@@ -308,15 +403,15 @@ impl Substrate {
     /// Strong fields drive units further out, where the quartic wells are stiffer still: a step below the limit
     /// can diverge, a step above it does.
     pub fn step_limit(&self) -> f64 {
-        2.0 / largest_eigenvalue(&self.relaxation_rates(), self.free_units())
+        2.0 / largest_eigenvalue(&self.relaxation_rates(None), self.free_units())
     }
 
-    /// √μ(C + J)√μ of [`step_limit`](Self::step_limit), row-major.
-    fn relaxation_rates(&self) -> Vec<f64> {
+    /// √μ(C + sJs)√μ of [`step_limit`](Self::step_limit), row-major.
+    fn relaxation_rates(&self, gain: Option<Tensor<2>>) -> Vec<f64> {
         let curvature = self.unit_values(|group| well_curvature(group.j2, group.j4, self.kt()));
         let mobility = self.unit_values(|group| group.mobility);
         let units = curvature.len();
-        let mut rates = self.free_coupling();
+        let mut rates = self.free_coupling(gain);
         for (k, rate) in rates.iter_mut().enumerate() {
             let (i, j) = (k / units, k % units);
             let diagonal = if i == j { curvature[i] } else { 0.0 };
@@ -325,10 +420,10 @@ impl Substrate {
         rates
     }
 
-    /// J among the free units on the host, row-major.
-    pub(crate) fn free_coupling(&self) -> Vec<f64> {
+    /// J among the free units, or sJs, on the host, row-major.
+    fn free_coupling(&self, gain: Option<Tensor<2>>) -> Vec<f64> {
         let eye = identity(self.free_units(), self.options());
-        to_f64(self.potential().coupling.apply(eye))
+        to_f64(self.potential().coupling.apply_with(eye, gain))
     }
 
     /// Finds the first step after a finite state whose result is not finite.
@@ -336,13 +431,12 @@ impl Substrate {
         &self,
         dynamics: &Dynamics,
         (start, state): (usize, Tensor<2>),
-        field: Tensor<2>,
-        dt: f64,
+        mut advance: impl FnMut(usize, Tensor<2>) -> Tensor<2>,
     ) -> Box<Divergence> {
         let mut x = state;
         let mut step = start;
         let after = loop {
-            let after = dynamics.step(step, x.clone());
+            let after = advance(step, x.clone());
             if !is_finite(&after) {
                 break after;
             }
@@ -351,11 +445,13 @@ impl Substrate {
         let units = self.free_units();
         let place = to_f64(after).iter().position(|value| !value.is_finite());
         let place = place.expect("a number that is not finite");
-        let energy = to_f64(self.potential().energy(x, field))[place / units];
+        let Control { field: drift, gain } = dynamics.drift.at(step as f64 * dynamics.dt);
+        let field = -(drift / dynamics.mobility.clone());
+        let energy = to_f64(self.potential().energy(x, Control { field, gain }))[place / units];
         let (group, unit) = self.unit_name(place % units);
         Box::new(Divergence {
             step,
-            time: (step + 1) as f64 * dt,
+            time: (step + 1) as f64 * dynamics.dt,
             trajectory: place / units,
             group,
             unit,

@@ -75,6 +75,11 @@ impl Key {
         Self { trajectory: self.trajectory + trajectories, ..self }
     }
 
+    /// The key of one trajectory alone: the same whether the batch before it was skipped or drawn along.
+    pub fn row(self, trajectory: u64) -> Self {
+        Self { trajectory: 0, ..self }.at(self.trajectory + trajectory)
+    }
+
     /// Standard normals of one step.
     ///
     /// # Shapes

@@ -7,11 +7,13 @@
 //!
 //! (S. Whitelam, PNAS 123, e2528413123 (2026); equation numbers are those of docs/NOTATION.md). The last sum of V counts each pair of free units once.
 //! h is the *field*: biases and the couplings to clamped units at their values X, constant along a trajectory and
-//! therefore computed once an image. Energies are in the units of kT, forces in energy per displacement.
+//! therefore computed once an image, unless a [protocol](crate::protocol) moves it; gains are one here. Energies are in the units of kT, forces in energy per displacement.
 
 use std::ops::Range;
 
 use burn::tensor::Tensor;
+
+use crate::protocol::Control;
 
 /// V and ∇V as differentiable functions of a state, assembled from the parameters of a
 /// [`Substrate`](crate::Substrate) for one pass.
@@ -25,25 +27,36 @@ pub struct Potential {
 }
 
 impl Potential {
-    /// V of each state.
+    /// V of each state. `control` is a field, or a field with gains.
     ///
     /// # Shapes
-    /// `x` and `field` `[batch, unit]` → `[batch]`.
-    pub fn energy(&self, x: Tensor<2>, field: Tensor<2>) -> Tensor<1> {
+    /// `x` and the field `[batch, unit]` → `[batch]`.
+    pub fn energy(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<1> {
+        let Control { field, gain } = control.into();
         let x2 = x.clone() * x.clone();
         let wells = (self.j2.clone() + self.j4.clone() * x2.clone()) * x2;
-        let pairs = self.coupling.apply(x.clone()) * 0.5;
+        let pairs = self.coupling.apply_with(x.clone(), gain) * 0.5;
         (wells + (field + pairs) * x).sum_dim(1).squeeze_dim(1)
     }
 
     /// ∇V at each state; the force is its negative.
     ///
     /// # Shapes
-    /// `x` and `field` `[batch, unit]` → `[batch, unit]`.
-    pub fn gradient(&self, x: Tensor<2>, field: Tensor<2>) -> Tensor<2> {
+    /// `x` and the field `[batch, unit]` → `[batch, unit]`.
+    pub fn gradient(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
+        let Control { field, gain } = control.into();
         let x2 = x.clone() * x.clone();
         let wells = (self.j2.clone() * 2.0 + self.j4.clone() * 4.0 * x2) * x.clone();
-        wells + field + self.coupling.apply(x)
+        wells + field + self.coupling.apply_with(x, gain)
+    }
+
+    /// The part of the force that couplings and field exert: −h − s∘J(s∘x), without the wells.
+    ///
+    /// # Shapes
+    /// As [`gradient`](Self::gradient).
+    pub fn coupling_force(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
+        let Control { field, gain } = control.into();
+        -(field + self.coupling.apply_with(x, gain))
     }
 }
 
@@ -116,6 +129,14 @@ impl Coupling {
         match parts.len() {
             1 => parts.remove(0),
             _ => Tensor::cat(parts, 1),
+        }
+    }
+
+    /// s_i Σ_j J_ij s_j x_j with gains s `[1, unit]`, if there are any.
+    pub(crate) fn apply_with(&self, x: Tensor<2>, gain: Option<Tensor<2>>) -> Tensor<2> {
+        match gain {
+            None => self.apply(x),
+            Some(gain) => self.apply(x * gain.clone()) * gain,
         }
     }
 

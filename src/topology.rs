@@ -243,7 +243,7 @@ impl Topology {
     }
 }
 
-fn check_constants(group: &Group) -> Result<()> {
+pub(crate) fn check_constants(group: &Group) -> Result<()> {
     let &Group { j2, j4, mobility, .. } = group;
     let confines = j4 > 0.0 || (j4 == 0.0 && j2 > 0.0);
     if !confines || !j2.is_finite() || !j4.is_finite() {

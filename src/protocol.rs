@@ -1,0 +1,183 @@
+//! Control parameters, and protocols: their course in time.
+//!
+//! A computer is steered from outside by its field h (biases and couplings to clamped units) and by the gains s of
+//! its units, both of which may change while it runs:
+//!
+//! ```text
+//! V(x, t) = Σ_i (J₂ x_i² + J₄ x_i⁴) + Σ_i h_i(t) x_i + Σ_(ij) s_i(t) J_ij s_j(t) x_i x_j      (11)
+//! ```
+//!
+//! Between its knots a protocol is linear in h and s, before the first and after the last it is constant. A field
+//! alone is the protocol that never changes. Whoever moves the control parameters does work on the computer
+//! ([`Ledger`](crate::Ledger)).
+
+use burn::tensor::Tensor;
+
+use crate::error::{Error, Result};
+
+/// The control parameters at one moment.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// h, `[batch, unit]` or `[1, unit]`.
+    pub field: Tensor<2>,
+    /// s, `[1, unit]`; one for every unit if none.
+    pub gain: Option<Tensor<2>>,
+}
+
+impl From<Tensor<2>> for Control {
+    fn from(field: Tensor<2>) -> Self {
+        Self { field, gain: None }
+    }
+}
+
+impl Control {
+    /// The part `part` of the way to `other`.
+    fn towards(&self, other: &Self, part: f64) -> Self {
+        let mix = |a: &Tensor<2>, b: &Tensor<2>| a.clone() * (1.0 - part) + b.clone() * part;
+        let gain = self.gain.as_ref().zip(other.gain.as_ref()).map(|(a, b)| mix(a, b));
+        Self { field: mix(&self.field, &other.field), gain }
+    }
+}
+
+/// Control parameters that run linearly from knot to knot.
+#[derive(Clone, Debug)]
+pub struct Protocol {
+    times: Vec<f64>,
+    controls: Vec<Control>,
+}
+
+impl<C: Into<Control>> From<C> for Protocol {
+    fn from(control: C) -> Self {
+        Self { times: vec![0.0], controls: vec![control.into()] }
+    }
+}
+
+impl Protocol {
+    /// The protocol through `controls` at `times`.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] unless there is one control a time, times increase, fields have one shape, and all
+    /// knots have gains or none has.
+    pub fn new(times: Vec<f64>, controls: Vec<Control>) -> Result<Self> {
+        let refuse = |reason: String| Err(Error::Protocol(reason));
+        if times.is_empty() || times.len() != controls.len() {
+            return refuse(format!("{} times for {} knots", times.len(), controls.len()));
+        }
+        if let Some(knot) = (1..times.len()).find(|&k| times[k] <= times[k - 1] || !times[k].is_finite()) {
+            return refuse(format!("knot {knot} at t = {} does not follow t = {}", times[knot], times[knot - 1]));
+        }
+        let shape = |control: &Control| (control.field.dims(), control.gain.as_ref().map(Tensor::dims));
+        if let Some(odd) = controls.iter().position(|control| shape(control) != shape(&controls[0])) {
+            let (found, first) = (shape(&controls[odd]), shape(&controls[0]));
+            return refuse(format!("field and gain of knot {odd} have shapes {found:?}, of knot 0 {first:?}"));
+        }
+        Ok(Self { times, controls })
+    }
+
+    /// The control parameters at `time`.
+    pub fn at(&self, time: f64) -> Control {
+        let (knot, part) = place(&self.times, time);
+        match part {
+            0.0 => self.controls[knot].clone(),
+            _ => self.controls[knot].towards(&self.controls[knot + 1], part),
+        }
+    }
+
+    /// Whether nothing changes.
+    pub fn is_constant(&self) -> bool {
+        self.controls.len() == 1
+    }
+
+    /// The control parameters at every knot.
+    pub(crate) fn controls(&self) -> &[Control] {
+        &self.controls
+    }
+
+    /// With `change` applied to the fields of all knots.
+    pub(crate) fn map_fields(self, change: impl Fn(Tensor<2>) -> Tensor<2>) -> Self {
+        let controls = self.controls.into_iter();
+        let controls = controls.map(|control| Control { field: change(control.field), gain: control.gain });
+        Self { controls: controls.collect(), ..self }
+    }
+
+    /// The control parameters of `steps` recorded steps of `dt` as rows that list the batch step after step; a row
+    /// for all where they do not differ.
+    pub(crate) fn rows(&self, batch: usize, steps: usize, dt: f64) -> Control {
+        let first = &self.controls[0];
+        let [own, units] = first.field.dims();
+        if self.is_constant() {
+            return match own {
+                1 if batch != 1 => first.clone(),
+                _ => Control { field: first.field.clone().repeat_dim(0, steps), gain: first.gain.clone() },
+            };
+        }
+        let all = |row: Tensor<2>| if row.dims()[0] == batch { row } else { row.expand([batch, units]) };
+        let (fields, gains): (Vec<_>, Vec<_>) = (0..steps)
+            .map(|step| self.at(step as f64 * dt))
+            .map(|control| (all(control.field), control.gain.map(all)))
+            .unzip();
+        let gains: Option<Vec<_>> = gains.into_iter().collect();
+        Control { field: Tensor::cat(fields, 0), gain: gains.map(|gains| Tensor::cat(gains, 0)) }
+    }
+}
+
+/// The knot before `time`, and the part of the way from it to the next.
+fn place(times: &[f64], time: f64) -> (usize, f64) {
+    let last = times.len() - 1;
+    if time <= times[0] {
+        return (0, 0.0);
+    }
+    if time >= times[last] {
+        return (last, 0.0);
+    }
+    let next = times.partition_point(|&knot| knot <= time);
+    (next - 1, (time - times[next - 1]) / (times[next] - times[next - 1]))
+}
+
+/// The weights of the knots at `time`: at most two are not zero, and they sum to one. A clamped unit that is held at
+/// the weight of its knot makes the couplings to it a course of fields.
+pub fn weights(times: &[f64], time: f64) -> Vec<f64> {
+    let mut weights = vec![0.0; times.len()];
+    let (knot, part) = place(times, time);
+    weights[knot] = 1.0 - part;
+    if part > 0.0 {
+        weights[knot + 1] = part;
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn constant(value: f64) -> Control {
+        let row = Tensor::<2>::full([1, 2], value, &Device::flex());
+        Control { field: row.clone(), gain: Some(row * 2.0) }
+    }
+
+    #[test]
+    fn protocols_are_linear_between_knots_and_constant_outside() {
+        let protocol = Protocol::new(vec![0.0, 1.0, 3.0], [0.0, 2.0, -2.0].map(constant).into()).unwrap();
+        for (time, expected) in [(-1.0, 0.0), (0.0, 0.0), (0.25, 0.5), (1.0, 2.0), (2.0, 0.0), (3.0, -2.0), (9.0, -2.0)] {
+            let control = protocol.at(time);
+            let value = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().unwrap()[0];
+            assert_eq!(value(control.field), expected, "at {time}");
+            assert_eq!(value(control.gain.unwrap()), 2.0 * expected, "at {time}");
+            let weights = weights(&[0.0, 1.0, 3.0], time);
+            let sum: f64 = weights.iter().zip([0.0, 2.0, -2.0]).map(|(w, v)| w * v).sum();
+            assert!((sum - f64::from(expected)).abs() < 1e-12 && weights.iter().sum::<f64>() == 1.0);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let two = || vec![constant(0.0), constant(1.0)];
+        for times in [vec![0.0], vec![0.0, 0.0], vec![1.0, 0.0], vec![0.0, f64::NAN], vec![]] {
+            assert!(matches!(Protocol::new(times, two()), Err(Error::Protocol(_))));
+        }
+        let odd = Control { gain: None, ..constant(0.0) };
+        assert!(Protocol::new(vec![0.0, 1.0], vec![odd, constant(1.0)]).is_err());
+    }
+}
