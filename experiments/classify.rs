@@ -9,34 +9,23 @@ mod settings;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use burn::module::Module;
 use burn::tensor::Device;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use thermograd::units::digital_energy_kt;
 use thermograd::{Couplings, Key, Shards, Substrate};
-use thermograd_datasets::{Images, mnist, strokes};
-use thermograd_experiments::progress::{INTERRUPTED, bar, interrupted, part_bar};
+use thermograd_datasets::mnist;
+use thermograd_experiments::data::Data;
+use thermograd_experiments::progress::{INTERRUPTED, interrupted, part_bar};
 use thermograd_experiments::run::{self, Run};
+use thermograd_experiments::training::{Clock, Metric, Watch, stage};
 use thermograd_models::{
     Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Progress, Teacher, exact,
 };
 
-use crate::settings::{Arguments, Dataset, Settings, Trainer};
-
-/// One line of metrics.jsonl: a pass over the examples.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Metric {
-    stage: String,
-    epoch: usize,
-    step: usize,
-    loss: Option<f64>,
-    held_out_accuracy: Option<f64>,
-    held_out_heat_kt: Option<f64>,
-}
+use crate::settings::{Arguments, Settings, Trainer};
 
 /// summary.json; the keys are stable.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -74,14 +63,7 @@ fn main() {
         Some(file) => evaluate_file(&arguments, file).map(|()| ControlFlow::Continue(())),
         None => train_and_report(&arguments),
     });
-    match outcome {
-        Ok(ControlFlow::Continue(())) => {}
-        Ok(ControlFlow::Break(())) => std::process::exit(INTERRUPTED),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::exit(1);
-        }
-    }
+    thermograd_experiments::end(outcome);
 }
 
 fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
@@ -128,24 +110,15 @@ fn evaluate_file(arguments: &Arguments, file: &Path) -> Result<()> {
 impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
         let device = settings.backend.device()?;
-        let split = match settings.dataset {
-            Dataset::Strokes => strokes::split(settings.seed),
-            #[cfg(feature = "download")]
-            Dataset::Mnist if settings.data_dir.is_none() => mnist::download()?,
-            Dataset::Mnist => mnist::load(settings.data_folder()?)?,
-        };
-        let limit = settings.limit.unwrap_or(usize::MAX);
-        let (all, test) = (split.train.first(limit), split.test.first(limit));
-        let (train, held_out) = all.hold_out(settings.held_out.min(all.labels.len() / 2));
-        let examples =
-            |images: Images| Examples::new(images.width, images.height, images.pixels, images.labels);
+        let folder = settings.data_dir.as_deref();
+        let data = Data::load(settings.dataset, folder, settings.seed, settings.limit, settings.held_out)?;
         Ok(Self {
             shards: arguments.shards(&settings),
             device,
             key: Key::new(settings.seed),
-            train: examples(train)?,
-            held_out: examples(held_out)?,
-            test: examples(test)?,
+            train: data.train,
+            held_out: data.held_out,
+            test: data.test,
             settings,
         })
     }
@@ -351,85 +324,4 @@ impl Summary {
 /// The spread of an accuracy, if there was more than one trajectory to tell.
 pub fn spread(sd: f64) -> String {
     if sd.is_finite() { format!(" (s.d. {:.2} over trajectories)", 100.0 * sd) } else { String::new() }
-}
-
-/// What a stage calls after every step.
-type Watch<'a, M> = dyn FnMut(&Fit<M>, Progress) -> Result<ControlFlow<()>> + 'a;
-
-/// One training with a bar, metrics and a checkpoint after every epoch and at Ctrl-C; goes on from a checkpoint.
-/// None after Ctrl-C.
-fn stage<M: Module + Sync>(
-    run: &Run,
-    clock: &mut Clock,
-    name: &str,
-    mut fit: Fit<M>,
-    held_out: impl Fn(&M, Progress) -> Result<(Option<f64>, Option<f64>)>,
-    train: impl FnOnce(&mut Fit<M>, &mut Watch<M>) -> Result<ControlFlow<()>>,
-) -> Result<Option<M>> {
-    let file = format!("checkpoints/{name}.ckpt");
-    if run.has(&file) {
-        fit = fit.resume(&run.read(&file)?).with_context(|| format!("in {}", run.path(&file).display()))?;
-    }
-    // What an interrupted session logged after its last checkpoint is done again.
-    let metrics: Vec<Metric> = run.read_json_lines("metrics.jsonl");
-    let done = |metric: &Metric| metric.stage != name || metric.step <= fit.steps_done();
-    run.write_json_lines("metrics.jsonl", &metrics.into_iter().filter(done).collect::<Vec<_>>())?;
-
-    let bar = bar(name, 1);
-    let mut best: Option<f64> = None;
-    let outcome = train(&mut fit, &mut |fit, progress| {
-        bar.set_length(progress.steps as u64);
-        bar.set_position(progress.step as u64);
-        let stop = interrupted();
-        if progress.ends_epoch() {
-            let (accuracy, heat) = held_out(&fit.model, progress)?;
-            best = accuracy.or(best);
-            let shown = best.map_or(String::new(), |part| format!(", held-out {:.2} %", 100.0 * part));
-            bar.set_message(format!("epoch {}, loss {:.4}{shown}", progress.epoch(), progress.loss));
-            let metric = Metric {
-                stage: name.into(),
-                epoch: progress.epoch(),
-                step: progress.step,
-                loss: Some(progress.loss),
-                held_out_accuracy: accuracy,
-                held_out_heat_kt: heat,
-            };
-            run.append_json("metrics.jsonl", &metric)?;
-        }
-        if progress.ends_epoch() || stop {
-            run.write(&file, &fit.checkpoint()?)?;
-            clock.save(run)?;
-        }
-        Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    bar.finish_and_clear();
-    match outcome {
-        // A stage that is done is not interrupted: what follows looks for itself.
-        ControlFlow::Continue(()) => Ok(Some(fit.finish())),
-        ControlFlow::Break(()) => Ok(None),
-    }
-}
-
-/// Seconds of training over all sessions of a run.
-struct Clock {
-    before: Duration,
-    start: Instant,
-}
-
-impl Clock {
-    const FILE: &str = "checkpoints/seconds.json";
-
-    fn open(run: &Run) -> Self {
-        let seconds = run.read(Self::FILE).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let before = Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default();
-        Self { before, start: Instant::now() }
-    }
-
-    fn seconds(&self) -> f64 {
-        (self.before + self.start.elapsed()).as_secs_f64()
-    }
-
-    fn save(&self, run: &Run) -> Result<()> {
-        run.write_json(Self::FILE, &self.seconds())
-    }
 }

@@ -1,9 +1,13 @@
 //! What the experiments share: run folders, progress and interruption, figures and reports.
 
+pub mod data;
 pub mod figures;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod training;
+
+use std::ops::ControlFlow;
 
 /// Keeps its pages: a training step stores hundreds of states and frees them together.
 #[global_allocator]
@@ -21,4 +25,16 @@ pub fn begin() -> anyhow::Result<()> {
         unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     }
     progress::catch_interrupts()
+}
+
+/// What every binary does last: an error in one line, and an exit status that tells what happened.
+pub fn end(outcome: anyhow::Result<ControlFlow<()>>) {
+    match outcome {
+        Ok(ControlFlow::Continue(())) => {}
+        Ok(ControlFlow::Break(())) => std::process::exit(progress::INTERRUPTED),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::exit(1);
+        }
+    }
 }

@@ -25,6 +25,9 @@ pub enum Error {
     /// A checkpoint that does not belong to this training.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+    /// Images asked for that this computer cannot make.
+    #[error("{0}")]
+    Request(String),
     /// Examples that do not fit the model.
     #[error("examples: {0}")]
     Examples(String),

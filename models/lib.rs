@@ -9,18 +9,30 @@
 //! | [`examples`] | labelled images as clamped values |
 //! | [`fit`] | the training loop they share |
 
+pub mod classes;
 pub mod classifier;
 pub mod error;
 pub mod examples;
 pub mod fit;
+pub mod generator;
 pub mod guide;
+pub mod judge;
+pub mod metrics;
+pub mod noising;
+pub mod stored;
 pub mod teacher;
 pub mod trainers;
 
+pub use classes::{ClassesConfig, Denoiser};
 pub use classifier::{Classifier, ClassifierConfig, Evaluation, Wiring};
 pub use error::{Error, Result};
 pub use examples::Examples;
 pub use fit::{Fit, Progress, Recipe};
+pub use generator::{Generator, HiddenUnits, Request, Samples};
 pub use guide::Guide;
+pub use judge::{Judge, JudgeConfig};
+pub use metrics::{Nearest, Reference, Scores};
+pub use noising::Noising;
+pub use stored::{Descent, Rule, Stored, StoredConfig};
 pub use teacher::{Teacher, TeacherConfig, TeacherLoss};
 pub use trainers::{Lesson, Likelihood, Pathwise, exact};

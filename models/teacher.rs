@@ -10,7 +10,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Bytes, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thermograd::{Key, Normalisation, Shards};
 
@@ -165,8 +165,7 @@ impl Teacher {
     /// # Errors
     /// [`Error::Checkpoint`].
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let bytes = self.valid().into_record().into_bytes();
-        bytes.map(|bytes| bytes.to_vec()).map_err(|error| Error::Checkpoint(error.to_string()))
+        crate::judge::encode(self)
     }
 
     /// This teacher with the weights of [`encode`](Self::encode)d bytes.
@@ -174,10 +173,7 @@ impl Teacher {
     /// # Errors
     /// [`Error::Checkpoint`] when the bytes are damaged or of another shape.
     pub fn decode(self, bytes: &[u8]) -> Result<Self> {
-        let failed = |error: burn::store::RecordError| Error::Checkpoint(error.to_string());
-        let record =
-            burn::store::ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(failed)?;
-        self.try_load_record(record).map_err(failed)
+        crate::judge::decode(self, bytes)
     }
 }
 

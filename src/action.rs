@@ -123,6 +123,17 @@ pub struct LocalRule {
     pub bias: Tensor<2>,
 }
 
+impl LocalRule {
+    /// The sum of two.
+    pub fn plus(&self, other: &Self) -> Self {
+        let add = |(a, b): (&Tensor<2>, &Tensor<2>)| a.clone() + b.clone();
+        Self {
+            couplings: self.couplings.iter().zip(&other.couplings).map(add).collect(),
+            bias: self.bias.clone() + other.bias.clone(),
+        }
+    }
+}
+
 impl Substrate {
     /// The gradient of the action of steps x → x′ of length `dt`, summed over the rows. Couplings to clamped units
     /// have the clamped value in the place of x_j, and no second term.

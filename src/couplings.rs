@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::langevin::{Schedule, to_f64};
+use crate::protocol::Course;
 use crate::substrate::{Substrate, SubstrateConfig};
 
 /// The version of the format that this code writes, and the newest it reads.
@@ -50,6 +51,9 @@ pub struct Description {
     pub schedule: Schedule,
     /// How inputs are prepared.
     pub normalisation: Option<Normalisation>,
+    /// How gains and clamped values move in time; not at all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<Course>,
 }
 
 /// Couplings and biases by name, with their description.
@@ -85,9 +89,16 @@ impl Couplings {
                 substrate: substrate.config().clone(),
                 schedule,
                 normalisation,
+                course: None,
             },
             tensors,
         }
+    }
+
+    /// With a course of gains and clamped values.
+    pub fn with_course(mut self, course: Option<Course>) -> Self {
+        self.description.course = course;
+        self
     }
 
     /// The substrate with these couplings, on a device.
@@ -180,6 +191,9 @@ impl Couplings {
         let refuse = |reason: String| Err(Error::Couplings(reason));
         let topology = &self.description.substrate.topology;
         topology.validate()?;
+        if let Some(course) = &self.description.course {
+            course.validate(topology)?;
+        }
         let mut expected = BTreeMap::new();
         for block in &topology.blocks {
             let units = |name: &str| topology.group(name).map(|g| topology.groups[g].units);

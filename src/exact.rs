@@ -19,6 +19,9 @@
 //! It is solved by conjugate gradients on the coupled pairs, so any topology with full input blocks is served.
 //! The classifier's action is that of S. Whitelam, PNAS 123, e2528413123 (2026); its closed form is ours.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
@@ -26,10 +29,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::langevin::to_f64;
+use crate::shards::Shards;
 use crate::substrate::Substrate;
 use crate::topology::{Group, Pattern};
 
-/// How strongly the optimum is held small: each is a variance in the units of the values it multiplies.
+/// Columns of S that are worked on together.
+const PIECE: usize = 256;
+
+/// How strongly the optimum is held small, and how well it is solved: the first two are each a variance in the units of the values it multiplies.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ridge {
@@ -37,11 +44,20 @@ pub struct Ridge {
     pub clamped: f64,
     /// On couplings among free units.
     pub free: f64,
+    /// The relative residual at which the equations count as solved.
+    #[serde(default = "Ridge::solved")]
+    pub tolerance: f64,
+}
+
+impl Ridge {
+    fn solved() -> f64 {
+        1e-10
+    }
 }
 
 impl Default for Ridge {
     fn default() -> Self {
-        Self { clamped: 1e-3, free: 1e-6 }
+        Self { clamped: 1e-3, free: 1e-6, tolerance: Self::solved() }
     }
 }
 
@@ -130,7 +146,9 @@ impl Moments {
     pub fn add_expected(&mut self, means: &[f64], variances: &[f64], targets: &[f64]) -> Result<()> {
         let units = self.xx.nrows();
         if self.zz.nrows() != 1 {
-            return Err(Error::Exact("expected moments are those of a network without clamped groups".into()));
+            return Err(Error::Exact(
+                "expected moments are those of a network without clamped groups".into(),
+            ));
         }
         let found = vec![means.len(), variances.len(), targets.len()];
         if !means.len().is_multiple_of(units) || found.iter().any(|&length| length != means.len()) {
@@ -163,7 +181,8 @@ impl Moments {
         self.xy += &other.xy;
     }
 
-    /// The substrate with the couplings and biases that minimise the action.
+    /// The substrate with the couplings and biases that minimise the action: the relative residual of (7) is below
+    /// `ridge.tolerance`.
     ///
     /// # Errors
     /// [`Error::Exact`] when there are no trajectories, when a block between clamped and free units is sparse, or
@@ -179,7 +198,7 @@ impl Moments {
             let mu = group.mobility;
             regressions.push(Regression::new(self, inputs, columns, mu, ridge)?);
         }
-        let s = sylvester(&regressions, &coupled(substrate)?)?;
+        let s = sylvester(&regressions, &coupled(substrate)?, ridge.tolerance)?;
         write(substrate, &regressions, &s)
     }
 }
@@ -213,7 +232,7 @@ struct Regression {
     /// Columns of z.
     inputs: Vec<usize>,
     /// Columns of x.
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     mobility: f64,
     /// (ZᵀZ + Λ)⁻¹ Zᵀx and (ZᵀZ + Λ)⁻¹ Zᵀy.
     on_x: Mat<f64>,
@@ -227,7 +246,7 @@ impl Regression {
     fn new(
         moments: &Moments,
         inputs: Vec<usize>,
-        columns: std::ops::Range<usize>,
+        columns: Range<usize>,
         mobility: f64,
         ridge: Ridge,
     ) -> Result<Self> {
@@ -288,14 +307,25 @@ fn coupled(substrate: &Substrate) -> Result<Mat<f64>> {
 
 /// The symmetric S on the coupled pairs with G S M + M S G = B M + M Bᵀ there, by conjugate gradients
 /// preconditioned with the diagonal of the operator.
-fn sylvester(regressions: &[Regression], mask: &Mat<f64>) -> Result<Mat<f64>> {
+fn sylvester(regressions: &[Regression], mask: &Mat<f64>, tolerance: f64) -> Result<Mat<f64>> {
     let units = mask.nrows();
+    // Columns of one regression, few enough that there is work for every thread.
+    let pieces: Vec<(&Regression, Range<usize>)> = regressions
+        .iter()
+        .flat_map(|r| {
+            let cuts = r.columns.clone().step_by(PIECE);
+            cuts.map(move |start| (r, start..r.columns.end.min(start + PIECE)))
+        })
+        .collect();
     // G S M restricted to coupled pairs and symmetrised.
-    let project = |columns: &dyn Fn(&Regression) -> Mat<f64>| {
+    let project = |columns: &(dyn Fn(&Regression, &Range<usize>) -> Mat<f64> + Sync)| {
+        let parts = Shards::new(1).map(pieces.len(), |piece| {
+            let (regression, range) = &pieces[piece.start];
+            columns(regression, range)
+        });
         let mut full = Mat::<f64>::zeros(units, units);
-        for regression in regressions {
-            let part = columns(regression);
-            for (j, column) in regression.columns.clone().enumerate() {
+        for ((regression, range), part) in pieces.iter().zip(parts) {
+            for (j, column) in range.clone().enumerate() {
                 for i in 0..units {
                     full[(i, column)] = part[(i, j)] * regression.mobility;
                 }
@@ -303,8 +333,24 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>) -> Result<Mat<f64>> {
         }
         Mat::from_fn(units, units, |i, j| mask[(i, j)] * (full[(i, j)] + full[(j, i)]))
     };
-    let apply = |s: &Mat<f64>| project(&|r| &r.g * s.subcols(r.columns.start, r.columns.len()));
-    let curvature = project(&|r| Mat::from_fn(units, r.columns.len(), |i, _| r.g[(i, i)]));
+    // Rows of S from the first to the last that are not zero in the columns of a regression.
+    let sources: BTreeMap<usize, Range<usize>> = regressions
+        .iter()
+        .map(|r| {
+            let couples = |&i: &usize| r.columns.clone().any(|j| mask[(i, j)] > 0.0);
+            let first = (0..units).find(couples).unwrap_or(0);
+            let last = (first..units).rev().find(couples).map_or(first, |last| last + 1);
+            (r.columns.start, first..last)
+        })
+        .collect();
+    let apply = |s: &Mat<f64>| {
+        project(&|r, columns| {
+            let rows = &sources[&r.columns.start];
+            let own = s.submatrix(rows.start, columns.start, rows.len(), columns.len());
+            r.g.subcols(rows.start, rows.len()) * own
+        })
+    };
+    let curvature = project(&|r, columns| Mat::from_fn(units, columns.len(), |i, _| r.g[(i, i)]));
     let precondition = |r: &Mat<f64>| {
         Mat::from_fn(
             units,
@@ -312,8 +358,9 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>) -> Result<Mat<f64>> {
             |i, j| if mask[(i, j)] > 0.0 { r[(i, j)] / curvature[(i, j)] } else { 0.0 },
         )
     };
-    let target = project(&|r| r.b.clone());
-    let goal = 1e-10 * target.norm_l2();
+    let target =
+        project(&|r, columns| r.b.subcols(columns.start - r.columns.start, columns.len()).to_owned());
+    let goal = tolerance * target.norm_l2();
     let mut s = Mat::<f64>::zeros(units, units);
     let mut residual = target;
     let mut direction = precondition(&residual);
@@ -359,7 +406,7 @@ fn write(substrate: &Substrate, regressions: &[Regression], s: &Mat<f64>) -> Res
     };
     let mut solved = substrate.clone().with_bias(tensor(1, s.nrows(), &|_, j| omega[(0, j)]))?;
     // The rows of Ω at which each clamped group starts.
-    let mut starts = std::collections::BTreeMap::new();
+    let mut starts = BTreeMap::new();
     topology.clamped().fold(1, |start, group| {
         starts.insert(&group.name, start);
         start + group.units

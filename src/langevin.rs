@@ -172,9 +172,7 @@ impl Dynamics {
         };
         let own = match &self.diagonal {
             None => x.clone() * x.clone() * x.clone() * self.quartic.clone(),
-            Some(diagonal) => {
-                (x.clone() * x.clone() * self.quartic.clone() + diagonal.clone()) * x.clone()
-            }
+            Some(diagonal) => (x.clone() * x.clone() * self.quartic.clone() + diagonal.clone()) * x.clone(),
         };
         self.propagator.apply_with(x, gain) + own + kick
     }

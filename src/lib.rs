@@ -34,7 +34,7 @@ pub use heat::{Estimate, Ledger};
 pub use langevin::{Divergence, Schedule, Step, Trajectory, to_f64};
 pub use noise::Key;
 pub use potential::Potential;
-pub use protocol::{Control, Protocol};
+pub use protocol::{Control, Course, Protocol};
 pub use shards::Shards;
 pub use substrate::{Substrate, SubstrateConfig};
 pub use topology::{Block, Group, Pattern, Topology};

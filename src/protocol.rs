@@ -11,9 +11,14 @@
 //! alone is the protocol that never changes. Whoever moves the control parameters does work on the computer
 //! ([`Ledger`](crate::Ledger)).
 
-use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::substrate::Substrate;
+use crate::topology::{Group, Topology};
 
 /// The control parameters at one moment.
 #[derive(Clone, Debug)]
@@ -60,16 +65,16 @@ impl Protocol {
     /// knots have gains or none has.
     pub fn new(times: Vec<f64>, controls: Vec<Control>) -> Result<Self> {
         let refuse = |reason: String| Err(Error::Protocol(reason));
-        if times.is_empty() || times.len() != controls.len() {
+        check_times(&times)?;
+        if times.len() != controls.len() {
             return refuse(format!("{} times for {} knots", times.len(), controls.len()));
-        }
-        if let Some(knot) = (1..times.len()).find(|&k| times[k] <= times[k - 1] || !times[k].is_finite()) {
-            return refuse(format!("knot {knot} at t = {} does not follow t = {}", times[knot], times[knot - 1]));
         }
         let shape = |control: &Control| (control.field.dims(), control.gain.as_ref().map(Tensor::dims));
         if let Some(odd) = controls.iter().position(|control| shape(control) != shape(&controls[0])) {
             let (found, first) = (shape(&controls[odd]), shape(&controls[0]));
-            return refuse(format!("field and gain of knot {odd} have shapes {found:?}, of knot 0 {first:?}"));
+            return refuse(format!(
+                "field and gain of knot {odd} have shapes {found:?}, of knot 0 {first:?}"
+            ));
         }
         Ok(Self { times, controls })
     }
@@ -121,6 +126,94 @@ impl Protocol {
     }
 }
 
+/// A protocol as part of a trained computer: when its knots are, and what happens at them.
+///
+/// Clamped groups of such a computer have their units once for every knot: unit k·w + j of a group that carries w
+/// values belongs to knot k, and is held at the weight of that knot (one there, falling linearly to zero at the
+/// neighbouring knots) times value j. So the couplings to clamped units, which are constants, hold the course of the
+/// fields.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Course {
+    /// The times of the knots.
+    pub times: Vec<f64>,
+    /// The gain of the units of a free group at each knot; one for groups that are not listed.
+    pub gains: BTreeMap<String, Vec<f64>>,
+}
+
+impl Course {
+    /// Checks that times increase and every group fits the knots.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`], and [`Error::Topology`] when a group with gains is not one of the free groups.
+    pub fn validate(&self, topology: &Topology) -> Result<()> {
+        check_times(&self.times)?;
+        let knots = self.times.len();
+        for (name, gains) in &self.gains {
+            topology.columns(name)?;
+            if gains.len() != knots || gains.iter().any(|gain| !gain.is_finite()) {
+                return Err(Error::Protocol(format!(
+                    "gains of `{name}` are not one number for each of {knots} knots"
+                )));
+            }
+        }
+        match topology.clamped().find(|group| !group.units.is_multiple_of(knots)) {
+            Some(Group { name, units, .. }) => Err(Error::Protocol(format!(
+                "the {units} units of clamped group `{name}` do not divide into {knots} knots"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_times(times: &[f64]) -> Result<()> {
+    if times.is_empty() || !times[0].is_finite() {
+        return Err(Error::Protocol("there is no first knot".into()));
+    }
+    match (1..times.len()).find(|&k| times[k] <= times[k - 1] || !times[k].is_finite()) {
+        Some(knot) => {
+            let (time, last) = (times[knot], times[knot - 1]);
+            Err(Error::Protocol(format!("knot {knot} at t = {time} does not follow t = {last}")))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Substrate {
+    /// The protocol of a course for some clamped values.
+    ///
+    /// # Shapes
+    /// `clamped`: one `[batch, values]` a clamped group, in order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when a clamped group has not its values once for every knot, [`Error::Protocol`] when gains
+    /// and times do not count the same knots, [`Error::Topology`] when a group with gains is unknown.
+    pub fn protocol(&self, course: &Course, clamped: &[Tensor<2>]) -> Result<Protocol> {
+        course.validate(self.topology())?;
+        let knots = course.times.len();
+        let control = |knot: usize| -> Result<Control> {
+            let held = |values: &Tensor<2>| {
+                let zero = values.zeros_like();
+                let at = |other: usize| if other == knot { values.clone() } else { zero.clone() };
+                Tensor::cat((0..knots).map(at).collect(), 1)
+            };
+            let field = self.field(&clamped.iter().map(held).collect::<Vec<_>>())?;
+            let gain = (!course.gains.is_empty()).then(|| {
+                let gains = self.topology().free().flat_map(|group| {
+                    let gain = course.gains.get(&group.name).map_or(1.0, |gains| gains[knot]);
+                    std::iter::repeat_n(gain, group.units)
+                });
+                let gains: Vec<f64> = gains.collect();
+                let shape = [1, gains.len()];
+                Tensor::from_data(TensorData::new(gains, shape), self.options())
+            });
+            Ok(Control { field, gain })
+        };
+        let controls: Result<Vec<_>> = (0..knots).map(control).collect();
+        Protocol::new(course.times.clone(), controls?)
+    }
+}
+
 /// The knot before `time`, and the part of the way from it to the next.
 fn place(times: &[f64], time: f64) -> (usize, f64) {
     let last = times.len() - 1;
@@ -160,7 +253,9 @@ mod tests {
     #[test]
     fn protocols_are_linear_between_knots_and_constant_outside() {
         let protocol = Protocol::new(vec![0.0, 1.0, 3.0], [0.0, 2.0, -2.0].map(constant).into()).unwrap();
-        for (time, expected) in [(-1.0, 0.0), (0.0, 0.0), (0.25, 0.5), (1.0, 2.0), (2.0, 0.0), (3.0, -2.0), (9.0, -2.0)] {
+        for (time, expected) in
+            [(-1.0, 0.0), (0.0, 0.0), (0.25, 0.5), (1.0, 2.0), (2.0, 0.0), (3.0, -2.0), (9.0, -2.0)]
+        {
             let control = protocol.at(time);
             let value = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().unwrap()[0];
             assert_eq!(value(control.field), expected, "at {time}");

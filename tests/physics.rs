@@ -279,7 +279,8 @@ fn guided(substrate: &Substrate, clamped: &[Tensor<2>], ridge: Ridge) -> (Substr
 fn exact_optimum_is_where_the_gradient_of_the_action_vanishes() {
     for (name, topology) in networks() {
         let (substrate, clamped) = random(&topology, 1.0, 60, Key::new(20));
-        let (solved, before, after) = guided(&substrate, &clamped, Ridge { clamped: 0.0, free: 0.0 });
+        let (solved, before, after) =
+            guided(&substrate, &clamped, Ridge { clamped: 0.0, free: 0.0, ..Ridge::default() });
         let scale =
             gradient_of_action(&substrate.config().init(double()).unwrap(), &clamped, &before, &after);
         let at_optimum = gradient_of_action(&solved, &clamped, &before, &after);
@@ -306,7 +307,7 @@ fn exact_optimum_refuses_sparse_inputs_and_nothing() {
 fn exact_optimum_recovers_the_couplings_of_noiseless_trajectories() {
     let topology = Topology::all_to_all([Group::clamped("input", 3), Group::free("unit", 4)]);
     let (substrate, clamped) = random(&topology, 0.0, 60, Key::new(23));
-    let (solved, ..) = guided(&substrate, &clamped, Ridge { clamped: 0.0, free: 0.0 });
+    let (solved, ..) = guided(&substrate, &clamped, Ridge { clamped: 0.0, free: 0.0, ..Ridge::default() });
     for block in 0..topology.blocks.len() {
         let (found, truth) = (to_f64(solved.coupling(block)), to_f64(substrate.coupling(block)));
         assert!(distance(&found, &truth) < 1e-6);

@@ -5,11 +5,12 @@ use burn::tensor::Tensor;
 use thermograd::{Key, to_f64};
 use thermograd_experiments::figures::{COLOURS, Chart, Line, grey, mosaic, png_uri};
 use thermograd_experiments::report::Report;
+use thermograd_experiments::training::Metric;
 use thermograd_models::classifier::ranking;
 use thermograd_models::{Classifier, Evaluation, Examples};
 
+use crate::Summary;
 use crate::settings::Settings;
-use crate::{Metric, Summary};
 
 /// The whole page.
 pub fn page(

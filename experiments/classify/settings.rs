@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::{Backend, Ridge, Schedule, Shards};
+use thermograd_experiments::data::Dataset;
 use thermograd_models::{Guide, Likelihood, Pathwise, TeacherConfig, Wiring};
 
 /// Train a thermodynamic computer to read digits, and report what it achieved.
@@ -81,16 +82,6 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "hidden", "beta", "epochs",
         "heat_price", "augment"])]
     pub eval: Option<PathBuf>,
-}
-
-/// What to read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dataset {
-    /// Digits drawn from stroke skeletons; needs no file.
-    Strokes,
-    /// The four IDX files of MNIST, or of Fashion-MNIST, in --data-dir.
-    Mnist,
 }
 
 /// How to find the couplings.
@@ -266,12 +257,5 @@ impl Settings {
         }
         Schedule::new(self.schedule.dt, self.schedule.duration()).context("schedule")?;
         Ok(())
-    }
-
-    /// The folder with the files, or what to type.
-    pub fn data_folder(&self) -> Result<&Path> {
-        let advice = "--dataset mnist needs its four files: add --data-dir DIR or set THERMOGRAD_DATA \
-                      (or, built with --features download, let it fetch them)";
-        self.data_dir.as_deref().context(advice)
     }
 }

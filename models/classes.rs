@@ -1,0 +1,254 @@
+//! A generator of any digit of its classes: one physical potential, taught without simulating it.
+//!
+//! Visible and hidden units couple to each other only. Hidden units are fast, so that visible ones feel their mean;
+//! which class is wanted is held on clamped label units; fields and one gain move slowly in time as a
+//! [`Course`](thermograd::Course). The force that couplings exert on the visible units is then
+//!
+//! ```text
+//! F(x, t) = −h_v(t) − s(t) W φ(−h_h(t) − s(t) Wᵀx),      φ(f) = ⟨x⟩ of one hidden unit under f,      (16)
+//! ```
+//!
+//! with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots k. An image, its class and a time are drawn, the
+//! state of the visible units from the [noising](crate::noising) table of its pixels, and F is regressed on the
+//! force T that reverses the noising: the least-squares form of the reversed likelihood of S. Whitelam, PRL 136,
+//! 037101 (2026), whose expectation over classes and images the labels, gains and courses (ours) let one network
+//! follow.
+
+use std::ops::ControlFlow;
+
+use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use thermograd::protocol::weights;
+use thermograd::{
+    Block, Course, Group, Key, Response, Schedule, Shards, Substrate, SubstrateConfig, Topology, Well,
+};
+
+use crate::error::{Error, Result};
+use crate::examples::Examples;
+use crate::fit::{Fit, Progress, Recipe};
+use crate::generator::{Generator, LARGEST_FORCE, mean_field_force};
+use crate::noising::{LEVELS, Noising};
+
+/// The computer before training, and how it is trained.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassesConfig {
+    /// Hidden units.
+    pub hidden: usize,
+    /// kT.
+    pub kt: f64,
+    /// J₂ of hidden units; below zero they are bistable.
+    pub hidden_j2: f64,
+    /// J₄ of hidden units.
+    pub hidden_j4: f64,
+    /// μ of hidden units; visible ones have 1.
+    pub hidden_mobility: f64,
+    /// Knots of the course.
+    pub knots: usize,
+    /// Standard deviation of the couplings before training.
+    pub scale: f64,
+    /// Times at which the noising is tabulated.
+    pub bins: usize,
+    /// Its training.
+    pub recipe: Recipe,
+}
+
+impl Default for ClassesConfig {
+    fn default() -> Self {
+        let recipe = Recipe {
+            epochs: 14,
+            batch: 256,
+            learning_rate: 3e-3,
+            warm_up: 100,
+            final_fraction: 0.0,
+            weight_decay: 0.0,
+        };
+        Self {
+            hidden: 512,
+            kt: 0.1,
+            hidden_j2: -0.5,
+            hidden_j4: 1.0,
+            hidden_mobility: 20.0,
+            knots: 11,
+            scale: 0.05,
+            bins: 50,
+            recipe,
+        }
+    }
+}
+
+/// A generator in training: its couplings, and the gain of the visible units at each knot.
+#[derive(Module, Debug)]
+pub struct Denoiser {
+    substrate: Substrate,
+    /// `[1, knot]`.
+    gain: Param<Tensor<2>>,
+}
+
+/// Units of the groups, and the block of the couplings between visible and hidden units.
+const BETWEEN: usize = 4;
+
+impl ClassesConfig {
+    /// The untrained generator of images of `pixels` pixels in `classes` classes.
+    ///
+    /// # Errors
+    /// Those of [`SubstrateConfig::init`], and [`Error::Request`] for fewer than two knots.
+    pub fn init(&self, pixels: usize, classes: usize, key: Key, device: &Device) -> Result<Denoiser> {
+        if self.knots < 2 || self.bins == 0 {
+            return Err(Error::Request("a course needs two knots and one time at least".into()));
+        }
+        let groups = vec![
+            Group::clamped("clock", self.knots),
+            Group::clamped("label", self.knots * classes),
+            Group::free("visible", pixels).unbiased(),
+            Group::free("hidden", self.hidden)
+                .wells(self.hidden_j2, self.hidden_j4)
+                .mobility(self.hidden_mobility)
+                .unbiased(),
+        ];
+        let pairs = [
+            ("clock", "visible"),
+            ("clock", "hidden"),
+            ("label", "visible"),
+            ("label", "hidden"),
+            ("visible", "hidden"),
+        ];
+        let blocks = pairs.map(|(from, to)| Block::full(from, to)).into();
+        let substrate = SubstrateConfig::new(Topology { groups, blocks }).with_kt(self.kt).init(device)?;
+        let values = key.fork("couplings").normals(0, pixels, self.hidden);
+        let coupling = Tensor::<2>::from_data(TensorData::new(values, [pixels, self.hidden]), device);
+        Ok(Denoiser {
+            substrate: substrate.with_coupling(BETWEEN, coupling * self.scale)?,
+            gain: Param::from_tensor(Tensor::ones([1, self.knots], device)),
+        })
+    }
+
+    /// A training that has not begun.
+    pub fn fit(&self, denoiser: Denoiser, examples: usize, shards: Shards, key: Key) -> Fit<Denoiser> {
+        Fit::new("classes", denoiser, self.recipe, examples, shards, key.fork("classes"))
+    }
+
+    /// Trains to the end or until `observe` breaks off.
+    ///
+    /// # Errors
+    /// As [`Fit::run`], and those of [`Noising::table`].
+    pub fn train<E: From<Error>>(
+        &self,
+        fit: &mut Fit<Denoiser>,
+        noising: Noising,
+        examples: &Examples,
+        observe: impl FnMut(&Fit<Denoiser>, Progress) -> Result<ControlFlow<()>, E>,
+    ) -> Result<ControlFlow<()>, E> {
+        let lesson = Lesson::new(self, &fit.model.substrate, noising)?;
+        let gradient = |model: &Denoiser, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let drawn = lesson.draw(examples, indices, key, &model.gain.device().inner());
+            let deviation = model.force(&drawn, &lesson.response)? - drawn.target;
+            let loss = (deviation.clone() * deviation).mean() * (indices.len() as f64 / batch as f64);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            Ok((loss.into_scalar::<f64>(), gradients))
+        };
+        fit.run(gradient, observe)
+    }
+}
+
+/// What the training draws from.
+struct Lesson {
+    /// ⟨x⟩, standard deviation of x and ⟨T⟩, `[time][grey value]`.
+    table: Vec<Vec<[f32; 3]>>,
+    /// The weights of the knots at each time.
+    weights: Vec<Vec<f32>>,
+    classes: usize,
+    response: Response,
+}
+
+/// A batch of states on their way into noise.
+struct Drawn {
+    x: Tensor<2>,
+    target: Tensor<2>,
+    /// `[row, knot]`.
+    clock: Tensor<2>,
+    /// `[row, knot · class]`.
+    label: Tensor<2>,
+}
+
+impl Lesson {
+    fn new(config: &ClassesConfig, substrate: &Substrate, noising: Noising) -> Result<Self> {
+        let groups = &substrate.topology().groups;
+        let table = noising.table(&groups[2], config.kt, config.bins)?;
+        let end = noising.schedule.duration();
+        let knots = times(config.knots, end);
+        let at = |time: &f64| weights(&knots, end - time).into_iter().map(|weight| weight as f32).collect();
+        let well = Well::new(&groups[3], config.kt, LARGEST_FORCE)?;
+        let row = |moments: &Vec<crate::noising::Moment>| {
+            moments.iter().map(|m| [m.mean, m.variance.sqrt(), m.target].map(|value| value as f32)).collect()
+        };
+        Ok(Self {
+            weights: table.times.iter().map(at).collect(),
+            table: table.moments.iter().map(row).collect(),
+            classes: groups[1].units / config.knots,
+            response: well.response(LARGEST_FORCE)?,
+        })
+    }
+
+    fn draw(&self, examples: &Examples, indices: &[usize], key: Key, device: &Device) -> Drawn {
+        let (rows, pixels, knots) = (indices.len(), examples.pixels_each(), self.weights[0].len());
+        let mut x = key.fork("state").normals(0, rows, pixels);
+        let mut target = Vec::with_capacity(rows * pixels);
+        let (mut clock, mut label) = (Vec::new(), vec![0.0_f32; rows * knots * self.classes]);
+        for (row, &index) in indices.iter().enumerate() {
+            let time = key.row(row as u64).rng().random_range(0..self.table.len());
+            let moments: &[[f32; 3]; LEVELS] = self.table[time][..].try_into().expect("one a grey value");
+            for (value, &pixel) in x[row * pixels..].iter_mut().zip(examples.pixels(index)) {
+                let [mean, deviation, pull] = moments[usize::from(pixel)];
+                *value = mean + deviation * *value;
+                target.push(pull);
+            }
+            for (knot, &weight) in self.weights[time].iter().enumerate() {
+                clock.push(weight);
+                label[(row * knots + knot) * self.classes + examples.label(index)] = weight;
+            }
+        }
+        let tensor = |values: Vec<f32>| {
+            let columns = values.len() / rows;
+            Tensor::from_data(TensorData::new(values, [rows, columns]), device)
+        };
+        Drawn { x: tensor(x), target: tensor(target), clock: tensor(clock), label: tensor(label) }
+    }
+}
+
+/// The times of the knots of a run that ends at `end`.
+fn times(knots: usize, end: f64) -> Vec<f64> {
+    (0..knots).map(|knot| end * knot as f64 / (knots - 1) as f64).collect()
+}
+
+impl Denoiser {
+    /// Equation (16) for each row of a batch.
+    fn force(&self, drawn: &Drawn, response: &Response) -> Result<Tensor<2>> {
+        let pixels = drawn.x.dims()[1];
+        let field = self.substrate.field(&[drawn.clock.clone(), drawn.label.clone()])?;
+        let units = field.dims()[1];
+        let fields = [field.clone().slice_dim(1, 0..pixels), field.slice_dim(1, pixels..units)];
+        let gain = drawn.clock.clone().matmul(self.gain.val().transpose());
+        let one = Tensor::ones_like(&gain).detach();
+        let coupling = self.substrate.coupling(BETWEEN);
+        Ok(mean_field_force(drawn.x.clone(), coupling, fields, [gain, one], response))
+    }
+
+    /// The trained generator, run with time step `dt` for the duration it was taught.
+    ///
+    /// # Errors
+    /// Those of [`Schedule::new`].
+    pub fn generator(&self, noising: Noising, dt: f64) -> Result<Generator> {
+        let end = noising.schedule.duration();
+        let gains = thermograd::to_f64(self.gain.val().inner());
+        let course = Course {
+            times: times(gains.len(), end),
+            gains: std::collections::BTreeMap::from([("visible".into(), gains)]),
+        };
+        Generator::new(self.substrate.valid(), Some(course), Schedule::new(dt, end)?, noising)
+    }
+}

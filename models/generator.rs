@@ -1,0 +1,402 @@
+//! A thermodynamic computer that makes images from noise.
+//!
+//! Visible units, one a pixel, and hidden units start as thermal noise of the untrained computer; then they run for
+//! t_f with the trained couplings, and what the visible units have become is read (S. Whitelam, PRL 136, 037101
+//! (2026): 784 visible and 512 hidden units, J₂ = J₄ = μ = 1, kT = 0.1, t_f = 2.5). Groups and protocols make the
+//! difference between a computer that stores a few images ([`stored`](crate::stored)) and one that draws any digit
+//! of ten classes ([`classes`](crate::classes)); sampling is the same.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use thermograd::{
+    Couplings, Course, Group, Key, Ledger, Protocol, Response, Schedule, Shards, Step, Substrate,
+    SubstrateConfig, Well, to_f64,
+};
+
+use crate::error::{Error, Result};
+use crate::noising::Noising;
+
+/// A computer with a group `visible` and a group `hidden`, its protocol and its read-out time.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    /// The computer.
+    pub substrate: Substrate,
+    /// How its control parameters move; not at all if none.
+    pub course: Option<Course>,
+    /// Δt and t_f.
+    pub schedule: Schedule,
+    /// How it was taught: the scale of its images.
+    pub noising: Noising,
+}
+
+/// How hidden units are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenUnits {
+    /// As the units of the device that they are.
+    #[default]
+    Langevin,
+    /// At the mean they would have if they were infinitely fast and independent; visible units alone are run.
+    Adiabatic,
+}
+
+/// What to draw.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Request {
+    /// How many images.
+    pub count: usize,
+    /// Their classes, if the computer has labels.
+    pub labels: Option<Vec<usize>>,
+    /// The value of the clamped label unit.
+    pub label_strength: f64,
+    /// How hidden units are run.
+    pub hidden: HiddenUnits,
+}
+
+/// Images from noise, in the scale of pixels: −1 black, 1 white.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Samples {
+    /// Visible units at t_f over the mean of a unit held at a white pixel. Row-major `[image, pixel]`.
+    pub raw: Vec<f32>,
+    /// Force of couplings and field on the visible units at t_f over that of a white pixel. The device must measure a
+    /// force for it.
+    pub force: Vec<f32>,
+    /// Heat given to the bath by each image, in units of kT.
+    pub heat: Vec<f64>,
+    /// Work done by the protocol on each image, in units of kT.
+    pub work: Vec<f64>,
+}
+
+impl Samples {
+    fn append(&mut self, other: Self) {
+        self.raw.extend(other.raw);
+        self.force.extend(other.force);
+        self.heat.extend(other.heat);
+        self.work.extend(other.work);
+    }
+}
+
+impl Generator {
+    /// A generator of any substrate with free groups `visible` and `hidden`.
+    ///
+    /// # Errors
+    /// [`thermograd::Error::Topology`] when there are no such groups or others that are free.
+    pub fn new(
+        substrate: Substrate,
+        course: Option<Course>,
+        schedule: Schedule,
+        noising: Noising,
+    ) -> Result<Self> {
+        let free: Vec<&str> = substrate.topology().free().map(|group| group.name.as_str()).collect();
+        if free != ["visible", "hidden"] {
+            let reason =
+                format!("a generator has the free groups visible and hidden, this network has {free:?}");
+            return Err(thermograd::Error::Topology(reason).into());
+        }
+        Ok(Self { substrate, course, schedule, noising })
+    }
+
+    /// The generator of exported couplings, taught by `noising`.
+    ///
+    /// # Errors
+    /// Those of [`Couplings::substrate`] and [`new`](Self::new).
+    pub fn from_couplings(
+        couplings: &Couplings,
+        noising: Noising,
+        options: impl Into<burn::tensor::TensorCreationOptions>,
+    ) -> Result<Self> {
+        let description = &couplings.description;
+        Self::new(couplings.substrate(options)?, description.course.clone(), description.schedule, noising)
+    }
+
+    /// Its couplings, for export.
+    pub fn couplings(&self) -> Couplings {
+        Couplings::of(&self.substrate, self.schedule, None).with_course(self.course.clone())
+    }
+
+    /// With other couplings.
+    pub fn with_substrate(&self, substrate: Substrate) -> Self {
+        Self { substrate, ..self.clone() }
+    }
+
+    /// With all couplings and biases multiplied by `gain`.
+    ///
+    /// # Errors
+    /// None for a finite gain.
+    pub fn amplified(&self, gain: f64) -> Result<Self> {
+        let mut substrate = self.substrate.valid();
+        for index in 0..substrate.topology().blocks.len() {
+            let coupling = substrate.coupling(index) * gain;
+            substrate = substrate.with_coupling(index, coupling)?;
+        }
+        let bias = substrate.bias() * gain;
+        Ok(self.with_substrate(substrate.with_bias(bias)?))
+    }
+
+    /// Pixels of an image.
+    pub fn pixels(&self) -> usize {
+        self.group("visible").units
+    }
+
+    /// Classes that can be asked for; none if the computer has no labels.
+    pub fn classes(&self) -> Option<usize> {
+        let labels = self.substrate.topology().clamped().find(|group| group.name == "label")?;
+        Some(labels.units / self.course.as_ref().map_or(1, |course| course.times.len()))
+    }
+
+    fn group(&self, name: &str) -> &Group {
+        let topology = self.substrate.topology();
+        let index = topology.group(name).expect("a generator's group");
+        &topology.groups[index]
+    }
+
+    /// The mean of a visible unit that is held at a white pixel.
+    fn white(&self) -> Result<f64> {
+        let well = Well::new(self.group("visible"), self.substrate.kt(), self.noising.field)?;
+        Ok(well.equilibrium(self.noising.field).moments().0)
+    }
+
+    /// The values of the clamped groups for some labels.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when labels are asked of a computer without, missing, unknown or not as many as images.
+    fn clamped(&self, request: &Request, rows: std::ops::Range<usize>) -> Result<Vec<Tensor<2>>> {
+        let options = self.substrate.options();
+        let label = |classes: usize| -> Result<Tensor<2>> {
+            let labels = request.labels.as_ref().ok_or_else(|| {
+                Error::Request(format!("this generator draws {classes} classes: say which"))
+            })?;
+            let mut values = vec![0.0_f32; rows.len() * classes];
+            for (row, &label) in labels[rows.clone()].iter().enumerate() {
+                values[row * classes + label] = request.label_strength as f32;
+            }
+            Ok(Tensor::from_data(TensorData::new(values, [rows.len(), classes]), options.clone()))
+        };
+        let values = self.substrate.topology().clamped().map(|group| match group.name.as_str() {
+            "label" => label(self.classes().expect("a label group")),
+            _ => Ok(Tensor::ones([rows.len(), 1], options.clone())),
+        });
+        values.collect()
+    }
+
+    /// Refuses a request that this computer cannot meet.
+    fn check(&self, request: &Request) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Request(reason));
+        if request.count == 0 {
+            return refuse("no image is asked for".into());
+        }
+        match (self.classes(), &request.labels) {
+            (None, Some(_)) => refuse("classes are asked of a computer that has no label units".into()),
+            (Some(classes), None) => refuse(format!("this computer draws {classes} classes: say which")),
+            (Some(classes), Some(labels)) => {
+                if labels.len() != request.count {
+                    return refuse(format!("{} labels for {} images", labels.len(), request.count));
+                }
+                match labels.iter().find(|&&label| label >= classes) {
+                    Some(label) => refuse(format!("class {label} is none of the {classes} of this computer")),
+                    None => Ok(()),
+                }
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The course of the control parameters for some images of a request.
+    fn protocol(&self, clamped: &[Tensor<2>]) -> Result<Protocol> {
+        Ok(match &self.course {
+            Some(course) => self.substrate.protocol(course, clamped)?,
+            None => self.substrate.field(clamped)?.into(),
+        })
+    }
+
+    /// Thermal noise of the untrained computer.
+    fn noise(&self, rows: usize, key: Key) -> Result<Tensor<2>> {
+        let kt = self.substrate.kt();
+        let parts: Result<Vec<_>> = ["visible", "hidden"]
+            .map(|name| {
+                let group = self.group(name);
+                let values = Well::new(group, kt, 0.0)?.sample(rows, group.units, key.fork(name));
+                let data = TensorData::new(values, [rows, group.units]);
+                Ok(Tensor::<2>::from_data(data, self.substrate.options()))
+            })
+            .into_iter()
+            .collect();
+        Ok(Tensor::cat(parts?, 1))
+    }
+
+    /// Draws images. `progress` is told the part that is done.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for what this computer cannot draw, and those of [`Substrate::simulate`].
+    pub fn sample(
+        &self,
+        request: &Request,
+        shards: Shards,
+        key: Key,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Samples> {
+        self.check(request)?;
+        let this = self.with_substrate(self.substrate.valid());
+        let part = shards.size.saturating_mul(shards.threads).min(request.count);
+        let mut samples = Samples::default();
+        for start in (0..request.count).step_by(part) {
+            let count = part.min(request.count - start);
+            let parts = shards.map(count, |range| {
+                let rows = start + range.start..start + range.end;
+                this.draw(request, rows, key, |_| {})
+            });
+            for one in parts {
+                samples.append(one?);
+            }
+            progress((start + count) as f64 / request.count as f64);
+        }
+        Ok(samples)
+    }
+
+    /// Draws some images of a request in one piece; `observe` sees every step.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn draw(
+        &self,
+        request: &Request,
+        rows: std::ops::Range<usize>,
+        key: Key,
+        mut observe: impl FnMut(&Step),
+    ) -> Result<Samples> {
+        self.check(request)?;
+        let key = key.skip(rows.start as u64);
+        let clamped = self.clamped(request, rows.clone())?;
+        let protocol = self.protocol(&clamped)?;
+        let x0 = self.noise(rows.len(), key.fork("noise").skip(rows.start as u64))?;
+        let kt = self.substrate.kt();
+        let pixels = self.pixels();
+        let (visible, ledger, force) = match request.hidden {
+            HiddenUnits::Langevin => {
+                let mut ledger = Ledger::new(&self.substrate, protocol.clone(), self.schedule.dt);
+                let both = |step: &Step| {
+                    ledger.observe(step);
+                    observe(step);
+                };
+                let x = self.substrate.simulate(x0, protocol.clone(), self.schedule, key, both)?;
+                let end = protocol.at(self.schedule.duration());
+                let force = self.substrate.potential().coupling_force(x.clone(), end);
+                (x.slice_dim(1, 0..pixels), ledger, force.slice_dim(1, 0..pixels))
+            }
+            HiddenUnits::Adiabatic => {
+                let fast = Adiabatic::new(self, &protocol)?;
+                let dt = ADIABATIC_STEP.min(self.schedule.duration());
+                let schedule = Schedule::new(dt, self.schedule.duration())?;
+                let mut ledger = Ledger::new(&fast.visible, Protocol::from(fast.nothing()), dt);
+                let both = |step: &Step| {
+                    ledger.observe(step);
+                    observe(step);
+                };
+                let feedback = |time: f64, x: &Tensor<2>| -fast.force(time, x);
+                let x0 = x0.slice_dim(1, 0..pixels);
+                let x = fast.visible.simulate_with_feedback(x0, feedback, schedule, key, both)?;
+                let force = fast.force(schedule.duration(), &x);
+                (x, ledger, force)
+            }
+        };
+        let scaled = |tensor: Tensor<2>, by: f64| -> Vec<f32> {
+            to_f64(tensor).into_iter().map(|value| (value / by) as f32).collect()
+        };
+        // A mean is not a unit: without the hidden units there is no account of the energy.
+        let account = |values: Option<Tensor<1>>| match request.hidden {
+            HiddenUnits::Langevin => to_f64(values.expect("a step")).into_iter().map(|v| v / kt).collect(),
+            HiddenUnits::Adiabatic => vec![f64::NAN; rows.len()],
+        };
+        Ok(Samples {
+            raw: scaled(visible, self.white()?),
+            force: scaled(force, self.noising.field),
+            heat: account(ledger.heat()),
+            work: account(ledger.work()),
+        })
+    }
+}
+
+/// Δt of visible units when hidden ones are not run.
+const ADIABATIC_STEP: f64 = 0.02;
+
+/// Hidden units at their mean: what visible units feel when hidden ones are infinitely fast.
+///
+/// ```text
+/// force on the visible units = −h_v − s_v∘W s_h∘φ(−h_h − s_h∘Wᵀ(s_v∘x)),      φ(f) = ⟨x⟩ of one unit under f      (16)
+/// ```
+struct Adiabatic<'a> {
+    /// The visible units alone.
+    visible: Substrate,
+    protocol: &'a Protocol,
+    /// `[visible, hidden]`.
+    coupling: Tensor<2>,
+    response: Response,
+}
+
+/// The largest force that hidden units are expected to feel.
+pub(crate) const LARGEST_FORCE: f64 = 6.0;
+
+impl<'a> Adiabatic<'a> {
+    fn new(generator: &Generator, protocol: &'a Protocol) -> Result<Self> {
+        let topology = generator.substrate.topology();
+        let within = topology.blocks.iter().any(|block| block.from == block.to);
+        let between =
+            topology.blocks.iter().position(|block| block.from == "visible" && block.to == "hidden");
+        let Some(between) = between.filter(|_| !within) else {
+            return Err(Error::Request(
+                "adiabatic hidden units need couplings visible–hidden and none within a group".into(),
+            ));
+        };
+        let visible = generator.group("visible").clone();
+        let alone = thermograd::Topology { groups: vec![visible], blocks: vec![] };
+        let (kt, options) = (generator.substrate.kt(), generator.substrate.options());
+        Ok(Self {
+            visible: SubstrateConfig::new(alone).with_kt(kt).init(options)?,
+            protocol,
+            coupling: generator.substrate.coupling(between),
+            response: Well::new(generator.group("hidden"), kt, LARGEST_FORCE)?.response(LARGEST_FORCE)?,
+        })
+    }
+
+    /// No field at all.
+    fn nothing(&self) -> Tensor<2> {
+        Tensor::zeros([1, self.visible.free_units()], self.visible.options())
+    }
+
+    fn force(&self, time: f64, x: &Tensor<2>) -> Tensor<2> {
+        let control = self.protocol.at(time);
+        let pixels = x.dims()[1];
+        let parts = |row: &Tensor<2>| {
+            let units = row.dims()[1];
+            (row.clone().slice_dim(1, 0..pixels), row.clone().slice_dim(1, pixels..units))
+        };
+        let (h_visible, h_hidden) = parts(&control.field);
+        let ones = || (Tensor::ones_like(&h_visible), Tensor::ones_like(&h_hidden));
+        let (s_visible, s_hidden) = control.gain.as_ref().map_or_else(ones, parts);
+        mean_field_force(
+            x.clone(),
+            self.coupling.clone(),
+            [h_visible, h_hidden],
+            [s_visible, s_hidden],
+            &self.response,
+        )
+    }
+}
+
+/// Equation (16).
+///
+/// # Shapes
+/// `x` `[batch, visible]`, `coupling` `[visible, hidden]`, fields and gains over visible and hidden units, or gains
+/// `[batch, 1]` → `[batch, visible]`.
+pub(crate) fn mean_field_force(
+    x: Tensor<2>,
+    coupling: Tensor<2>,
+    [h_visible, h_hidden]: [Tensor<2>; 2],
+    [s_visible, s_hidden]: [Tensor<2>; 2],
+    response: &Response,
+) -> Tensor<2> {
+    let felt = -(h_hidden + (x * s_visible.clone()).matmul(coupling.clone()) * s_hidden.clone());
+    let hidden = response.of(&felt);
+    -(h_visible + (hidden * s_hidden).matmul(coupling.transpose()) * s_visible)
+}

@@ -1,0 +1,224 @@
+//! A small convolutional network that looks at generated images.
+//!
+//! Two strided convolutions, a layer of 64 features, classes. It is trained on the images of the data set with random
+//! shifts and noise, since what it is to judge is noisy. Its features are the space of the distances in
+//! [`metrics`](crate::metrics).
+
+use std::ops::ControlFlow;
+
+use burn::module::{Initializer, Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn::optim::GradientsParams;
+use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::{Bytes, Device, Tensor, TensorData};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use thermograd::{Key, Normalisation, Shards, to_f64};
+
+use crate::error::{Error, Result};
+use crate::examples::Examples;
+use crate::fit::{Fit, Progress, Recipe};
+
+/// Features of an image.
+pub const FEATURES: usize = 64;
+
+/// Pixels as −1 … 1.
+pub const PIXELS: Normalisation = Normalisation { offset: 0.5, scale: 0.5, norm: None };
+
+/// How the judge is trained.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeConfig {
+    /// Its training.
+    pub recipe: Recipe,
+    /// The largest standard deviation of the noise on an image.
+    pub noise: f64,
+}
+
+impl Default for JudgeConfig {
+    fn default() -> Self {
+        let recipe = Recipe {
+            epochs: 4,
+            batch: 128,
+            learning_rate: 3e-3,
+            warm_up: 100,
+            final_fraction: 0.01,
+            weight_decay: 1e-2,
+        };
+        Self { recipe, noise: 0.5 }
+    }
+}
+
+/// A convolutional network with a layer of features before its classes.
+#[derive(Module, Debug)]
+pub struct Judge {
+    fine: Conv2d,
+    coarse: Conv2d,
+    features: Linear,
+    classes: Linear,
+    #[module(skip)]
+    width: usize,
+}
+
+/// What the judge says of some images.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Opinion {
+    /// Row-major `[image, feature]`.
+    pub features: Vec<f64>,
+    /// The class of each image.
+    pub classes: Vec<usize>,
+}
+
+impl Judge {
+    /// An untrained judge of images `width` pixels wide.
+    pub fn new(width: usize, height: usize, classes: usize, key: Key, device: &Device) -> Self {
+        let key = key.fork("judge weights");
+        let conv = |from: usize, to: usize, side: usize| {
+            let padding = PaddingConfig2d::Explicit(side / 2, side / 2, side / 2, side / 2);
+            let config =
+                Conv2dConfig::new([from, to], [side, side]).with_stride([2, 2]).with_padding(padding);
+            config.with_initializer(Initializer::Zeros).init(device)
+        };
+        let linear = |from: usize, to: usize| {
+            LinearConfig::new(from, to).with_initializer(Initializer::Zeros).init(device)
+        };
+        let quarter = |side: usize| side.div_ceil(2).div_ceil(2);
+        let mut judge = Self {
+            fine: conv(1, 16, 5),
+            coarse: conv(16, 32, 3),
+            features: linear(32 * quarter(width) * quarter(height), FEATURES),
+            classes: linear(FEATURES, classes),
+            width,
+        };
+        // He et al. 2015: variance 2 over the inputs of a unit.
+        let fill = |key: Key, count: usize, inputs: usize| -> Vec<f32> {
+            let scale = (2.0 / inputs as f32).sqrt();
+            key.normals(0, 1, count).into_iter().map(|value| scale * value).collect()
+        };
+        judge.fine.weight = filled(&judge.fine.weight, &|n| fill(key.at(0), n, 25));
+        judge.coarse.weight = filled(&judge.coarse.weight, &|n| fill(key.at(1), n, 16 * 9));
+        let inputs = judge.features.weight.dims()[0];
+        judge.features.weight = filled(&judge.features.weight, &|n| fill(key.at(2), n, inputs));
+        judge.classes.weight = filled(&judge.classes.weight, &|n| fill(key.at(3), n, FEATURES));
+        judge
+    }
+
+    /// Features and logits.
+    ///
+    /// # Shapes
+    /// `[image, pixel]`, −1 to 1 → `[image, feature]`, `[image, class]`.
+    fn look(&self, images: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let [count, pixels] = images.dims();
+        let images = images.reshape([count, 1, pixels / self.width, self.width]);
+        let seen = relu(self.coarse.forward(relu(self.fine.forward(images))));
+        let features = relu(self.features.forward(seen.flatten::<2>(1, 3)));
+        (features.clone(), self.classes.forward(features))
+    }
+
+    /// A training that has not begun.
+    pub fn fit(self, config: JudgeConfig, examples: usize, shards: Shards, key: Key) -> Fit<Self> {
+        Fit::new("judge", self, config.recipe, examples, shards, key.fork("judge"))
+    }
+
+    /// Trains to the end or until `observe` breaks off.
+    ///
+    /// # Errors
+    /// As [`Fit::run`].
+    pub fn train<E: From<Error>>(
+        fit: &mut Fit<Self>,
+        config: JudgeConfig,
+        examples: &Examples,
+        observe: impl FnMut(&Fit<Self>, Progress) -> Result<ControlFlow<()>, E>,
+    ) -> Result<ControlFlow<()>, E> {
+        let classes = fit.model.classes.weight.dims()[1];
+        let gradient = |model: &Self, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let device = model.classes.weight.device().inner();
+            let images = examples.clamped(indices, &PIXELS, Some(key.fork("shift")), &device);
+            let one_hot = examples.one_hot(indices, classes, &device);
+            let (_, logits) =
+                model.look(images + noise(indices.len(), examples.pixels_each(), config.noise, key, &device));
+            let loss = -(log_softmax(logits, 1) * one_hot).sum() / batch as f64;
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            Ok((loss.into_scalar::<f64>(), gradients))
+        };
+        fit.run(gradient, observe)
+    }
+
+    /// Looks at images, given as −1 … 1 and held to that range. Row-major `[image, pixel]`.
+    pub fn opinion(&self, images: &[f32], pixels: usize, shards: Shards) -> Opinion {
+        let (model, count) = (self.valid(), images.len() / pixels);
+        let shards = Shards { size: 250, ..shards };
+        let parts = shards.map(count, |range| {
+            let values: Vec<f32> =
+                images[range.start * pixels..range.end * pixels].iter().map(|v| v.clamp(-1.0, 1.0)).collect();
+            let data = TensorData::new(values, [range.len(), pixels]);
+            let (features, logits) = model.look(Tensor::from_data(data, &model.classes.weight.device()));
+            let columns = logits.dims()[1];
+            let logits = to_f64(logits);
+            let classes =
+                logits.chunks(columns).map(|row| crate::classifier::ranking(row)[0]).collect::<Vec<_>>();
+            (to_f64(features), classes)
+        });
+        let (features, classes): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        Opinion { features: features.concat(), classes: classes.concat() }
+    }
+
+    /// Looks at examples.
+    pub fn opinion_of(&self, examples: &Examples, indices: &[usize], shards: Shards) -> Opinion {
+        let pixels = examples.clamped(indices, &PIXELS, None, &Device::flex());
+        let values = pixels.into_data().try_into_vec::<f32>().expect("f32");
+        self.opinion(&values, examples.pixels_each(), shards)
+    }
+
+    /// The trained weights as the bytes of a burnpack file.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`].
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        encode(self)
+    }
+
+    /// This judge with the weights of [`encode`](Self::encode)d bytes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the bytes are damaged or of another shape.
+    pub fn decode(self, bytes: &[u8]) -> Result<Self> {
+        decode(self, bytes)
+    }
+}
+
+/// The parameters of a module as the bytes of a burnpack file.
+pub(crate) fn encode(module: &impl Module) -> Result<Vec<u8>> {
+    let bytes = module.valid().into_record().into_bytes();
+    bytes.map(|bytes| bytes.to_vec()).map_err(|error| Error::Checkpoint(error.to_string()))
+}
+
+/// A module with the parameters of [`encode`]d bytes.
+pub(crate) fn decode<M: Module>(module: M, bytes: &[u8]) -> Result<M> {
+    let failed = |error: burn::store::RecordError| Error::Checkpoint(error.to_string());
+    let record =
+        burn::store::ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(failed)?;
+    module.try_load_record(record).map_err(failed)
+}
+
+/// A parameter with the values that `fill` gives for their number.
+fn filled<const D: usize>(
+    parameter: &Param<Tensor<D>>,
+    fill: &dyn Fn(usize) -> Vec<f32>,
+) -> Param<Tensor<D>> {
+    let shape = parameter.dims();
+    let data = TensorData::new(fill(shape.iter().product()), shape);
+    Param::from_tensor(Tensor::from_data(data, &parameter.device()))
+}
+
+/// Normals, each row on a scale of its own between nothing and `largest`.
+fn noise(rows: usize, pixels: usize, largest: f64, key: Key, device: &Device) -> Tensor<2> {
+    let mut values = key.fork("noise").normals(0, rows, pixels);
+    for (row, values) in values.chunks_mut(pixels).enumerate() {
+        let scale = key.row(row as u64).rng().random_range(0.0..=largest) as f32;
+        values.iter_mut().for_each(|value| *value *= scale);
+    }
+    Tensor::from_data(TensorData::new(values, [rows, pixels]), device)
+}

@@ -1,0 +1,240 @@
+//! How good are generated images? Numbers that fail in different ways.
+//!
+//! | number | what | what fools it |
+//! |---|---|---|
+//! | accuracy | part that a classifier reads as what was asked | the mean image of each class |
+//! | class entropy | of the classes read, in nats | anything that is spread evenly |
+//! | Fréchet distance | ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2(C₁C₂)^½) of the classifier's features (M. Heusel et al., NeurIPS 2017) | small samples: biased upwards |
+//! | recall | part of real images within reach of generated ones, k = 5 (T. Kynkäänniemi et al., NeurIPS 2019) | wide noise |
+//! | recognised | part that correlates with its nearest real image by more than 0.7 | copies |
+//!
+//! They are told with the number of images, beside the same numbers for real images, class means and noise. The
+//! distances depend on our own classifier and compare with nobody else's.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use faer::{Mat, Side};
+use serde::{Deserialize, Serialize};
+use thermograd::{Shards, to_f64};
+
+use crate::error::{Error, Result};
+use crate::examples::Examples;
+use crate::judge::{FEATURES, Judge, Opinion};
+
+/// The correlation above which an image counts as recognised.
+pub const RECOGNISED: f64 = 0.7;
+
+/// Neighbours of the recall.
+const NEIGHBOURS: usize = 5;
+
+/// The numbers of one set of images.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Scores {
+    /// How many images.
+    pub n: usize,
+    /// Part that correlates with its nearest real image by more than 0.7.
+    pub recognised: f64,
+    /// Part that the judge reads as what was asked.
+    pub accuracy: f64,
+    /// Fréchet distance to the real images.
+    pub frechet: f64,
+    /// Part of as many real images that are within reach.
+    pub recall: f64,
+    /// Entropy of the classes read, in nats.
+    pub class_entropy: f64,
+}
+
+/// The real image most like a generated one.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Nearest {
+    /// Its place.
+    pub index: usize,
+    /// The correlation of the two.
+    pub correlation: f64,
+}
+
+/// Real images and the judge that compares with them.
+pub struct Reference {
+    judge: Judge,
+    opinion: Opinion,
+    shards: Shards,
+}
+
+impl Reference {
+    /// The features of all `examples`.
+    pub fn new(judge: Judge, examples: &Examples, shards: Shards) -> Self {
+        let indices: Vec<usize> = (0..examples.len()).collect();
+        let opinion = judge.opinion_of(examples, &indices, shards);
+        Self { judge, opinion, shards }
+    }
+
+    /// The judge.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The numbers of some images, −1 … 1, of which `labels` were asked and `nearest` are the most like them.
+    ///
+    /// # Errors
+    /// [`Error::Examples`] when there are too few images.
+    pub fn scores(&self, images: &[f32], labels: &[usize], nearest: &[Nearest]) -> Result<Scores> {
+        let n = labels.len();
+        if n <= NEIGHBOURS {
+            return Err(Error::Examples(format!(
+                "{n} images are too few to judge: more than {NEIGHBOURS} are needed"
+            )));
+        }
+        let opinion = self.judge.opinion(images, images.len() / n, self.shards);
+        let right = opinion.classes.iter().zip(labels).filter(|(read, asked)| read == asked).count();
+        let known = nearest.iter().filter(|nearest| nearest.correlation > RECOGNISED).count();
+        let real = &self.opinion.features[..self.opinion.features.len().min(n * FEATURES)];
+        Ok(Scores {
+            n,
+            recognised: known as f64 / n as f64,
+            accuracy: right as f64 / n as f64,
+            frechet: frechet(&opinion.features, &self.opinion.features)?,
+            recall: recall(real, &opinion.features),
+            class_entropy: entropy(&opinion.classes),
+        })
+    }
+}
+
+/// The entropy of the frequencies of some values, in nats.
+fn entropy(classes: &[usize]) -> f64 {
+    let mut counts = std::collections::BTreeMap::new();
+    classes.iter().for_each(|class| *counts.entry(class).or_insert(0.0) += 1.0);
+    counts.values().map(|count| count / classes.len() as f64).map(|part: f64| -part * part.ln()).sum()
+}
+
+/// Mean and covariance of rows of features.
+fn gaussian(features: &[f64]) -> (Mat<f64>, Mat<f64>) {
+    let rows = features.len() / FEATURES;
+    let x = Mat::from_fn(rows, FEATURES, |i, j| features[i * FEATURES + j]);
+    let mean = Mat::from_fn(1, FEATURES, |_, j| x.col(j).iter().sum::<f64>() / rows as f64);
+    let centred = Mat::from_fn(rows, FEATURES, |i, j| x[(i, j)] - mean[(0, j)]);
+    let covariance = faer::Scale(1.0 / (rows as f64 - 1.0)) * (centred.transpose() * &centred);
+    (mean, covariance)
+}
+
+/// The Fréchet distance of the Gaussians through two sets of features.
+///
+/// # Errors
+/// [`Error::Examples`] when an eigendecomposition fails, as with features that are not finite.
+fn frechet(a: &[f64], b: &[f64]) -> Result<f64> {
+    let ((ma, ca), (mb, cb)) = (gaussian(a), gaussian(b));
+    let failed = |_| Error::Examples("the covariance of the features has no eigenvalues".into());
+    // tr (C₁C₂)^½ = tr (C₁^½ C₂ C₁^½)^½, which is symmetric.
+    let eigen = ca.self_adjoint_eigen(Side::Lower).map_err(failed)?;
+    let (u, values) = (eigen.U(), eigen.S().column_vector());
+    let scaled = Mat::from_fn(FEATURES, FEATURES, |i, j| u[(i, j)] * values[j].max(0.0).sqrt());
+    let root = &scaled * u.transpose();
+    let product = &root * &cb * &root;
+    let symmetric = Mat::from_fn(FEATURES, FEATURES, |i, j| 0.5 * (product[(i, j)] + product[(j, i)]));
+    let eigenvalues = symmetric.self_adjoint_eigenvalues(Side::Lower).map_err(failed)?;
+    let cross: f64 = eigenvalues.iter().map(|value| value.max(0.0).sqrt()).sum();
+    let trace = |c: &Mat<f64>| (0..FEATURES).map(|i| c[(i, i)]).sum::<f64>();
+    let shift: f64 = (0..FEATURES).map(|j| (ma[(0, j)] - mb[(0, j)]).powi(2)).sum();
+    Ok(shift + trace(&ca) + trace(&cb) - 2.0 * cross)
+}
+
+/// The part of `real` that lies within reach of `made`: closer to one of them than its fifth neighbour among them.
+fn recall(real: &[f64], made: &[f64]) -> f64 {
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    let rows = || made.chunks(FEATURES);
+    let reach: Vec<f64> = rows()
+        .map(|own| {
+            let mut distances: Vec<f64> = rows().map(|other| distance(own, other)).collect();
+            // The smallest is the image itself.
+            *distances.select_nth_unstable_by(NEIGHBOURS, f64::total_cmp).1
+        })
+        .collect();
+    let within = |image: &&[f64]| rows().zip(&reach).any(|(made, reach)| distance(image, made) <= *reach);
+    real.chunks(FEATURES).filter(within).count() as f64 / (real.len() / FEATURES) as f64
+}
+
+/// For every image the example it correlates with most.
+pub fn nearest(images: &[f32], examples: &Examples, shards: Shards) -> Vec<Nearest> {
+    /// Examples compared at once.
+    const PART: usize = 4096;
+    let pixels = examples.pixels_each();
+    let shards = Shards { size: 250, ..shards };
+    let parts = shards.map(images.len() / pixels, |range| {
+        let own = standardised(images[range.start * pixels..range.end * pixels].iter().copied(), pixels);
+        let mut best = vec![Nearest { index: 0, correlation: f64::NEG_INFINITY }; range.len()];
+        for start in (0..examples.len()).step_by(PART) {
+            let indices = start..examples.len().min(start + PART);
+            let values = indices.clone().flat_map(|index| examples.pixels(index)).map(|&p| f32::from(p));
+            let correlations = own.clone().matmul(standardised(values, pixels).transpose());
+            for (best, row) in best.iter_mut().zip(to_f64(correlations).chunks(indices.len())) {
+                for (place, &correlation) in row.iter().enumerate() {
+                    if correlation > best.correlation {
+                        *best = Nearest { index: start + place, correlation };
+                    }
+                }
+            }
+        }
+        best
+    });
+    parts.concat()
+}
+
+/// Rows with mean zero and length one.
+fn standardised(values: impl Iterator<Item = f32>, pixels: usize) -> Tensor<2> {
+    let mut values: Vec<f32> = values.collect();
+    for row in values.chunks_mut(pixels) {
+        let mean = row.iter().sum::<f32>() / pixels as f32;
+        row.iter_mut().for_each(|value| *value -= mean);
+        let length = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        row.iter_mut().for_each(|value| *value /= length);
+    }
+    let rows = values.len() / pixels;
+    Tensor::from_data(TensorData::new(values, [rows, pixels]), &Device::flex())
+}
+
+#[cfg(test)]
+mod tests {
+    use thermograd::Key;
+
+    use super::*;
+
+    fn normals(rows: usize, shift: f64, scale: f64, key: Key) -> Vec<f64> {
+        key.normals(0, rows, FEATURES).into_iter().map(|v| shift + scale * f64::from(v)).collect()
+    }
+
+    /// Gaussians N(0, 1) and N(m, s²) in 64 dimensions: 64 (m² + (1 − s)²).
+    #[test]
+    fn the_frechet_distance_of_gaussians_is_known() {
+        let (a, b) = (normals(40_000, 0.0, 1.0, Key::new(1)), normals(40_000, 0.5, 2.0, Key::new(2)));
+        let expected = 64.0 * (0.25 + 1.0);
+        let found = frechet(&a, &b).unwrap();
+        // Relative errors of means and deviations of 40,000 values: 0.5 % each; of the sums over 64 less.
+        assert!((found / expected - 1.0).abs() < 0.02, "{found} {expected}");
+        assert!(frechet(&a, &a).unwrap().abs() < 1e-6);
+    }
+
+    #[test]
+    fn recall_sees_what_is_missing() {
+        let (a, b) = (normals(300, 0.0, 1.0, Key::new(3)), normals(300, 0.0, 1.0, Key::new(4)));
+        assert!(recall(&a, &b) > 0.9);
+        assert_eq!(recall(&a, &normals(300, 9.0, 0.1, Key::new(5))), 0.0);
+        // Half of what is real is never made.
+        let both = [a.clone(), normals(300, 9.0, 1.0, Key::new(6))].concat();
+        assert!((recall(&both, &b) - 0.5).abs() < 0.05);
+    }
+
+    #[test]
+    fn entropy_of_even_classes_is_the_logarithm_of_their_number() {
+        assert!((entropy(&[0, 1, 2, 3, 0, 1, 2, 3]) - 4.0_f64.ln()).abs() < 1e-12);
+        assert_eq!(entropy(&[7, 7]), 0.0);
+    }
+
+    #[test]
+    fn every_image_is_nearest_to_itself() {
+        let pixels: Vec<u8> = (0..600).map(|k| (k * k * 31 % 251) as u8).collect();
+        let examples = Examples::new(6, 5, pixels.clone(), vec![0; 20]).unwrap();
+        let images: Vec<f32> = pixels.iter().map(|&p| f32::from(p) * 0.3 - 2.0).collect();
+        for (place, nearest) in nearest(&images, &examples, Shards::new(4)).iter().enumerate() {
+            assert_eq!(nearest.index, place);
+            assert!((nearest.correlation - 1.0).abs() < 1e-5);
+        }
+    }
+}

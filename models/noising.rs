@@ -1,0 +1,173 @@
+//! How structure falls into noise: an image field on uncoupled units that fades.
+//!
+//! The untrained computer (J = b = 0) is held in equilibrium with a field that pulls the unit of a pixel of value
+//! s ∈ [−1, 1] to one side, and the field is then let go (S. Whitelam, PRL 136, 037101 (2026)):
+//!
+//! ```text
+//! V₀(x, t) = Σ_i J₂x_i² + J₄x_i⁴ − λ(t) p_i x_i,      p_i = 2s_i,      λ(t) = 1 − t/(0.75 t_f), then 0.      (14)
+//! ```
+//!
+//! To make these steps backwards, a computer must exert on unit i the coupling force
+//!
+//! ```text
+//! T_i = 2V₀′(x_i) − λ p_i,      V₀′ = 2J₂x + 4J₄x³,      (15)
+//! ```
+//!
+//! up to terms that average out against every other unit. Units are independent while they fall, so their means,
+//! variances and ⟨T⟩ are those of one unit, and a table over the 256 grey values says all of an image.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use thermograd::{Control, Group, Protocol, Schedule, Well};
+
+use crate::error::Result;
+
+/// The fall of images into noise.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noising {
+    /// The field on the unit of a white pixel at the start.
+    pub field: f64,
+    /// The part of the time in which the field falls to zero.
+    pub fade: f64,
+    /// Δt and the duration t_f.
+    pub schedule: Schedule,
+}
+
+impl Default for Noising {
+    fn default() -> Self {
+        Self { field: 2.0, fade: 0.75, schedule: Schedule { dt: 1e-3, steps: 2500 } }
+    }
+}
+
+/// Grey values of a table.
+pub const LEVELS: usize = 256;
+
+/// The value in [−1, 1] of a grey value.
+pub fn level(pixel: u8) -> f64 {
+    f64::from(pixel) / 127.5 - 1.0
+}
+
+impl Noising {
+    /// λ, the part of the field that is left.
+    pub fn strength(&self, time: f64) -> f64 {
+        (1.0 - time / (self.fade * self.schedule.duration())).clamp(0.0, 1.0)
+    }
+
+    /// The protocol of images whose units feel the field p at the start.
+    ///
+    /// # Shapes
+    /// `p` `[batch, unit]`.
+    ///
+    /// # Errors
+    /// [`thermograd::Error::Protocol`] when the constants make no protocol.
+    pub fn protocol(&self, p: Tensor<2>) -> Result<Protocol> {
+        let gone = p.zeros_like();
+        let end = self.fade * self.schedule.duration();
+        Ok(Protocol::new(vec![0.0, end], vec![Control::from(-p), Control::from(gone)])?)
+    }
+
+    /// Means, variances and targets of a unit of `group` at kT = `kt`, in the middle of `bins` equal parts of the time.
+    ///
+    /// # Errors
+    /// Those of [`Well::new`].
+    pub fn table(&self, group: &Group, kt: f64, bins: usize) -> Result<Table> {
+        let well = Well::new(group, kt, self.field.abs())?;
+        let duration = self.schedule.duration();
+        // Fine enough for the trapezoidal rule to see no step, and a middle of every bin among the times.
+        let steps_per_half = (250.0 / bins as f64).ceil() as usize;
+        let dt = duration / (2 * bins * steps_per_half) as f64;
+        let times = (0..bins).map(|bin| duration * (bin as f64 + 0.5) / bins as f64).collect();
+        let mut moments = vec![vec![Moment::default(); LEVELS]; bins];
+        for pixel in 0..LEVELS {
+            let p = self.field * level(pixel as u8);
+            let mut density = well.equilibrium(p);
+            for step in 0..(2 * bins - 1) * steps_per_half {
+                density = well.relax(&density, p * self.strength((step as f64 + 0.5) * dt), dt);
+                let (half, rest) = ((step + 1) / steps_per_half, (step + 1) % steps_per_half);
+                if rest == 0 && half % 2 == 1 {
+                    let (mean, variance) = density.moments();
+                    let pull = self.strength((step + 1) as f64 * dt) * p;
+                    let target = 2.0 * density.mean_of(|x| well.slope(x)) - pull;
+                    moments[half / 2][pixel] = Moment { mean, variance, target };
+                }
+            }
+        }
+        Ok(Table { times, moments })
+    }
+}
+
+/// What one unit does at one time.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Moment {
+    /// ⟨x⟩.
+    pub mean: f64,
+    /// ⟨x²⟩ − ⟨x⟩².
+    pub variance: f64,
+    /// ⟨T⟩ of equation (15).
+    pub target: f64,
+}
+
+/// Moments of one unit over time and grey value.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The times.
+    pub times: Vec<f64>,
+    /// `[time][grey value]`.
+    pub moments: Vec<Vec<Moment>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use thermograd::{Estimate, Key, SubstrateConfig, Topology, to_f64};
+
+    use super::*;
+
+    /// The table against trajectories of the untrained computer itself.
+    #[test]
+    fn the_table_is_what_trajectories_do() {
+        let (noising, kt) =
+            (Noising { schedule: Schedule { dt: 1e-3, steps: 1000 }, ..Noising::default() }, 0.1);
+        let group = Group::free("visible", 2).unbiased();
+        let table = noising.table(&group, kt, 5).unwrap();
+        let topology = Topology { groups: vec![group.clone()], blocks: vec![] };
+        let substrate = SubstrateConfig::new(topology).with_kt(kt).init(&Device::flex()).unwrap();
+        let rows = 20_000;
+        let well = Well::new(&group, kt, 2.0).unwrap();
+        let pixels = [255_u8, 80];
+        let p = pixels.map(|pixel| noising.field * level(pixel));
+        let start = |unit: usize| -> Vec<f32> {
+            let quantiles = well.equilibrium(p[unit]).quantiles();
+            (0..rows).map(|row| quantiles.at((row as f64 + 0.5) / rows as f64) as f32).collect()
+        };
+        let (a, b) = (start(0), start(1));
+        let x0: Vec<f32> = a.iter().zip(&b).flat_map(|(a, b)| [*a, *b]).collect();
+        let tensor = |values: Vec<f32>, rows: usize| {
+            Tensor::<2>::from_data(TensorData::new(values, [rows, 2]), &Device::flex())
+        };
+        let protocol = noising.protocol(tensor(p.map(|p| p as f32).to_vec(), 1)).unwrap();
+        let (mut seen, times) = (Vec::new(), table.times.clone());
+        let observe = |step: &thermograd::Step| {
+            if times.iter().any(|time| (time / 1e-3).round() as usize == step.index + 1) {
+                seen.push(to_f64(step.after.clone()));
+            }
+        };
+        substrate.simulate(tensor(x0, rows), protocol, noising.schedule, Key::new(5), observe).unwrap();
+        assert_eq!(seen.len(), times.len());
+        for (bin, values) in seen.iter().enumerate() {
+            for (unit, &pixel) in pixels.iter().enumerate() {
+                let own: Vec<f64> = values.iter().skip(unit).step_by(2).copied().collect();
+                let (found, moment) = (Estimate::of(&own), table.moments[bin][usize::from(pixel)]);
+                let target = own.iter().map(|&x| 2.0 * well.slope(x)).sum::<f64>() / rows as f64
+                    - noising.strength(times[bin]) * p[unit];
+                // 4.9 standard errors, and Δt of the scheme: 1e-3 of the values.
+                let allowed = 4.9 * found.standard_error() + 1e-3;
+                println!("{bin} {unit}: {} {} / {target} {}", found.mean, moment.mean, moment.target);
+                assert!((found.mean - moment.mean).abs() < allowed);
+                assert!((found.sd.powi(2) / moment.variance - 1.0).abs() < 0.06);
+                assert!((target - moment.target).abs() < 8.0 * allowed);
+            }
+        }
+    }
+}
