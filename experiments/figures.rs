@@ -122,17 +122,76 @@ impl Chart<'_> {
     }
 }
 
-/// An RGB picture as a PNG data URI.
-pub fn png_uri(width: usize, rgb: &[[u8; 3]]) -> Result<String> {
+/// An RGB picture as the bytes of a PNG file.
+pub fn png(width: usize, rgb: &[[u8; 3]]) -> Result<Vec<u8>> {
+    animation(width, std::slice::from_ref(&rgb), 0)
+}
+
+/// RGB pictures as the bytes of an animated PNG file that repeats; each is shown for `milliseconds`, the last for two
+/// seconds.
+pub fn animation(width: usize, frames: &[impl AsRef<[[u8; 3]]>], milliseconds: u16) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let height = rgb.len() / width;
+    let height = frames.first().map_or(0, |frame| frame.as_ref().len() / width);
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
+    if frames.len() > 1 {
+        encoder.set_animated(frames.len() as u32, 0)?;
+        encoder.set_frame_delay(milliseconds, 1000)?;
+    }
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(rgb.as_flattened())?;
+    for (place, frame) in frames.iter().enumerate() {
+        if frames.len() > 1 && place + 1 == frames.len() {
+            writer.set_frame_delay(2000, 1000)?;
+        }
+        writer.write_image_data(frame.as_ref().as_flattened())?;
+    }
     writer.finish()?;
-    Ok(format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(bytes)))
+    Ok(bytes)
+}
+
+/// The bytes of a PNG file as a data URI.
+pub fn uri(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png))
+}
+
+/// An RGB picture as a PNG data URI.
+pub fn png_uri(width: usize, rgb: &[[u8; 3]]) -> Result<String> {
+    Ok(uri(&png(width, rgb)?))
+}
+
+/// Images of −1 … 1 side by side, white on black as they are; values beyond are cut. Returns the width and the pixels.
+pub fn tiles<'a>(
+    images: impl IntoIterator<Item = &'a [f32]>,
+    width: usize,
+    columns: usize,
+) -> (usize, Vec<[u8; 3]>) {
+    // Sixteen greys: what noise looks like needs no more, and files are half as long.
+    let grey = |value: &f32| [((value.clamp(-1.0, 1.0) + 1.0) * 7.5).round() as u8 * 17; 3];
+    let images: Vec<Vec<[u8; 3]>> =
+        images.into_iter().map(|image| image.iter().map(grey).collect()).collect();
+    arrange(&images, width, columns, [90; 3])
+}
+
+/// Pictures `width` wide in rows of `columns`, on a ground.
+fn arrange(
+    pictures: &[Vec<[u8; 3]>],
+    width: usize,
+    columns: usize,
+    ground: [u8; 3],
+) -> (usize, Vec<[u8; 3]>) {
+    const GAP: usize = 2;
+    let height = pictures.first().map_or(0, |picture| picture.len() / width);
+    let rows = pictures.len().div_ceil(columns);
+    let total = columns * (width + GAP) + GAP;
+    let mut whole = vec![ground; total * (rows * (height + GAP) + GAP)];
+    for (place, picture) in pictures.iter().enumerate() {
+        let corner = (GAP + (place / columns) * (height + GAP), GAP + (place % columns) * (width + GAP));
+        for (k, pixel) in picture.iter().enumerate() {
+            whole[(corner.0 + k / width) * total + corner.1 + k % width] = *pixel;
+        }
+    }
+    (total, whole)
 }
 
 /// Grey values as a picture.
@@ -143,20 +202,12 @@ pub fn grey(pixels: &[u8]) -> Vec<[u8; 3]> {
 /// Signed fields side by side, blue below zero and red above, each scaled to its own largest magnitude.
 /// Returns the width and the pixels.
 pub fn mosaic(fields: &[Vec<f32>], width: usize, columns: usize) -> (usize, Vec<[u8; 3]>) {
-    const GAP: usize = 2;
-    let height = fields.first().map_or(0, |field| field.len() / width);
-    let rows = fields.len().div_ceil(columns);
-    let total = columns * (width + GAP) + GAP;
-    let mut picture = vec![[255; 3]; total * (rows * (height + GAP) + GAP)];
-    for (place, field) in fields.iter().enumerate() {
+    let coloured = |field: &Vec<f32>| {
         let largest = field.iter().fold(1e-12_f32, |largest, value| largest.max(value.abs()));
-        let corner = (GAP + (place / columns) * (height + GAP), GAP + (place % columns) * (width + GAP));
-        for (k, value) in field.iter().enumerate() {
-            let at = (corner.0 + k / width) * total + corner.1 + k % width;
-            picture[at] = diverging(value / largest);
-        }
-    }
-    (total, picture)
+        field.iter().map(|value| diverging(value / largest)).collect()
+    };
+    let fields: Vec<_> = fields.iter().map(coloured).collect();
+    arrange(&fields, width, columns, [255; 3])
 }
 
 /// −1 blue, 0 white, 1 red.

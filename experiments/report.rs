@@ -102,7 +102,7 @@ img{image-rendering:pixelated;border:1px solid #ddd}svg{max-width:100%;height:au
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .facts th{text-align:left;white-space:nowrap;vertical-align:top;font-weight:500;color:#444;padding:2px 24px 2px 0}.facts td{padding:2px 0}
 .confusion td,.confusion th{width:56px;padding:4px 6px;text-align:right;border:1px solid #eee}
-.row{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:10px;margin:10px 0}.right,.wrong{grid-template-columns:repeat(4,minmax(0,1fr))}.card{border:1px solid #e2e2e2;padding:6px;border-radius:4px}
+.row{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:10px;margin:10px 0}.right,.wrong{grid-template-columns:repeat(4,minmax(0,1fr))}.three{grid-template-columns:repeat(3,minmax(0,1fr))}.facts td{padding:2px 18px 2px 0}.card{border:1px solid #e2e2e2;padding:6px;border-radius:4px}
 .card b{font-weight:600}.wrong b{color:#c0392b}.right b{color:#19714a}.card img{vertical-align:top}
 ";
 

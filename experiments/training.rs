@@ -89,6 +89,7 @@ pub fn stage<M: Module + Sync>(
 pub struct Clock {
     before: Duration,
     start: Instant,
+    counts: bool,
 }
 
 impl Clock {
@@ -98,7 +99,12 @@ impl Clock {
     pub fn open(run: &Run) -> Self {
         let seconds = run.read(Self::FILE).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let before = Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default();
-        Self { before, start: Instant::now() }
+        Self { before, start: Instant::now(), counts: true }
+    }
+
+    /// A clock for what is no part of the training: it is never saved.
+    pub fn idle() -> Self {
+        Self { before: Duration::ZERO, start: Instant::now(), counts: false }
     }
 
     /// Seconds until now.
@@ -108,6 +114,9 @@ impl Clock {
 
     /// Keeps the seconds for a later session.
     pub fn save(&self, run: &Run) -> Result<()> {
+        if !self.counts {
+            return Ok(());
+        }
         run.write_json(Self::FILE, &self.seconds())
     }
 }

@@ -1,19 +1,20 @@
 //! A generator of any digit of its classes: one physical potential, taught without simulating it.
 //!
 //! Visible and hidden units couple to each other only. Hidden units are fast, so that visible ones feel their mean;
-//! which class is wanted is held on clamped label units; fields and one gain move slowly in time as a
+//! which class is wanted is held on clamped label units; fields, wells and one gain move slowly in time as a
 //! [`Course`](thermograd::Course). The force that couplings exert on the visible units is then
 //!
 //! ```text
-//! F(x, t) = −h_v(t) − s(t) W φ(−h_h(t) − s(t) Wᵀx),      φ(f) = ⟨x⟩ of one hidden unit under f,      (16)
+//! F(x, t) = −h_v(t) − 2d(t)∘x − s(t) W φ(−h_h(t) − s(t) Wᵀx),      φ(f) = ⟨x⟩ of one hidden unit under f,      (16)
 //! ```
 //!
-//! with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots k. An image, its class and a time are drawn, the
+//! with a shift d of the wells of visible units and with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots k. An image, its class and a time are drawn, the
 //! state of the visible units from the [noising](crate::noising) table of its pixels, and F is regressed on the
 //! force T that reverses the noising: the least-squares form of the reversed likelihood of S. Whitelam, PRL 136,
 //! 037101 (2026), whose expectation over classes and images the labels, gains and courses (ours) let one network
 //! follow.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use burn::module::{Module, Param};
@@ -80,12 +81,14 @@ impl Default for ClassesConfig {
     }
 }
 
-/// A generator in training: its couplings, and the gain of the visible units at each knot.
+/// A generator in training: its couplings, and the gain and the wells of the visible units at each knot.
 #[derive(Module, Debug)]
 pub struct Denoiser {
     substrate: Substrate,
     /// `[1, knot]`.
     gain: Param<Tensor<2>>,
+    /// 2d, `[knot, visible]`.
+    stiffness: Param<Tensor<2>>,
 }
 
 /// Units of the groups, and the block of the couplings between visible and hidden units.
@@ -123,6 +126,7 @@ impl ClassesConfig {
         Ok(Denoiser {
             substrate: substrate.with_coupling(BETWEEN, coupling * self.scale)?,
             gain: Param::from_tensor(Tensor::ones([1, self.knots], device)),
+            stiffness: Param::from_tensor(Tensor::zeros([self.knots, pixels], device)),
         })
     }
 
@@ -231,7 +235,8 @@ impl Denoiser {
         let pixels = drawn.x.dims()[1];
         let field = self.substrate.field(&[drawn.clock.clone(), drawn.label.clone()])?;
         let units = field.dims()[1];
-        let fields = [field.clone().slice_dim(1, 0..pixels), field.slice_dim(1, pixels..units)];
+        let own = drawn.clock.clone().matmul(self.stiffness.val()) * drawn.x.clone();
+        let fields = [field.clone().slice_dim(1, 0..pixels) + own, field.slice_dim(1, pixels..units)];
         let gain = drawn.clock.clone().matmul(self.gain.val().transpose());
         let one = Tensor::ones_like(&gain).detach();
         let coupling = self.substrate.coupling(BETWEEN);
@@ -245,9 +250,11 @@ impl Denoiser {
     pub fn generator(&self, noising: Noising, dt: f64) -> Result<Generator> {
         let end = noising.schedule.duration();
         let gains = thermograd::to_f64(self.gain.val().inner());
+        let wells = thermograd::to_f64(self.stiffness.val().inner());
         let course = Course {
             times: times(gains.len(), end),
-            gains: std::collections::BTreeMap::from([("visible".into(), gains)]),
+            gains: BTreeMap::from([("visible".into(), gains)]),
+            wells: BTreeMap::from([("visible".into(), wells.iter().map(|k| 0.5 * *k as f32).collect())]),
         };
         Generator::new(self.substrate.valid(), Some(course), Schedule::new(dt, end)?, noising)
     }

@@ -52,6 +52,16 @@ impl Examples {
         self.width
     }
 
+    /// The first `count` images, or all.
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        Self {
+            pixels: self.pixels[..count * self.pixels_each].to_vec(),
+            labels: self.labels[..count].to_vec(),
+            ..*self
+        }
+    }
+
     /// The class of one image.
     pub fn label(&self, index: usize) -> usize {
         usize::from(self.labels[index])

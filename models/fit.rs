@@ -194,3 +194,17 @@ impl<M: Module + Sync> Fit<M> {
         Ok(self)
     }
 }
+
+/// The parameters of a module as the bytes of a burnpack file.
+pub(crate) fn encode(module: &impl Module) -> Result<Vec<u8>> {
+    let bytes = module.valid().into_record().into_bytes();
+    bytes.map(|bytes| bytes.to_vec()).map_err(|error| Error::Checkpoint(error.to_string()))
+}
+
+/// A module with the parameters of [`encode`]d bytes.
+pub(crate) fn decode<M: Module>(module: M, bytes: &[u8]) -> Result<M> {
+    let failed = |error: burn::store::RecordError| Error::Checkpoint(error.to_string());
+    let record =
+        burn::store::ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(failed)?;
+    module.try_load_record(record).map_err(failed)
+}

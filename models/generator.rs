@@ -52,6 +52,9 @@ pub struct Request {
     pub label_strength: f64,
     /// How hidden units are run.
     pub hidden: HiddenUnits,
+    /// Images whose heat and work are added up where a protocol does work, which takes as long again; at constant
+    /// couplings the heat of all is known from their ends.
+    pub accounts: usize,
 }
 
 /// Images from noise, in the scale of pixels: −1 black, 1 white.
@@ -62,9 +65,9 @@ pub struct Samples {
     /// Force of couplings and field on the visible units at t_f over that of a white pixel. The device must measure a
     /// force for it.
     pub force: Vec<f32>,
-    /// Heat given to the bath by each image, in units of kT.
+    /// Heat given to the bath by each image that has an account, in units of kT.
     pub heat: Vec<f64>,
-    /// Work done by the protocol on each image, in units of kT.
+    /// Work done by the protocol on each image that has an account, in units of kT.
     pub work: Vec<f64>,
 }
 
@@ -151,8 +154,11 @@ impl Generator {
         &topology.groups[index]
     }
 
-    /// The mean of a visible unit that is held at a white pixel.
-    fn white(&self) -> Result<f64> {
+    /// The mean of a visible unit that is held at a white pixel: what visible units are divided by to be pixels.
+    ///
+    /// # Errors
+    /// Those of [`Well::new`].
+    pub fn white(&self) -> Result<f64> {
         let well = Well::new(self.group("visible"), self.substrate.kt(), self.noising.field)?;
         Ok(well.equilibrium(self.noising.field).moments().0)
     }
@@ -244,7 +250,7 @@ impl Generator {
             let count = part.min(request.count - start);
             let parts = shards.map(count, |range| {
                 let rows = start + range.start..start + range.end;
-                this.draw(request, rows, key, |_| {})
+                this.draw(request, rows, key, |_, _| {})
             });
             for one in parts {
                 samples.append(one?);
@@ -254,7 +260,7 @@ impl Generator {
         Ok(samples)
     }
 
-    /// Draws some images of a request in one piece; `observe` sees every step.
+    /// Draws some images of a request in one piece; `observe` sees every step, and the ledger until then if there is one.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
@@ -263,7 +269,7 @@ impl Generator {
         request: &Request,
         rows: std::ops::Range<usize>,
         key: Key,
-        mut observe: impl FnMut(&Step),
+        mut observe: impl FnMut(&Step, Option<&Ledger>),
     ) -> Result<Samples> {
         self.check(request)?;
         let key = key.skip(rows.start as u64);
@@ -274,56 +280,57 @@ impl Generator {
         let pixels = self.pixels();
         let (visible, ledger, force) = match request.hidden {
             HiddenUnits::Langevin => {
-                let mut ledger = Ledger::new(&self.substrate, protocol.clone(), self.schedule.dt);
+                let counted = protocol.is_constant() || rows.start < request.accounts;
+                let mut ledger =
+                    counted.then(|| Ledger::new(&self.substrate, protocol.clone(), self.schedule.dt));
                 let both = |step: &Step| {
-                    ledger.observe(step);
-                    observe(step);
+                    if let Some(ledger) = &mut ledger {
+                        ledger.observe(step);
+                    }
+                    observe(step, ledger.as_ref());
                 };
                 let x = self.substrate.simulate(x0, protocol.clone(), self.schedule, key, both)?;
                 let end = protocol.at(self.schedule.duration());
-                let force = self.substrate.potential().coupling_force(x.clone(), end);
+                let force = self.substrate.potential().steered_force(x.clone(), end);
                 (x.slice_dim(1, 0..pixels), ledger, force.slice_dim(1, 0..pixels))
             }
             HiddenUnits::Adiabatic => {
                 let fast = Adiabatic::new(self, &protocol)?;
                 let dt = ADIABATIC_STEP.min(self.schedule.duration());
                 let schedule = Schedule::new(dt, self.schedule.duration())?;
-                let mut ledger = Ledger::new(&fast.visible, Protocol::from(fast.nothing()), dt);
-                let both = |step: &Step| {
-                    ledger.observe(step);
-                    observe(step);
-                };
                 let feedback = |time: f64, x: &Tensor<2>| -fast.force(time, x);
                 let x0 = x0.slice_dim(1, 0..pixels);
-                let x = fast.visible.simulate_with_feedback(x0, feedback, schedule, key, both)?;
+                let x = fast
+                    .visible
+                    .simulate_with_feedback(x0, feedback, schedule, key, |step| observe(step, None))?;
                 let force = fast.force(schedule.duration(), &x);
-                (x, ledger, force)
+                // A mean is not a unit: without the hidden units there is no account of the energy.
+                (x, None, force)
             }
         };
         let scaled = |tensor: Tensor<2>, by: f64| -> Vec<f32> {
             to_f64(tensor).into_iter().map(|value| (value / by) as f32).collect()
         };
-        // A mean is not a unit: without the hidden units there is no account of the energy.
-        let account = |values: Option<Tensor<1>>| match request.hidden {
-            HiddenUnits::Langevin => to_f64(values.expect("a step")).into_iter().map(|v| v / kt).collect(),
-            HiddenUnits::Adiabatic => vec![f64::NAN; rows.len()],
+        let account = |sum: fn(&Ledger) -> Option<Tensor<1>>| -> Vec<f64> {
+            let values = ledger.as_ref().and_then(sum).map(to_f64).unwrap_or_default();
+            values.into_iter().map(|value| value / kt).collect()
         };
         Ok(Samples {
             raw: scaled(visible, self.white()?),
             force: scaled(force, self.noising.field),
-            heat: account(ledger.heat()),
-            work: account(ledger.work()),
+            heat: account(Ledger::heat),
+            work: account(Ledger::work),
         })
     }
 }
 
 /// Δt of visible units when hidden ones are not run.
-const ADIABATIC_STEP: f64 = 0.02;
+pub const ADIABATIC_STEP: f64 = 0.02;
 
 /// Hidden units at their mean: what visible units feel when hidden ones are infinitely fast.
 ///
 /// ```text
-/// force on the visible units = −h_v − s_v∘W s_h∘φ(−h_h − s_h∘Wᵀ(s_v∘x)),      φ(f) = ⟨x⟩ of one unit under f      (16)
+/// force on the visible units = −h_v − 2d_v∘x − s_v∘W s_h∘φ(−h_h − s_h∘Wᵀ(s_v∘x)),      φ(f) = ⟨x⟩ under f      (16)
 /// ```
 struct Adiabatic<'a> {
     /// The visible units alone.
@@ -359,11 +366,6 @@ impl<'a> Adiabatic<'a> {
         })
     }
 
-    /// No field at all.
-    fn nothing(&self) -> Tensor<2> {
-        Tensor::zeros([1, self.visible.free_units()], self.visible.options())
-    }
-
     fn force(&self, time: f64, x: &Tensor<2>) -> Tensor<2> {
         let control = self.protocol.at(time);
         let pixels = x.dims()[1];
@@ -374,6 +376,10 @@ impl<'a> Adiabatic<'a> {
         let (h_visible, h_hidden) = parts(&control.field);
         let ones = || (Tensor::ones_like(&h_visible), Tensor::ones_like(&h_hidden));
         let (s_visible, s_hidden) = control.gain.as_ref().map_or_else(ones, parts);
+        let h_visible = match &control.well {
+            Some(well) => h_visible + parts(well).0 * x.clone() * 2.0,
+            None => h_visible,
+        };
         mean_field_force(
             x.clone(),
             self.coupling.clone(),
@@ -384,7 +390,7 @@ impl<'a> Adiabatic<'a> {
     }
 }
 
-/// Equation (16).
+/// Equation (16), with 2d∘x among the field of the visible units.
 ///
 /// # Shapes
 /// `x` `[batch, visible]`, `coupling` `[visible, hidden]`, fields and gains over visible and hidden units, or gains

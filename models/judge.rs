@@ -11,14 +11,14 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::optim::GradientsParams;
 use burn::tensor::activation::{log_softmax, relu};
-use burn::tensor::{Bytes, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thermograd::{Key, Normalisation, Shards, to_f64};
 
 use crate::error::{Error, Result};
 use crate::examples::Examples;
-use crate::fit::{Fit, Progress, Recipe};
+use crate::fit::{self, Fit, Progress, Recipe};
 
 /// Features of an image.
 pub const FEATURES: usize = 64;
@@ -177,7 +177,7 @@ impl Judge {
     /// # Errors
     /// [`Error::Checkpoint`].
     pub fn encode(&self) -> Result<Vec<u8>> {
-        encode(self)
+        fit::encode(self)
     }
 
     /// This judge with the weights of [`encode`](Self::encode)d bytes.
@@ -185,22 +185,8 @@ impl Judge {
     /// # Errors
     /// [`Error::Checkpoint`] when the bytes are damaged or of another shape.
     pub fn decode(self, bytes: &[u8]) -> Result<Self> {
-        decode(self, bytes)
+        fit::decode(self, bytes)
     }
-}
-
-/// The parameters of a module as the bytes of a burnpack file.
-pub(crate) fn encode(module: &impl Module) -> Result<Vec<u8>> {
-    let bytes = module.valid().into_record().into_bytes();
-    bytes.map(|bytes| bytes.to_vec()).map_err(|error| Error::Checkpoint(error.to_string()))
-}
-
-/// A module with the parameters of [`encode`]d bytes.
-pub(crate) fn decode<M: Module>(module: M, bytes: &[u8]) -> Result<M> {
-    let failed = |error: burn::store::RecordError| Error::Checkpoint(error.to_string());
-    let record =
-        burn::store::ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(failed)?;
-    module.try_load_record(record).map_err(failed)
 }
 
 /// A parameter with the values that `fill` gives for their number.

@@ -6,11 +6,18 @@
 //! | [`trainers`] | its three trainers: likelihood, exact, pathwise |
 //! | [`guide`] | the trajectories that a teacher asks for |
 //! | [`teacher`] | the conventional network behind them |
+//! | [`generator`] | noise to images: the computer and its sampling |
+//! | [`noising`] | images to noise: what the generator reverses |
+//! | [`stored`] | a generator that keeps a few images, taught in three ways |
+//! | [`classes`] | a generator of any digit of its classes, taught without simulation |
+//! | [`diffusion`] | the conventional denoising network to compare with |
+//! | [`judge`], [`metrics`] | a network that looks at images, and numbers from what it sees |
 //! | [`examples`] | labelled images as clamped values |
 //! | [`fit`] | the training loop they share |
 
 pub mod classes;
 pub mod classifier;
+pub mod diffusion;
 pub mod error;
 pub mod examples;
 pub mod fit;
@@ -25,6 +32,7 @@ pub mod trainers;
 
 pub use classes::{ClassesConfig, Denoiser};
 pub use classifier::{Classifier, ClassifierConfig, Evaluation, Wiring};
+pub use diffusion::{Diffusion, DiffusionConfig};
 pub use error::{Error, Result};
 pub use examples::Examples;
 pub use fit::{Fit, Progress, Recipe};

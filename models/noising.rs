@@ -16,9 +16,12 @@
 //! up to terms that average out against every other unit. Units are independent while they fall, so their means,
 //! variances and ⟨T⟩ are those of one unit, and a table over the 256 grey values says all of an image.
 
-use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, TensorData};
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use thermograd::{Control, Group, Protocol, Schedule, Well};
+use thermograd::{Control, Group, Key, Protocol, Schedule, Step, Substrate, Well};
 
 use crate::error::Result;
 
@@ -94,6 +97,52 @@ impl Noising {
             }
         }
         Ok(Table { times, moments })
+    }
+}
+
+impl Noising {
+    /// Lets images fall: every unit of an uncoupled computer starts at equilibrium in the field of its pixel.
+    ///
+    /// # Shapes
+    /// `pixels`: a grey value a unit, row-major `[image, unit]` → `[image, unit]`.
+    ///
+    /// # Errors
+    /// Those of [`Well::new`] and [`Substrate::simulate`].
+    pub fn fall(
+        &self,
+        untrained: &Substrate,
+        pixels: &[u8],
+        key: Key,
+        observe: impl FnMut(&Step),
+    ) -> Result<Tensor<2>> {
+        let units = untrained.free_units();
+        let options = untrained.options();
+        let tensor = |values: Vec<f64>| {
+            let shape = [values.len() / units, units];
+            Tensor::<2>::from_data(TensorData::new(values, shape), options.clone())
+        };
+        let groups = untrained.topology().free();
+        let wells: Result<Vec<_>, _> = groups
+            .map(|group| Well::new(group, untrained.kt(), self.field.abs()).map(|well| (group.units, well)))
+            .collect();
+        let wells = wells?;
+        // The quantiles of each group and grey value that occurs, made when first needed.
+        let mut quantiles = BTreeMap::new();
+        let mut rng = key.fork("start").rng();
+        let mut start = Vec::with_capacity(pixels.len());
+        for row in pixels.chunks(units) {
+            let of_group =
+                wells.iter().enumerate().flat_map(|(group, (units, _))| std::iter::repeat_n(group, *units));
+            for (group, &pixel) in of_group.zip(row) {
+                let force = self.field * level(pixel);
+                let own = quantiles
+                    .entry((group, pixel))
+                    .or_insert_with(|| wells[group].1.equilibrium(force).quantiles());
+                start.push(own.at(rng.random::<f64>()));
+            }
+        }
+        let p = tensor(pixels.iter().map(|&pixel| self.field * level(pixel)).collect());
+        Ok(untrained.simulate(tensor(start), self.protocol(p)?, self.schedule, key, observe)?)
     }
 }
 

@@ -11,17 +11,17 @@
 
 use std::collections::BTreeSet;
 
-use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
+use burn::tensor::{Tensor, TensorCreationOptions};
 use serde::{Deserialize, Serialize};
 use thermograd::{
     Direction, Group, Key, LocalRule, Moments, Ridge, Schedule, Step, Substrate, SubstrateConfig, Topology,
-    Well, to_f64,
+    to_f64,
 };
 
 use crate::error::{Error, Result};
 use crate::examples::Examples;
 use crate::generator::Generator;
-use crate::noising::{Noising, level};
+use crate::noising::Noising;
 
 /// The computer before training.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -97,6 +97,16 @@ impl Stored {
             stored.labels.extend(found.iter().map(|_| digit));
         }
         Ok(stored)
+    }
+
+    /// They as examples, `width` pixels wide.
+    ///
+    /// # Errors
+    /// [`Error::Examples`] when the width does not divide them.
+    pub fn examples(&self, width: usize) -> Result<Examples> {
+        let height = self.images.first().map_or(0, |image| image.len() / width);
+        let labels = self.labels.iter().map(|&label| label as u8).collect();
+        Examples::new(width, height, self.images.concat(), labels)
     }
 
     /// The grey value that each unit of a generator feels: the pixels on visible units, and again, from the first, on
@@ -183,13 +193,8 @@ impl Descent {
         let mut substrate = generator.substrate.clone();
         let untrained = substrate.config().init(substrate.options())?;
         let (units, images) = (substrate.free_units(), stored.images.len());
-        let pixels = stored.images.iter().flat_map(|image| Stored::pixels(image, units));
-        let p: Vec<f64> = pixels.map(|pixel| noising.field * level(pixel)).collect();
-        let x0 = hold(&untrained, &p, noising.field, key.fork("start"))?;
-        let tensor = |values: Vec<f64>| {
-            Tensor::<2>::from_data(TensorData::new(values, [images, units]), substrate.options())
-        };
-        let (protocol, x0, schedule) = (noising.protocol(tensor(p))?, tensor(x0), noising.schedule);
+        let pixels = stored.images.iter().flat_map(|image| Stored::pixels(image, units)).collect::<Vec<_>>();
+        let schedule = noising.schedule;
         let rate = self.rate / schedule.steps as f64 / images as f64;
         let chunk = if rule == Rule::Online { 1 } else { CHUNK };
         let mut action = 0.0;
@@ -218,7 +223,7 @@ impl Descent {
             }
             Ok(())
         };
-        untrained.simulate(x0, protocol, schedule, key, |step| {
+        noising.fall(&untrained, &pixels, key, |step| {
             if outcome.is_ok() {
                 outcome = learn(step);
             }
@@ -229,18 +234,4 @@ impl Descent {
         }
         Ok((substrate, action / (images * units * schedule.steps) as f64))
     }
-}
-
-/// Values of units at equilibrium, each under its own force; row-major as the forces.
-fn hold(untrained: &Substrate, forces: &[f64], largest: f64, key: Key) -> Result<Vec<f64>> {
-    use rand::RngExt;
-    let well = Well::new(&untrained.topology().groups[0], untrained.kt(), largest.abs())?;
-    let mut quantiles = std::collections::BTreeMap::new();
-    let mut rng = key.rng();
-    let draw = |force: &f64| {
-        let quantiles =
-            quantiles.entry(force.to_bits()).or_insert_with(|| well.equilibrium(*force).quantiles());
-        quantiles.at(rng.random::<f64>())
-    };
-    Ok(forces.iter().map(draw).collect())
 }

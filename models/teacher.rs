@@ -16,7 +16,7 @@ use thermograd::{Key, Normalisation, Shards};
 
 use crate::error::{Error, Result};
 use crate::examples::Examples;
-use crate::fit::{Fit, Recipe};
+use crate::fit::{self, Fit, Recipe};
 
 /// What the teacher is trained on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -165,7 +165,7 @@ impl Teacher {
     /// # Errors
     /// [`Error::Checkpoint`].
     pub fn encode(&self) -> Result<Vec<u8>> {
-        crate::judge::encode(self)
+        fit::encode(self)
     }
 
     /// This teacher with the weights of [`encode`](Self::encode)d bytes.
@@ -173,11 +173,12 @@ impl Teacher {
     /// # Errors
     /// [`Error::Checkpoint`] when the bytes are damaged or of another shape.
     pub fn decode(self, bytes: &[u8]) -> Result<Self> {
-        crate::judge::decode(self, bytes)
+        fit::decode(self, bytes)
     }
 }
 
-fn linear(inputs: usize, outputs: usize, key: Key, device: &Device) -> Linear {
+/// A layer with uniform weights of ±1/√inputs and no biases.
+pub(crate) fn linear(inputs: usize, outputs: usize, key: Key, device: &Device) -> Linear {
     use rand::RngExt;
     let bound = 1.0 / (inputs as f32).sqrt();
     let mut rng = key.rng();

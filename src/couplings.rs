@@ -1,7 +1,7 @@
 //! Trained couplings as a self-describing value: what users take away.
 //!
 //! The bytes are a safetensors file. Its tensors are `J.<from>-<to>`, one a block, and `b.<group>`, one a group with
-//! biases, as little-endian `f32`; its metadata entry `thermograd` is the [`Description`] as JSON, with the energy
+//! biases, as little-endian `f32`, and `d.<group>` where a [`Course`] shifts the wells of a group; its metadata entry `thermograd` is the [`Description`] as JSON, with the energy
 //! written out. Within a group the whole symmetric matrix is stored, with zeros on the diagonal.
 
 use std::collections::{BTreeMap, HashMap};
@@ -61,7 +61,7 @@ pub struct Description {
 pub struct Couplings {
     /// What the numbers mean.
     pub description: Description,
-    /// Shapes and values by name, `J.<from>-<to>` and `b.<group>`.
+    /// Shapes and values by name, `J.<from>-<to>`, `b.<group>` and `d.<group>`.
     pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
@@ -96,9 +96,26 @@ impl Couplings {
     }
 
     /// With a course of gains and clamped values.
-    pub fn with_course(mut self, course: Option<Course>) -> Self {
+    pub fn with_course(mut self, mut course: Option<Course>) -> Self {
+        if let Some(course) = &mut course {
+            for (group, values) in std::mem::take(&mut course.wells) {
+                let shape = vec![course.times.len(), values.len() / course.times.len()];
+                self.tensors.insert(format!("d.{group}"), (shape, values));
+            }
+        }
         self.description.course = course;
         self
+    }
+
+    /// The course of gains, wells and clamped values, if there is one.
+    pub fn course(&self) -> Option<Course> {
+        let mut course = self.description.course.clone()?;
+        for (name, (_, values)) in &self.tensors {
+            if let Some(group) = name.strip_prefix("d.") {
+                course.wells.insert(group.into(), values.clone());
+            }
+        }
+        Some(course)
     }
 
     /// The substrate with these couplings, on a device.
@@ -191,10 +208,14 @@ impl Couplings {
         let refuse = |reason: String| Err(Error::Couplings(reason));
         let topology = &self.description.substrate.topology;
         topology.validate()?;
-        if let Some(course) = &self.description.course {
-            course.validate(topology)?;
-        }
         let mut expected = BTreeMap::new();
+        if let Some(course) = self.course() {
+            course.validate(topology)?;
+            for group in course.wells.keys() {
+                let units = topology.columns(group)?.len();
+                expected.insert(format!("d.{group}"), (vec![course.times.len(), units], false));
+            }
+        }
         for block in &topology.blocks {
             let units = |name: &str| topology.group(name).map(|g| topology.groups[g].units);
             let shape = vec![units(&block.from)?, units(&block.to)?];

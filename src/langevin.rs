@@ -129,7 +129,7 @@ pub(crate) struct Dynamics {
     pub(crate) diagonal: Option<Tensor<2>>,
     /// −4μΔtJ₄, `[1, unit]`.
     pub(crate) quartic: Tensor<2>,
-    /// The protocol with −μΔt h in the place of h.
+    /// The protocol with −μΔt h in the place of h and −2μΔt d in the place of d.
     pub(crate) drift: Protocol,
     /// μΔt, `[1, unit]`.
     mobility: Tensor<2>,
@@ -144,14 +144,20 @@ impl Dynamics {
         let potential = substrate.potential();
         let mobility = substrate.unit_constants(|group| group.mobility * dt);
         let sigma = substrate.unit_values(|group| (2.0 * group.mobility * substrate.kt() * dt).sqrt());
-        // Gains act on couplings alone, so with gains the diagonal stays apart.
-        let gains = protocol.controls()[0].gain.is_some();
-        let (propagator, diagonal) = propagator(potential.coupling, &mobility, potential.j2, !gains);
+        // Gains act on couplings alone and shifts on the diagonal alone: either keeps the two apart.
+        let Control { gain, well, .. } = &protocol.controls()[0];
+        let fold = gain.is_none() && well.is_none();
+        let (propagator, diagonal) = propagator(potential.coupling, &mobility, potential.j2, fold);
+        let drift = |control: Control| Control {
+            field: -(control.field * mobility.clone()),
+            well: control.well.map(|well| -(well * mobility.clone() * 2.0)),
+            ..control
+        };
         Self {
             propagator,
             diagonal,
             quartic: potential.j4 * mobility.clone() * -4.0,
-            drift: protocol.map_fields(|field| -(field * mobility.clone())),
+            drift: protocol.map(drift),
             mobility,
             noise: sigma.into_iter().map(|sigma| sigma as f32).collect(),
             dt,
@@ -164,15 +170,19 @@ impl Dynamics {
         self.advance(index, x, self.drift.at(index as f64 * self.dt))
     }
 
-    /// The same with the control parameters given: `field` holds −μΔt h.
-    fn advance(&self, index: usize, x: Tensor<2>, Control { field: drift, gain }: Control) -> Tensor<2> {
+    /// The same with the control parameters given, in the form of `drift`.
+    fn advance(&self, index: usize, x: Tensor<2>, control: Control) -> Tensor<2> {
+        let Control { field: drift, gain, well } = control;
         let kick = match self.noise.iter().all(|&sigma| sigma == 0.0) {
             true => drift,
             false => self.kick(index, &x) + drift,
         };
         let own = match &self.diagonal {
             None => x.clone() * x.clone() * x.clone() * self.quartic.clone(),
-            Some(diagonal) => (x.clone() * x.clone() * self.quartic.clone() + diagonal.clone()) * x.clone(),
+            Some(diagonal) => {
+                let diagonal = well.map_or_else(|| diagonal.clone(), |well| well + diagonal.clone());
+                (x.clone() * x.clone() * self.quartic.clone() + diagonal) * x.clone()
+            }
         };
         self.propagator.apply_with(x, gain) + own + kick
     }
@@ -299,11 +309,11 @@ impl Substrate {
     fn check_run(&self, x0: &Tensor<2>, protocol: &Protocol, dt: f64) -> Result<()> {
         let [batch, units] = x0.dims();
         check_shape("state", [batch, units], [batch, self.free_units()])?;
-        for Control { field, gain } in protocol.controls() {
+        for Control { field, gain, well } in protocol.controls() {
             let rows = if field.dims()[0] == 1 { 1 } else { batch };
             check_shape("field", field.dims(), [rows, units])?;
-            if let Some(gain) = gain {
-                check_shape("gain", gain.dims(), [1, units])?;
+            for row in [gain, well].into_iter().flatten() {
+                check_shape("gain or well", row.dims(), [1, units])?;
             }
         }
         self.check_step_at(dt, protocol)
@@ -370,14 +380,17 @@ impl Substrate {
     /// # Errors
     /// [`Error::StepTooLarge`] with the limit.
     pub fn check_step(&self, dt: f64) -> Result<()> {
-        self.check_rates(dt, self.relaxation_rates(None))
+        self.check_rates(dt, self.relaxation_rates(None, None))
     }
 
-    /// The same at the largest gains of a protocol.
+    /// The same at the largest gains and the stiffest wells of a protocol.
     fn check_step_at(&self, dt: f64, protocol: &Protocol) -> Result<()> {
-        let gains = protocol.controls().iter().filter_map(|control| control.gain.clone());
-        let largest = gains.map(Tensor::abs).reduce(Tensor::max_pair);
-        self.check_rates(dt, self.relaxation_rates(largest))
+        let largest = |row: &dyn Fn(&Control) -> Option<Tensor<2>>| {
+            protocol.controls().iter().filter_map(row).reduce(Tensor::max_pair)
+        };
+        let gain = largest(&|control| control.gain.clone().map(Tensor::abs));
+        let well = largest(&|control| control.well.clone());
+        self.check_rates(dt, self.relaxation_rates(gain, well))
     }
 
     fn check_rates(&self, dt: f64, rates: Vec<f64>) -> Result<()> {
@@ -401,12 +414,15 @@ impl Substrate {
     /// Strong fields drive units further out, where the quartic wells are stiffer still: a step below the limit
     /// can diverge, a step above it does.
     pub fn step_limit(&self) -> f64 {
-        2.0 / largest_eigenvalue(&self.relaxation_rates(None), self.free_units())
+        2.0 / largest_eigenvalue(&self.relaxation_rates(None, None), self.free_units())
     }
 
     /// √μ(C + sJs)√μ of [`step_limit`](Self::step_limit), row-major.
-    fn relaxation_rates(&self, gain: Option<Tensor<2>>) -> Vec<f64> {
-        let curvature = self.unit_values(|group| well_curvature(group.j2, group.j4, self.kt()));
+    fn relaxation_rates(&self, gain: Option<Tensor<2>>, well: Option<Tensor<2>>) -> Vec<f64> {
+        let mut curvature = self.unit_values(|group| well_curvature(group.j2, group.j4, self.kt()));
+        for (curvature, shift) in curvature.iter_mut().zip(well.into_iter().flat_map(to_f64)) {
+            *curvature += 2.0 * shift.max(0.0);
+        }
         let mobility = self.unit_values(|group| group.mobility);
         let units = curvature.len();
         let mut rates = self.free_coupling(gain);
@@ -443,9 +459,13 @@ impl Substrate {
         let units = self.free_units();
         let place = to_f64(after).iter().position(|value| !value.is_finite());
         let place = place.expect("a number that is not finite");
-        let Control { field: drift, gain } = dynamics.drift.at(step as f64 * dynamics.dt);
-        let field = -(drift / dynamics.mobility.clone());
-        let energy = to_f64(self.potential().energy(x, Control { field, gain }))[place / units];
+        let drift = dynamics.drift.at(step as f64 * dynamics.dt);
+        let control = Control {
+            field: -(drift.field / dynamics.mobility.clone()),
+            well: drift.well.map(|well| -(well / dynamics.mobility.clone() * 0.5)),
+            ..drift
+        };
+        let energy = to_f64(self.potential().energy(x, control))[place / units];
         let (group, unit) = self.unit_name(place % units);
         Box::new(Divergence {
             step,

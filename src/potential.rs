@@ -32,9 +32,9 @@ impl Potential {
     /// # Shapes
     /// `x` and the field `[batch, unit]` → `[batch]`.
     pub fn energy(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<1> {
-        let Control { field, gain } = control.into();
+        let Control { field, gain, well } = control.into();
         let x2 = x.clone() * x.clone();
-        let wells = (self.j2.clone() + self.j4.clone() * x2.clone()) * x2;
+        let wells = (self.shifted(well) + self.j4.clone() * x2.clone()) * x2;
         let pairs = self.coupling.apply_with(x.clone(), gain) * 0.5;
         (wells + (field + pairs) * x).sum_dim(1).squeeze_dim(1)
     }
@@ -44,19 +44,26 @@ impl Potential {
     /// # Shapes
     /// `x` and the field `[batch, unit]` → `[batch, unit]`.
     pub fn gradient(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
-        let Control { field, gain } = control.into();
+        let Control { field, gain, well } = control.into();
         let x2 = x.clone() * x.clone();
-        let wells = (self.j2.clone() * 2.0 + self.j4.clone() * 4.0 * x2) * x.clone();
+        let wells = (self.shifted(well) * 2.0 + self.j4.clone() * 4.0 * x2) * x.clone();
         wells + field + self.coupling.apply_with(x, gain)
     }
 
-    /// The part of the force that couplings and field exert: −h − s∘J(s∘x), without the wells.
+    /// J₂ + d.
+    fn shifted(&self, well: Option<Tensor<2>>) -> Tensor<2> {
+        well.map_or_else(|| self.j2.clone(), |well| self.j2.clone() + well)
+    }
+
+    /// The part of the force that is steered from outside: −h − s∘J(s∘x) − 2d∘x, without the fixed wells.
     ///
     /// # Shapes
     /// As [`gradient`](Self::gradient).
-    pub fn coupling_force(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
-        let Control { field, gain } = control.into();
-        -(field + self.coupling.apply_with(x, gain))
+    pub fn steered_force(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
+        let Control { field, gain, well } = control.into();
+        let own = well.map(|well| x.clone() * well * 2.0);
+        let pull = field + self.coupling.apply_with(x, gain);
+        -own.map_or_else(|| pull.clone(), |own| pull.clone() + own)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Control parameters, and protocols: their course in time.
 //!
-//! A computer is steered from outside by its field h (biases and couplings to clamped units) and by the gains s of
-//! its units, both of which may change while it runs:
+//! A computer is steered from outside by its field h (biases and couplings to clamped units), by the gains s of its
+//! units and by a shift d of their wells, all of which may change while it runs:
 //!
 //! ```text
-//! V(x, t) = Σ_i (J₂ x_i² + J₄ x_i⁴) + Σ_i h_i(t) x_i + Σ_(ij) s_i(t) J_ij s_j(t) x_i x_j      (11)
+//! V(x, t) = Σ_i ((J₂ + d_i(t)) x_i² + J₄ x_i⁴) + Σ_i h_i(t) x_i + Σ_(ij) s_i(t) J_ij s_j(t) x_i x_j      (11)
 //! ```
 //!
-//! Between its knots a protocol is linear in h and s, before the first and after the last it is constant. A field
+//! Between its knots a protocol is linear in h, s and d, before the first and after the last it is constant. A field
 //! alone is the protocol that never changes. Whoever moves the control parameters does work on the computer
 //! ([`Ledger`](crate::Ledger)).
 
@@ -27,11 +27,13 @@ pub struct Control {
     pub field: Tensor<2>,
     /// s, `[1, unit]`; one for every unit if none.
     pub gain: Option<Tensor<2>>,
+    /// d, `[1, unit]`; zero if none.
+    pub well: Option<Tensor<2>>,
 }
 
 impl From<Tensor<2>> for Control {
     fn from(field: Tensor<2>) -> Self {
-        Self { field, gain: None }
+        Self { field, gain: None, well: None }
     }
 }
 
@@ -39,8 +41,13 @@ impl Control {
     /// The part `part` of the way to `other`.
     fn towards(&self, other: &Self, part: f64) -> Self {
         let mix = |a: &Tensor<2>, b: &Tensor<2>| a.clone() * (1.0 - part) + b.clone() * part;
-        let gain = self.gain.as_ref().zip(other.gain.as_ref()).map(|(a, b)| mix(a, b));
-        Self { field: mix(&self.field, &other.field), gain }
+        let both =
+            |a: &Option<Tensor<2>>, b: &Option<Tensor<2>>| a.as_ref().zip(b.as_ref()).map(|(a, b)| mix(a, b));
+        Self {
+            field: mix(&self.field, &other.field),
+            gain: both(&self.gain, &other.gain),
+            well: both(&self.well, &other.well),
+        }
     }
 }
 
@@ -62,18 +69,19 @@ impl Protocol {
     ///
     /// # Errors
     /// [`Error::Protocol`] unless there is one control a time, times increase, fields have one shape, and all
-    /// knots have gains or none has.
+    /// knots have gains, and shifts, or none has.
     pub fn new(times: Vec<f64>, controls: Vec<Control>) -> Result<Self> {
         let refuse = |reason: String| Err(Error::Protocol(reason));
         check_times(&times)?;
         if times.len() != controls.len() {
             return refuse(format!("{} times for {} knots", times.len(), controls.len()));
         }
-        let shape = |control: &Control| (control.field.dims(), control.gain.as_ref().map(Tensor::dims));
+        let dims = |row: &Option<Tensor<2>>| row.as_ref().map(Tensor::dims);
+        let shape = |control: &Control| (control.field.dims(), dims(&control.gain), dims(&control.well));
         if let Some(odd) = controls.iter().position(|control| shape(control) != shape(&controls[0])) {
             let (found, first) = (shape(&controls[odd]), shape(&controls[0]));
             return refuse(format!(
-                "field and gain of knot {odd} have shapes {found:?}, of knot 0 {first:?}"
+                "field, gain and well of knot {odd} have shapes {found:?}, of knot 0 {first:?}"
             ));
         }
         Ok(Self { times, controls })
@@ -98,11 +106,9 @@ impl Protocol {
         &self.controls
     }
 
-    /// With `change` applied to the fields of all knots.
-    pub(crate) fn map_fields(self, change: impl Fn(Tensor<2>) -> Tensor<2>) -> Self {
-        let controls = self.controls.into_iter();
-        let controls = controls.map(|control| Control { field: change(control.field), gain: control.gain });
-        Self { controls: controls.collect(), ..self }
+    /// With `change` applied at all knots.
+    pub(crate) fn map(self, change: impl Fn(Control) -> Control) -> Self {
+        Self { controls: self.controls.into_iter().map(change).collect(), ..self }
     }
 
     /// The control parameters of `steps` recorded steps of `dt` as rows that list the batch step after step; a row
@@ -113,16 +119,20 @@ impl Protocol {
         if self.is_constant() {
             return match own {
                 1 if batch != 1 => first.clone(),
-                _ => Control { field: first.field.clone().repeat_dim(0, steps), gain: first.gain.clone() },
+                _ => Control { field: first.field.clone().repeat_dim(0, steps), ..first.clone() },
             };
         }
         let all = |row: Tensor<2>| if row.dims()[0] == batch { row } else { row.expand([batch, units]) };
-        let (fields, gains): (Vec<_>, Vec<_>) = (0..steps)
-            .map(|step| self.at(step as f64 * dt))
-            .map(|control| (all(control.field), control.gain.map(all)))
-            .unzip();
-        let gains: Option<Vec<_>> = gains.into_iter().collect();
-        Control { field: Tensor::cat(fields, 0), gain: gains.map(|gains| Tensor::cat(gains, 0)) }
+        let controls: Vec<Control> = (0..steps).map(|step| self.at(step as f64 * dt)).collect();
+        let rows = |row: &dyn Fn(&Control) -> Option<Tensor<2>>| {
+            let rows: Option<Vec<_>> = controls.iter().map(|control| row(control).map(all)).collect();
+            rows.map(|rows| Tensor::cat(rows, 0))
+        };
+        Control {
+            field: rows(&|control| Some(control.field.clone())).expect("every control has a field"),
+            gain: rows(&|control| control.gain.clone()),
+            well: rows(&|control| control.well.clone()),
+        }
     }
 }
 
@@ -139,6 +149,10 @@ pub struct Course {
     pub times: Vec<f64>,
     /// The gain of the units of a free group at each knot; one for groups that are not listed.
     pub gains: BTreeMap<String, Vec<f64>>,
+    /// What is added to J₂ of each unit of a free group at each knot, `[knot, unit]` row-major; nothing for groups that
+    /// are not listed. In files these are tensors of their own.
+    #[serde(skip)]
+    pub wells: BTreeMap<String, Vec<f32>>,
 }
 
 impl Course {
@@ -154,6 +168,14 @@ impl Course {
             if gains.len() != knots || gains.iter().any(|gain| !gain.is_finite()) {
                 return Err(Error::Protocol(format!(
                     "gains of `{name}` are not one number for each of {knots} knots"
+                )));
+            }
+        }
+        for (name, wells) in &self.wells {
+            let units = topology.columns(name)?.len();
+            if wells.len() != knots * units || wells.iter().any(|shift| !shift.is_finite()) {
+                return Err(Error::Protocol(format!(
+                    "wells of `{name}` are not {units} numbers for each of {knots} knots"
                 )));
             }
         }
@@ -198,16 +220,21 @@ impl Substrate {
                 Tensor::cat((0..knots).map(at).collect(), 1)
             };
             let field = self.field(&clamped.iter().map(held).collect::<Vec<_>>())?;
-            let gain = (!course.gains.is_empty()).then(|| {
-                let gains = self.topology().free().flat_map(|group| {
-                    let gain = course.gains.get(&group.name).map_or(1.0, |gains| gains[knot]);
-                    std::iter::repeat_n(gain, group.units)
-                });
-                let gains: Vec<f64> = gains.collect();
-                let shape = [1, gains.len()];
-                Tensor::from_data(TensorData::new(gains, shape), self.options())
-            });
-            Ok(Control { field, gain })
+            let row = |value: &dyn Fn(&Group, usize) -> f64| {
+                let free = self.topology().free();
+                let values: Vec<f64> =
+                    free.flat_map(|group| (0..group.units).map(move |unit| value(group, unit))).collect();
+                let shape = [1, values.len()];
+                Tensor::<2>::from_data(TensorData::new(values, shape), self.options())
+            };
+            let gain = |group: &Group, _| course.gains.get(&group.name).map_or(1.0, |gains| gains[knot]);
+            let well = |group: &Group, unit| {
+                let shift = |wells: &Vec<f32>| f64::from(wells[knot * group.units + unit]);
+                course.wells.get(&group.name).map_or(0.0, shift)
+            };
+            let gain = (!course.gains.is_empty()).then(|| row(&gain));
+            let well = (!course.wells.is_empty()).then(|| row(&well));
+            Ok(Control { field, gain, well })
         };
         let controls: Result<Vec<_>> = (0..knots).map(control).collect();
         Protocol::new(course.times.clone(), controls?)
@@ -247,7 +274,7 @@ mod tests {
 
     fn constant(value: f64) -> Control {
         let row = Tensor::<2>::full([1, 2], value, &Device::flex());
-        Control { field: row.clone(), gain: Some(row * 2.0) }
+        Control { field: row.clone(), gain: Some(row * 2.0), well: None }
     }
 
     #[test]

@@ -1,0 +1,479 @@
+//! What a run of `generate` is made of: defaults, then a file, then flags.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+use thermograd::{Backend, Schedule, Shards};
+use thermograd_experiments::data::Dataset;
+use thermograd_models::diffusion::{DiffusionConfig, Target};
+use thermograd_models::{
+    ClassesConfig, Descent, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
+};
+
+/// Make images from thermal noise with a trained thermodynamic computer, and report how good they are and what heat
+/// they cost.
+///
+/// Images fall into noise in an uncoupled computer; couplings are found that make the fall run backwards; then noise
+/// condenses into images. The run folder holds the configuration, metrics, checkpoints, the trained couplings
+/// (couplings.safetensors and couplings.json), evaluation.json, summary.json, digits.png (animated) and report.html.
+///
+/// Keys of summary.json: mode, dataset, seed; n (images); recognised (part that correlates with a stored image, or with
+/// its nearest training image, by more than 0.7); accuracy (part that our own classifier reads as what was asked or
+/// stored); frechet, recall, class_entropy (on that classifier's features and classes); readout (of these numbers; the
+/// other one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, null without a computer);
+/// train_seconds.
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    after_help = "Examples:
+  generate                                                   three digits drawn from strokes, no files needed
+  generate --dataset mnist --data-dir DIR                    three digits of MNIST, as published
+  generate --dataset mnist --data-dir DIR --digits 0,1,2,3,4,5,6,7,8,9 --t-f 7.5 --gain 1.1
+  generate --dataset mnist --data-dir DIR --mode classes     any digit of ten classes
+  generate --dataset mnist --data-dir DIR --mode diffusion   the conventional network to compare with
+  generate --resume runs/generate-1                          continue after Ctrl-C
+  generate --eval runs/generate-1/couplings.safetensors --class 7 --dataset mnist --data-dir DIR"
+)]
+pub struct Arguments {
+    /// What kind of generator [default: stored].
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// What to learn from [default: strokes].
+    #[arg(long, value_enum)]
+    dataset: Option<Dataset>,
+    /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
+    #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Stored: which digits to keep [default: 0,1,2].
+    #[arg(long, value_delimiter = ',', value_name = "DIGITS")]
+    digits: Option<Vec<usize>>,
+    /// Stored: how many images of each digit [default: 1].
+    #[arg(long, value_name = "N")]
+    images: Option<usize>,
+    /// Stored: how to find the couplings [default: exact].
+    #[arg(long, value_enum)]
+    trainer: Option<Trainer>,
+    /// Stored: noising trajectories of every image, for the trainers batch and online [default: 100].
+    #[arg(long, value_name = "N")]
+    cycles: Option<usize>,
+    /// Stored: factor on all couplings and biases after training [default: 1.15].
+    #[arg(long, allow_negative_numbers = true)]
+    gain: Option<f64>,
+    /// Stored: when to read the visible units [default: 2.5].
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
+    t_f: Option<f64>,
+    /// Time step of the computer [default: 0.001].
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
+    dt: Option<f64>,
+    /// Hidden units (of each hidden layer of the network) [default: 512 stored, 1024 classes, 512 diffusion].
+    #[arg(long, value_name = "N")]
+    hidden: Option<usize>,
+    /// Classes and diffusion: passes over the training images [default: 14 or 20].
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Classes and diffusion: draw this class only [default: all, in turn].
+    #[arg(long, value_name = "DIGIT")]
+    class: Option<usize>,
+    /// Classes: value of the clamped label unit [default: 1.8].
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    label_strength: Option<f64>,
+    /// Classes: how hidden units are run [default: langevin].
+    #[arg(long, value_enum)]
+    hidden_units: Option<Hidden>,
+    /// Diffusion: strength of the guidance, 1 for none [default: 2].
+    #[arg(long, allow_negative_numbers = true)]
+    guidance: Option<f64>,
+    /// Read-out of the headline numbers; both are always in evaluation.json [default: raw stored, force classes].
+    #[arg(long, value_enum)]
+    readout: Option<Readout>,
+    /// Images to draw [default: 1000].
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// Compare with held-out training images instead of the test set: for choosing settings.
+    #[arg(long)]
+    held_out: bool,
+    /// Seed of everything random [default: 0].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where to compute: flex, ndarray, wgpu or cuda [default: flex].
+    #[arg(long)]
+    backend: Option<Backend>,
+    /// Use the first N images of each split only, for a quick try [default: all].
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Threads on CPU backends; results do not depend on it [default: all cores].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Settings as in the config.toml of a run; flags come on top.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Run folder to make [default: runs/generate-N].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Continue the run in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "config", "eval", "mode", "dataset", "digits", "images",
+        "trainer", "cycles", "gain", "t_f", "dt", "hidden", "epochs", "class", "label_strength", "hidden_units",
+        "guidance", "readout", "samples", "held_out", "seed", "backend", "limit"])]
+    pub resume: Option<PathBuf>,
+    /// Also write the trained couplings here.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// Draw with exported couplings instead of training.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "cycles", "gain", "hidden", "epochs"])]
+    pub eval: Option<PathBuf>,
+    /// Where the judging network is kept between runs [default: the user's cache].
+    #[arg(long, value_name = "FILE")]
+    pub judge: Option<PathBuf>,
+}
+
+/// What kind of generator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A computer that keeps a few images, as published.
+    Stored,
+    /// A computer that draws any digit of ten classes.
+    Classes,
+    /// A conventional network that denoises.
+    Diffusion,
+}
+
+/// How to find the couplings of stored images.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trainer {
+    /// Solved from the moments of single units.
+    Exact,
+    /// Gradient descent, one step a cycle: the published method.
+    Batch,
+    /// A local rule at every step.
+    Online,
+}
+
+impl Trainer {
+    /// When the couplings follow the gradient; none for the exact solution.
+    pub fn rule(self) -> Option<Rule> {
+        match self {
+            Self::Exact => None,
+            Self::Batch => Some(Rule::Batch),
+            Self::Online => Some(Rule::Online),
+        }
+    }
+}
+
+/// How hidden units are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Hidden {
+    /// As units of the device.
+    Langevin,
+    /// At their mean, as if infinitely fast.
+    Adiabatic,
+}
+
+/// What is read at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Readout {
+    /// The visible units.
+    Raw,
+    /// The force on the visible units, which a device must measure.
+    Force,
+}
+
+/// What concerns a computer that stores images.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoredSettings {
+    /// Which digits to keep.
+    pub digits: Vec<usize>,
+    /// How many images of each.
+    pub images: usize,
+    /// How to find the couplings.
+    pub trainer: Trainer,
+    /// The ridge of the exact solution.
+    pub ridge: f64,
+    /// Factor on all couplings and biases after training.
+    pub gain: f64,
+    /// When to read.
+    pub t_f: f64,
+    /// Units and temperature.
+    pub computer: StoredConfig,
+    /// Cycles and rate of batch and online training.
+    pub descent: Descent,
+}
+
+impl Default for StoredSettings {
+    fn default() -> Self {
+        Self {
+            digits: vec![0, 1, 2],
+            images: 1,
+            trainer: Trainer::Exact,
+            ridge: 1e-4,
+            gain: 1.15,
+            t_f: 2.5,
+            computer: StoredConfig::default(),
+            descent: Descent::default(),
+        }
+    }
+}
+
+/// Everything that decides the numbers of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The version of the program that wrote this.
+    pub version: String,
+    /// What kind of generator.
+    pub mode: Mode,
+    /// What to learn from.
+    pub dataset: Dataset,
+    /// Where the files are.
+    pub data_dir: Option<PathBuf>,
+    /// Where to compute.
+    pub backend: Backend,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Images of each split that are used: the first ones; all if none.
+    pub limit: Option<usize>,
+    /// Training images set aside for selection; never trained on.
+    pub held_out: usize,
+    /// Compare with these instead of the test set.
+    pub against_held_out: bool,
+    /// Images to draw.
+    pub samples: usize,
+    /// Images whose heat and work are added up step by step, where a protocol does work.
+    pub accounts: usize,
+    /// Draw this class only.
+    pub class: Option<usize>,
+    /// Value of the clamped label unit.
+    pub label_strength: f64,
+    /// How hidden units are run.
+    pub hidden_units: HiddenUnits,
+    /// Strength of the guidance of the conventional network.
+    pub guidance: f64,
+    /// Read-out of the headline numbers; that which suits the mode if none.
+    pub readout: Option<Readout>,
+    /// Images a shard of a batch that is drawn.
+    pub shard: usize,
+    /// Time step of the computer.
+    pub dt: f64,
+    /// The fall into noise.
+    pub noising: Noising,
+    /// A computer that stores images.
+    pub stored: StoredSettings,
+    /// A computer that draws classes.
+    pub classes: ClassesConfig,
+    /// The conventional network.
+    pub diffusion: DiffusionConfig,
+    /// The judging network.
+    pub judge: JudgeConfig,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let recipe = Recipe {
+            epochs: 20,
+            batch: 256,
+            learning_rate: 1e-3,
+            warm_up: 100,
+            final_fraction: 0.0,
+            weight_decay: 0.0,
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            mode: Mode::Stored,
+            dataset: Dataset::Strokes,
+            data_dir: None,
+            backend: Backend::Flex,
+            seed: 0,
+            limit: None,
+            held_out: 5000,
+            against_held_out: false,
+            samples: 1000,
+            accounts: 128,
+            class: None,
+            label_strength: 1.8,
+            hidden_units: HiddenUnits::Langevin,
+            guidance: 2.0,
+            readout: None,
+            shard: 32,
+            dt: 1e-3,
+            noising: Noising::default(),
+            stored: StoredSettings::default(),
+            classes: ClassesConfig::default(),
+            diffusion: DiffusionConfig { hidden: 512, target: Target::Image, drop: 0.1, steps: 125, recipe },
+            judge: JudgeConfig::default(),
+        }
+    }
+}
+
+impl Arguments {
+    /// Defaults, then the file, then the flags.
+    pub fn settings(&self) -> Result<Settings> {
+        let mut settings = match &self.config {
+            Some(path) => Settings::read(path)?,
+            None => Settings::default(),
+        };
+        let s = &mut settings;
+        set(&mut s.mode, self.mode);
+        set(&mut s.dataset, self.dataset);
+        set(&mut s.seed, self.seed);
+        set(&mut s.backend, self.backend);
+        set(&mut s.samples, self.samples);
+        set(&mut s.dt, self.dt);
+        set(&mut s.label_strength, self.label_strength);
+        set(&mut s.guidance, self.guidance);
+        set(&mut s.stored.images, self.images);
+        set(&mut s.stored.trainer, self.trainer);
+        set(&mut s.stored.descent.cycles, self.cycles);
+        set(&mut s.stored.gain, self.gain);
+        set(&mut s.stored.t_f, self.t_f);
+        s.limit = self.limit.or(s.limit);
+        s.class = self.class.or(s.class);
+        s.readout = self.readout.or(s.readout);
+        s.against_held_out |= self.held_out;
+        if let Some(digits) = &self.digits {
+            s.stored.digits.clone_from(digits);
+        }
+        if let Some(hidden) = self.hidden_units {
+            s.hidden_units = match hidden {
+                Hidden::Langevin => HiddenUnits::Langevin,
+                Hidden::Adiabatic => HiddenUnits::Adiabatic,
+            };
+        }
+        if let Some(folder) = &self.data_dir {
+            s.data_dir = Some(std::path::absolute(folder)?);
+        }
+        if let Some(hidden) = self.hidden {
+            *match s.mode {
+                Mode::Stored => &mut s.stored.computer.hidden,
+                Mode::Classes => &mut s.classes.hidden,
+                Mode::Diffusion => &mut s.diffusion.hidden,
+            } = hidden;
+        }
+        if let Some(epochs) = self.epochs {
+            match s.mode {
+                Mode::Stored => bail!("--epochs: stored images are trained in --cycles"),
+                Mode::Classes => s.classes.recipe.epochs = epochs,
+                Mode::Diffusion => s.diffusion.recipe.epochs = epochs,
+            }
+        }
+        s.version = env!("CARGO_PKG_VERSION").into();
+        s.check()?;
+        self.check_for(settings.mode)?;
+        Ok(settings)
+    }
+
+    /// Refuses flags that would do nothing in this mode.
+    fn check_for(&self, mode: Mode) -> Result<()> {
+        let stored = [
+            ("--digits", self.digits.is_some()),
+            ("--images", self.images.is_some()),
+            ("--trainer", self.trainer.is_some()),
+            ("--cycles", self.cycles.is_some()),
+            ("--gain", self.gain.is_some()),
+            ("--t-f", self.t_f.is_some()),
+        ];
+        let labels = [
+            ("--class", self.class.is_some()),
+            ("--label-strength", self.label_strength.is_some()),
+            ("--hidden-units", self.hidden_units.is_some()),
+        ];
+        let refuse = |flags: &[(&str, bool)], why: &str| match flags.iter().find(|flag| flag.1) {
+            Some((flag, _)) => bail!("{flag}: {why}"),
+            None => Ok(()),
+        };
+        // With --eval the file decides what kind of generator it is.
+        if mode != Mode::Stored {
+            refuse(&stored, "only with --mode stored")?;
+        }
+        if mode == Mode::Stored && self.eval.is_none() {
+            refuse(&labels, "a computer that stores images has no labels; add --mode classes")?;
+        }
+        if mode == Mode::Diffusion {
+            refuse(&labels[1..], "only with --mode classes")?;
+        }
+        match (mode, self.guidance) {
+            (Mode::Diffusion, _) | (_, None) => Ok(()),
+            _ => bail!("--guidance: only with --mode diffusion"),
+        }
+    }
+
+    /// How batches are split: in pieces on CPUs, whole elsewhere.
+    pub fn shards(&self, settings: &Settings, size: usize) -> Shards {
+        let shards = Shards::new(size);
+        match settings.backend.is_cpu() {
+            true => Shards { threads: self.threads.unwrap_or(shards.threads).max(1), ..shards },
+            false => Shards::whole(),
+        }
+    }
+}
+
+fn set<T: Copy>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+impl Settings {
+    /// Reads a file of settings; what it leaves out is as by default.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let settings: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        settings.check().with_context(|| format!("in {}", path.display()))?;
+        Ok(settings)
+    }
+
+    /// The read-out of the headline numbers.
+    pub fn headline(&self) -> Readout {
+        self.readout.unwrap_or(match self.mode {
+            Mode::Classes => Readout::Force,
+            Mode::Stored | Mode::Diffusion => Readout::Raw,
+        })
+    }
+
+    /// Refuses what makes no run.
+    fn check(&self) -> Result<()> {
+        ensure!(self.samples > 5, "samples: more than 5 are needed to judge them");
+        ensure!(self.limit.is_none_or(|limit| limit >= 20), "limit: at least 20 images are needed");
+        ensure!(self.shard > 0, "shard: at least one image is needed");
+        for (name, value) in [
+            ("gain", self.stored.gain),
+            ("label strength", self.label_strength),
+            ("guidance", self.guidance),
+            ("field", self.noising.field),
+        ] {
+            ensure!(value.is_finite(), "{name}: must be finite");
+        }
+        ensure!(
+            self.noising.fade > 0.0 && self.noising.fade <= 1.0,
+            "noising.fade: must be above 0, at most 1"
+        );
+        ensure!(self.stored.ridge >= 0.0, "stored.ridge: must not be negative");
+        ensure!(self.diffusion.steps > 0, "diffusion.steps: at least one is needed");
+        ensure!((0.0..1.0).contains(&self.diffusion.drop), "diffusion.drop: must be at least 0, below 1");
+        ensure!(self.stored.descent.cycles > 0, "cycles: at least one is needed");
+        for (name, hidden) in [
+            ("stored.computer", self.stored.computer.hidden),
+            ("classes", self.classes.hidden),
+            ("diffusion", self.diffusion.hidden),
+        ] {
+            ensure!(hidden > 0, "{name}.hidden: at least one unit is needed");
+        }
+        for (name, recipe) in [
+            ("classes", self.classes.recipe),
+            ("diffusion", self.diffusion.recipe),
+            ("judge", self.judge.recipe),
+        ] {
+            ensure!(recipe.batch > 0 && recipe.epochs > 0, "{name}: batch and epochs must be at least 1");
+            ensure!(recipe.learning_rate > 0.0, "{name}: the learning rate must be positive");
+        }
+        Schedule::new(self.dt, self.stored.t_f).context("t-f and dt")?;
+        Schedule::new(self.noising.schedule.dt, self.noising.schedule.duration())
+            .context("noising.schedule")?;
+        Ok(())
+    }
+}

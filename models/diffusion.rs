@@ -1,0 +1,231 @@
+//! The conventional counterpart of the thermodynamic generator: a multilayer perceptron that denoises.
+//!
+//! A diffusion model (J. Ho, A. Jain, P. Abbeel, NeurIPS 2020) with the cosine schedule, signal α = cos(πt/2) and
+//! noise σ = sin(πt/2), sampled by the deterministic steps of J. Song, C. Meng, S. Ermon (ICLR 2021), with
+//! classifier-free guidance (J. Ho, T. Salimans 2022): classes are left out of a tenth of the training, and the
+//! prediction is moved from that without a class to that with it, and on by `guidance`.
+
+use std::f64::consts::{FRAC_PI_2, PI};
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::optim::GradientsParams;
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use thermograd::{Key, Shards, to_f64};
+
+use crate::error::{Error, Result};
+use crate::examples::Examples;
+use crate::fit::{self, Fit, Progress, Recipe};
+use crate::judge::PIXELS;
+
+/// What the network is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The image without its noise.
+    #[default]
+    Image,
+    /// The noise.
+    Noise,
+}
+
+/// The network before training, how it is trained, and how it is sampled.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffusionConfig {
+    /// Units of each of the two hidden layers.
+    pub hidden: usize,
+    /// What the network is asked for.
+    pub target: Target,
+    /// The part of the training in which the class is left out.
+    pub drop: f64,
+    /// Steps from noise to image.
+    pub steps: usize,
+    /// Its training.
+    pub recipe: Recipe,
+}
+
+/// Frequencies in which the network is told the time.
+const FREQUENCIES: usize = 8;
+
+/// A multilayer perceptron of (noisy image, time, class) with two hidden layers.
+#[derive(Module, Debug)]
+pub struct Diffusion {
+    first: Linear,
+    second: Linear,
+    last: Linear,
+    #[module(skip)]
+    target: Target,
+    #[module(skip)]
+    classes: usize,
+}
+
+impl DiffusionConfig {
+    /// The untrained network.
+    pub fn init(&self, pixels: usize, classes: usize, key: Key, device: &Device) -> Diffusion {
+        let key = key.fork("diffusion weights");
+        let linear = |from, to, index| crate::teacher::linear(from, to, key.at(index), device);
+        Diffusion {
+            first: linear(pixels + 2 * FREQUENCIES + classes, self.hidden, 0),
+            second: linear(self.hidden, self.hidden, 1),
+            last: linear(self.hidden, pixels, 2),
+            target: self.target,
+            classes,
+        }
+    }
+
+    /// A training that has not begun.
+    pub fn fit(&self, model: Diffusion, examples: usize, shards: Shards, key: Key) -> Fit<Diffusion> {
+        Fit::new("diffusion", model, self.recipe, examples, shards, key.fork("diffusion"))
+    }
+
+    /// Trains to the end or until `observe` breaks off.
+    ///
+    /// # Errors
+    /// As [`Fit::run`].
+    pub fn train<E: From<Error>>(
+        &self,
+        fit: &mut Fit<Diffusion>,
+        examples: &Examples,
+        observe: impl FnMut(&Fit<Diffusion>, Progress) -> Result<ControlFlow<()>, E>,
+    ) -> Result<ControlFlow<()>, E> {
+        let gradient = |model: &Diffusion, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let device = model.last.weight.device().inner();
+            let (rows, pixels) = (indices.len(), examples.pixels_each());
+            let mut class = vec![0.0_f32; rows * model.classes];
+            let times = indices.iter().enumerate().map(|(row, &index)| {
+                let mut rng = key.row(row as u64).rng();
+                if rng.random::<f64>() >= self.drop {
+                    class[row * model.classes + examples.label(index)] = 1.0;
+                }
+                rng.random_range(0.005..0.995)
+            });
+            let times: Vec<f64> = times.collect();
+            let image = examples.clamped(indices, &PIXELS, None, &device);
+            let noise = tensor(key.fork("noise").normals(0, rows, pixels), rows, &device);
+            let [alpha, sigma] = [f64::cos, f64::sin].map(|f| {
+                let values = times.iter().map(|time| f(FRAC_PI_2 * time) as f32).collect();
+                tensor(values, rows, &device)
+            });
+            let x = image.clone() * alpha + noise.clone() * sigma;
+            let told = model.predict(x, &times, tensor(class, rows, &device));
+            let asked = if self.target == Target::Image { image } else { noise };
+            let loss = (told - asked).square().mean() * (rows as f64 / batch as f64);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            Ok((loss.into_scalar::<f64>(), gradients))
+        };
+        fit.run(gradient, observe)
+    }
+}
+
+impl Diffusion {
+    /// What the network says of noisy images: the images, or their noise.
+    ///
+    /// # Shapes
+    /// `x` `[image, pixel]`, `class` `[image, class]` → `[image, pixel]`.
+    fn predict(&self, x: Tensor<2>, times: &[f64], class: Tensor<2>) -> Tensor<2> {
+        let waves = times.iter().flat_map(|time| {
+            (0..FREQUENCIES).flat_map(move |k| {
+                let phase = PI * time * 2.0_f64.powi(k as i32);
+                [phase.sin() as f32, phase.cos() as f32]
+            })
+        });
+        let waves = tensor(waves.collect(), times.len(), &x.device());
+        let input = Tensor::cat(vec![x, waves, class], 1);
+        let hidden = silu(self.second.forward(silu(self.first.forward(input))));
+        self.last.forward(hidden)
+    }
+
+    /// Multiply–accumulates of one look at one image.
+    pub fn macs(&self) -> f64 {
+        [&self.first, &self.second, &self.last]
+            .iter()
+            .map(|layer| layer.weight.dims().iter().product::<usize>() as f64)
+            .sum()
+    }
+
+    /// Draws an image of each class in `labels`. Row-major `[image, pixel]`. `progress` is told the part that is done.
+    pub fn sample(
+        &self,
+        labels: &[usize],
+        steps: usize,
+        guidance: f64,
+        shards: Shards,
+        key: Key,
+        mut progress: impl FnMut(f64),
+    ) -> Vec<f32> {
+        let model = self.valid();
+        let part = shards.size.saturating_mul(shards.threads).min(labels.len());
+        let mut images = Vec::new();
+        for start in (0..labels.len()).step_by(part) {
+            let count = part.min(labels.len() - start);
+            let parts = shards.map(count, |range| {
+                let rows = start + range.start..start + range.end;
+                model.draw(&labels[rows.clone()], steps, guidance, key.fork("noise").skip(rows.start as u64))
+            });
+            images.extend(parts.concat());
+            progress((start + count) as f64 / labels.len() as f64);
+        }
+        images
+    }
+
+    fn draw(&self, labels: &[usize], steps: usize, guidance: f64, key: Key) -> Vec<f32> {
+        let (rows, pixels) = (labels.len(), self.last.weight.dims()[1]);
+        let device = self.last.weight.device();
+        let mut x = tensor(key.normals(0, rows, pixels), rows, &device);
+        let mut one_hot = vec![0.0; rows * self.classes];
+        labels.iter().enumerate().for_each(|(row, label)| one_hot[row * self.classes + label] = 1.0);
+        let class = tensor(one_hot, rows, &device);
+        let time = |step: usize| 0.995 + (0.005 - 0.995) * step as f64 / steps as f64;
+        let mut image = x.clone();
+        for step in 0..=steps {
+            let (alpha, sigma) = ((FRAC_PI_2 * time(step)).cos(), (FRAC_PI_2 * time(step)).sin());
+            let times = vec![time(step); rows];
+            let with = self.predict(x.clone(), &times, class.clone());
+            let told = match guidance {
+                1.0 => with,
+                _ => {
+                    let without = self.predict(x.clone(), &times, class.zeros_like());
+                    without.clone() + (with - without) * guidance
+                }
+            };
+            image = match self.target {
+                Target::Image => told,
+                Target::Noise => (x.clone() - told * sigma) / alpha,
+            };
+            image = image.clamp(-1.0, 1.0);
+            if step < steps {
+                let noise = (x - image.clone() * alpha) / sigma;
+                let (alpha, sigma) = ((FRAC_PI_2 * time(step + 1)).cos(), (FRAC_PI_2 * time(step + 1)).sin());
+                x = image.clone() * alpha + noise * sigma;
+            }
+        }
+        to_f64(image).into_iter().map(|value| value as f32).collect()
+    }
+
+    /// The trained weights as the bytes of a burnpack file.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`].
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        fit::encode(self)
+    }
+
+    /// This network with the weights of [`encode`](Self::encode)d bytes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the bytes are damaged or of another shape.
+    pub fn decode(self, bytes: &[u8]) -> Result<Self> {
+        fit::decode(self, bytes)
+    }
+}
+
+fn tensor(values: Vec<f32>, rows: usize, device: &Device) -> Tensor<2> {
+    let columns = values.len() / rows;
+    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
+}
