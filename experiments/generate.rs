@@ -22,8 +22,8 @@ use thermograd_experiments::run::{self, Run};
 use thermograd_experiments::training::{Clock, Metric, Watch, stage};
 use thermograd_models::metrics::{Nearest, nearest};
 use thermograd_models::{
-    Denoiser, Diffusion, Examples, Fit, Generator, Judge, Reference, Request, Rule, Samples,
-    Scores, Stored, stored,
+    Denoiser, Diffusion, Examples, Fit, Generator, Judge, Reference, Request, Rule, Samples, Scores, Stored,
+    stored,
 };
 
 use crate::settings::{Arguments, Mode, Readout, Settings};
@@ -175,14 +175,19 @@ impl Setup {
             bail!("--digits: {digit} is none of the digits 0 to {}", CLASSES - 1);
         }
         let judge_file = arguments.judge.clone().unwrap_or_else(|| judge_file(&settings, &data));
-        Ok(Self {
+        let setup = Self {
             shards: arguments.shards(&settings, 128),
             device,
             key: Key::new(settings.seed),
             data,
             judge_file,
             settings,
-        })
+        };
+        if setup.settings.mode == Mode::Stored {
+            // Refused before there is a run folder.
+            setup.stored()?;
+        }
+        Ok(setup)
     }
 
     /// A new run folder with the settings in it, before anything is computed.
@@ -347,15 +352,21 @@ impl Setup {
         if !samples.force.is_empty() {
             images.insert("force", samples.force.clone());
         }
-        let (candidates, asked) = match s.mode {
-            Mode::Stored => (self.stored()?.examples(self.data.train.width())?, None),
-            Mode::Classes | Mode::Diffusion => (self.data.train.clone(), Some(asked)),
-        };
+        let candidates = self.candidates()?;
+        let asked = (s.mode != Mode::Stored).then_some(asked);
         let nearest: BTreeMap<_, _> =
             images.iter().map(|(name, images)| (*name, nearest(images, &candidates, self.shards))).collect();
         // Nobody asked for one of the stored images: each sample is held to be the one it is most like.
         let own = || nearest["raw"].iter().map(|nearest| candidates.label(nearest.index)).collect();
         Ok(Drawn { labels: asked.unwrap_or_else(own), images, nearest, samples })
+    }
+
+    /// The images among which those most like generated ones are looked for.
+    fn candidates(&self) -> Result<Examples> {
+        match self.settings.mode {
+            Mode::Stored => Ok(self.stored()?.examples(self.data.train.width())?),
+            Mode::Classes | Mode::Diffusion => Ok(self.data.train.clone()),
+        }
     }
 
     /// What is asked of a computer for images of these classes.

@@ -109,8 +109,8 @@ impl Generator {
         noising: Noising,
         options: impl Into<burn::tensor::TensorCreationOptions>,
     ) -> Result<Self> {
-        let description = &couplings.description;
-        Self::new(couplings.substrate(options)?, description.course.clone(), description.schedule, noising)
+        let schedule = couplings.description.schedule;
+        Self::new(couplings.substrate(options)?, couplings.course(), schedule, noising)
     }
 
     /// Its couplings, for export.

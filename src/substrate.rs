@@ -61,6 +61,7 @@ impl SubstrateConfig {
             couplings: self.topology.blocks.iter().map(|b| zeros(self.stored_shape(b))).collect(),
             biases: self.biased().map(|group| zeros([1, group.units])).collect(),
             config: self.clone(),
+            bare: options.clone(),
         })
     }
 
@@ -104,6 +105,9 @@ pub struct Substrate {
     pub(crate) biases: Vec<Param<Tensor<2>>>,
     #[module(skip)]
     pub(crate) config: SubstrateConfig,
+    /// Device and data type of a computer that has no parameters.
+    #[module(skip)]
+    bare: TensorCreationOptions,
 }
 
 impl Substrate {
@@ -147,7 +151,7 @@ impl Substrate {
         let parameter = self.couplings.first().or(self.biases.first());
         match parameter {
             Some(p) => TensorCreationOptions::new(p.device()).with_dtype(p.val().dtype()),
-            None => TensorCreationOptions::new(Device::flex()),
+            None => self.bare.clone(),
         }
     }
 

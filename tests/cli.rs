@@ -1,4 +1,4 @@
-//! `classify` as a user runs it.
+//! The binaries as a user runs them.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -21,8 +21,18 @@ fn ok(output: Output) -> String {
     text
 }
 
+fn generate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
+    command.args(arguments).env_remove("THERMOGRAD_DATA");
+    command
+}
+
 fn fails(arguments: &[&str], parts: &[&str]) {
-    let output = classify(arguments).output().unwrap();
+    refused(classify(arguments), arguments, parts);
+}
+
+fn refused(mut command: Command, arguments: &[&str], parts: &[&str]) {
+    let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{arguments:?} did not fail");
     assert!(!text.contains("panicked"), "{text}");
@@ -201,4 +211,155 @@ fn an_interrupted_run_resumes_to_the_same_numbers() {
     assert!(couplings(&broken) == couplings(&whole));
     let lines = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count();
     assert_eq!(lines(&broken), lines(&whole));
+}
+
+/// Small enough for seconds: 400 drawn digits, few hidden units, short runs.
+const BRIEF: [&str; 4] = ["--limit", "400", "--samples", "20"];
+
+#[test]
+fn generate_stores_images_and_reports_them_and_its_export_draws_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (out, judge, export) = (path("run"), path("judge.bpk"), path("export.safetensors"));
+    let arguments =
+        [&BRIEF[..], &["--hidden", "24", "--digits", "1,7", "--t-f", "0.4", "--seed", "3"]].concat();
+    let mut command = generate(&arguments);
+    command.arg("--out").arg(&out).arg("--judge").arg(&judge).arg("--export").arg(&export);
+    let text = ok(command.output().unwrap());
+    assert!(text.contains("20 images") && text.contains("heat of an image"), "{text}");
+
+    let summary = json(&out.join("summary.json"));
+    let keys: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut promised = [
+        "mode",
+        "dataset",
+        "seed",
+        "n",
+        "recognised",
+        "accuracy",
+        "frechet",
+        "recall",
+        "class_entropy",
+        "readout",
+        "heat_kt",
+        "heat_kt_sd",
+        "train_seconds",
+    ];
+    promised.sort_unstable();
+    assert_eq!(keys, promised);
+    assert_eq!((summary["mode"].as_str(), summary["n"].as_u64()), (Some("stored"), Some(20)));
+    let evaluation = json(&out.join("evaluation.json"));
+    for part in ["raw", "force"] {
+        assert!(evaluation["generated"][part]["frechet"].is_number(), "{evaluation}");
+    }
+    for part in ["real images", "class means", "uniform noise"] {
+        assert!(evaluation["calibration"][part]["recall"].is_number(), "{evaluation}");
+    }
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in ["Samples", "Nearest images", "Condensing", "Filmstrips", "Energy", "Coupling fields", "<svg"]
+    {
+        assert!(report.contains(part), "the report lacks {part}");
+    }
+    // The animation moves: an APNG says how many frames it has.
+    let picture = std::fs::read(out.join("digits.png")).unwrap();
+    assert!(picture.windows(4).any(|word| word == b"acTL"));
+
+    let evaluated = path("evaluated");
+    let same = [&BRIEF[..], &["--digits", "1,7", "--seed", "3", "--eval"]].concat();
+    let mut command = generate(&same);
+    ok(command.arg(&export).arg("--out").arg(&evaluated).arg("--judge").arg(&judge).output().unwrap());
+    let again = json(&evaluated.join("summary.json"));
+    for key in ["recognised", "accuracy", "frechet", "recall", "heat_kt", "heat_kt_sd"] {
+        assert_eq!(again[key], summary[key], "{key}");
+    }
+}
+
+#[test]
+fn generate_draws_classes_with_a_computer_and_with_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let judge = folder.path().join("judge.bpk");
+    let run = |name: &str, arguments: &[&str]| {
+        let out = folder.path().join(name);
+        let mut command = generate(&[&BRIEF[..], arguments].concat());
+        ok(command.arg("--out").arg(&out).arg("--judge").arg(&judge).output().unwrap());
+        (json(&out.join("summary.json")), out)
+    };
+    let settings = folder.path().join("settings.toml");
+    let text = "accounts = 4\n[noising]\nfield = 2.0\nfade = 0.75\nschedule = { dt = 0.005, steps = 100 }\n";
+    std::fs::write(&settings, text).unwrap();
+    let config = ["--config", settings.to_str().unwrap(), "--dt", "0.005"];
+    let classes = ["--mode", "classes", "--hidden", "16", "--epochs", "2"];
+    let (summary, out) = run("classes", &[&classes[..], &config].concat());
+    assert_eq!((summary["mode"].as_str(), summary["readout"].as_str()), (Some("classes"), Some("force")));
+    assert!(summary["heat_kt"].is_number());
+    let export = out.join("couplings.safetensors");
+    let seven =
+        ["--eval", export.to_str().unwrap(), "--class", "7", "--label-strength", "2.2", "--readout", "raw"];
+    let (summary, _) = run("seven", &[&seven[..], &config].concat());
+    assert_eq!((summary["mode"].as_str(), summary["readout"].as_str()), (Some("classes"), Some("raw")));
+    let fast = ["--eval", export.to_str().unwrap(), "--hidden-units", "adiabatic"];
+    let (summary, _) = run("fast", &[&fast[..], &config].concat());
+    assert!(summary["heat_kt"].is_null());
+    let (summary, _) = run("network", &["--mode", "diffusion", "--hidden", "16", "--epochs", "2"]);
+    assert_eq!((summary["mode"].as_str(), summary["heat_kt"].is_null()), (Some("diffusion"), true));
+}
+
+#[test]
+fn what_generate_cannot_do_is_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        let mut command = generate(&[&BRIEF[..], arguments].concat());
+        command.arg("--out").arg(folder.path().join(arguments.concat().replace('/', "-")));
+        refused(command, arguments, parts);
+    };
+    refused(&["--digits", "0,12"], &["12", "digits 0 to 9"]);
+    refused(&["--digits", "3,3"], &["twice"]);
+    refused(&["--images", "400"], &["400 are asked for"]);
+    refused(&["--class", "4"], &["--class", "no labels", "--mode classes"]);
+    refused(&["--label-strength", "2"], &["--label-strength", "no labels"]);
+    refused(&["--mode", "classes", "--class", "10"], &["classes 0 to 9"]);
+    refused(&["--mode", "classes", "--digits", "1"], &["--digits", "only with --mode stored"]);
+    refused(&["--mode", "classes", "--guidance", "2"], &["--guidance"]);
+    refused(&["--dt", "0.9", "--t-f", "1.8"], &["time step", "must be below"]);
+    refused(&["--mode", "classes", "--dt", "0.2"], &["time step", "must be below"]);
+    refused(&["--gain", "nan"], &["gain", "finite"]);
+    refused(&["--samples", "3"], &["samples"]);
+    refused(&["--t-f", "-1"], &["must be positive"]);
+    refused(&["--dataset", "mnist"], &["--data-dir DIR"]);
+    refused(&["--eval", "/nowhere/couplings.safetensors"], &["/nowhere/couplings.safetensors"]);
+    let text = ok(generate(&["--help"]).output().unwrap());
+    for part in ["--digits", "--label-strength", "--readout", "Examples:", "class_entropy"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+/// Ctrl-C in the middle of the cycles of a descent; what goes on from there ends where an uninterrupted run does.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_descent_resumes_to_the_same_couplings() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken, judge) =
+        (folder.path().join("whole"), folder.path().join("broken"), folder.path().join("judge.bpk"));
+    let arguments =
+        [&BRIEF[..], &["--hidden", "8", "--trainer", "batch", "--cycles", "6", "--t-f", "0.2"]].concat();
+    let start = |out: &Path| {
+        let mut command = generate(&arguments);
+        command.arg("--out").arg(out).arg("--judge").arg(&judge);
+        command
+    };
+    ok(start(&whole).output().unwrap());
+    let mut child = start(&broken).spawn().unwrap();
+    let checkpoint = broken.join("checkpoints/descent.safetensors");
+    let begun = Instant::now();
+    while !checkpoint.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "training did not begin");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130), "it should have been interrupted in training");
+    assert!(!broken.join("couplings.safetensors").exists());
+    ok(generate(&["--judge", judge.to_str().unwrap(), "--resume"]).arg(&broken).output().unwrap());
+    let couplings = |run: &Path| std::fs::read(run.join("couplings.safetensors")).unwrap();
+    assert!(couplings(&broken) == couplings(&whole));
+    assert_eq!(results(&broken.join("summary.json")), results(&whole.join("summary.json")));
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | physics | identities that hold to rounding: force and energy, first law, Crooks, the exact optimum, refusals |
 //! | statistics | averages against closed forms and quadrature, at thresholds derived from the sample size |
+//! | protocols | control parameters that move: first law, detailed balance, Jarzynski, the likelihood of the way back |
+//! | generators | small generators: the local rule, the exact solution, what they draw and refuse |
 //! | gradients | autodiff, local rule, adjoint and finite differences against each other |
 //! | devices | the same key gives the same numbers on every backend that is built in |
 //! | learning | small seeded trainings: they learn, they resume, threads do not show |
@@ -15,8 +17,10 @@ mod cli;
 mod common;
 mod devices;
 mod files;
+mod generators;
 mod gradients;
 mod layers;
 mod learning;
 mod physics;
+mod protocols;
 mod statistics;

@@ -75,7 +75,12 @@ fn facts(page: &mut Report, settings: &Settings, evaluation: &Evaluation, summar
         rows.push(("price of an image", format!("{macs:.2e} multiply–accumulates ({guided})")));
     } else {
         rows.push(("heat of an image", kt(evaluation.heat_kt, "not known for units that are not run")));
-        rows.push(("work of the protocol", kt(evaluation.work_kt, "not known for units that are not run")));
+        if settings.mode == Mode::Classes {
+            rows.push((
+                "work of the protocol",
+                kt(evaluation.work_kt, "not known for units that are not run"),
+            ));
+        }
         rows.push((
             "not counted",
             "setting the start, holding labels, moving biases and wells, reading out: the heat is that of the \
@@ -125,10 +130,7 @@ fn grid(page: &mut Report, drawn: &Drawn, width: usize, summary: &Summary) -> Re
 
 /// Images over the real images most like them.
 fn neighbours(page: &mut Report, setup: &Setup, drawn: &Drawn, width: usize) -> Result<()> {
-    let candidates = match setup.settings.mode {
-        Mode::Stored => setup.stored()?.examples(width)?,
-        Mode::Classes | Mode::Diffusion => setup.data.train.clone(),
-    };
+    let candidates = setup.candidates()?;
     let name = if drawn.images.contains_key("force") { "force" } else { "raw" };
     let pixels = candidates.pixels_each();
     let count = drawn.labels.len().min(20);
@@ -250,13 +252,16 @@ impl Film {
             lines.push(Line { name: "", colour: COLOURS[0], width: 3, points: mean });
             Chart { title, x: "time, 1/μ", y: "kT", size: (380, 280), y_range: None }.svg(&lines)
         };
-        let row = format!(
-            "<div class=\"row three\">{}{}{}</div>",
+        let mut row = format!(
+            "<div class=\"row three\">{}{}",
             chart("energy since the start", 0)?,
-            chart("heat given to the bath", 1)?,
-            chart("work of the protocol", 2)?
+            chart("heat given to the bath", 1)?
         );
-        page.markup(&row);
+        let works = self.account.iter().any(|[.., work]| work.iter().any(|&work| work != 0.0));
+        if works {
+            row += &chart("work of the protocol", 2)?;
+        }
+        page.markup(&(row + "</div>"));
         Ok(())
     }
 }
@@ -268,11 +273,8 @@ fn noising(page: &mut Report, setup: &Setup, generator: &Generator, width: usize
     let alone = Topology { groups: vec![visible], blocks: vec![] };
     let untrained = SubstrateConfig::new(alone).with_kt(generator.substrate.kt()).init(&setup.device)?;
     let noising: Noising = generator.noising;
-    let examples = match setup.settings.mode {
-        Mode::Stored => setup.stored()?.examples(width)?,
-        Mode::Classes | Mode::Diffusion => setup.data.train.first(10),
-    };
-    let rows = examples.len().min(10);
+    let examples = setup.candidates()?.first(10);
+    let rows = examples.len();
     let pixels: Vec<u8> = (0..rows).flat_map(|row| examples.pixels(row).to_vec()).collect();
     let (white, each) = (generator.white()?, examples.pixels_each());
     let mut frames: Vec<Vec<f32>> = Vec::new();
