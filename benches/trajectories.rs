@@ -5,13 +5,15 @@
 //! alone; and, if `python3 -c "import jax"` works (or `THERMOGRAD_PYTHON` names a Python where it does), the
 //! same job in JAX, with the ratios. Batch 256 × 74 free units × 200 steps.
 
+#[path = "peers/mod.rs"]
+mod peers;
+
 use std::hint::black_box;
-use std::process::Command;
-use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use criterion::Criterion;
+use peers::{jax, median};
 use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
 
 #[global_allocator]
@@ -154,27 +156,6 @@ fn step_portable(x: &mut [[f32; WIDE]], coupling: &[[f32; WIDE]; UNITS], field: 
     }
 }
 
-fn median(repeats: usize, mut job: impl FnMut()) -> f64 {
-    job();
-    let time = |_| {
-        let start = Instant::now();
-        job();
-        start.elapsed().as_secs_f64()
-    };
-    let mut times: Vec<f64> = (0..repeats).map(time).collect();
-    times.sort_by(f64::total_cmp);
-    times[repeats / 2]
-}
-
-/// Median seconds of JAX's forward and gradient, if there is a JAX.
-fn jax() -> Option<(f64, f64)> {
-    let python = std::env::var("THERMOGRAD_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/jax_trajectories.py");
-    let output = Command::new(python).arg(script).output().ok().filter(|output| output.status.success())?;
-    let line: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-    Some((line["forward"].as_f64()?, line["gradient"].as_f64()?))
-}
-
 fn ratios(job: &Job) {
     let repeats = 30;
     let rows = [
@@ -194,9 +175,9 @@ fn ratios(job: &Job) {
     for (name, seconds) in rows {
         println!("{name:20} {:8.2} ms   {:5.2} x forward", 1e3 * seconds, seconds / forward);
     }
-    match jax() {
+    match jax("jax_trajectories.py", ["forward", "gradient"]) {
         None => println!("JAX: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
-        Some((peer_forward, peer_gradient)) => {
+        Some([peer_forward, peer_gradient]) => {
             println!("JAX forward  {:8.2} ms = {:.2} x ours", 1e3 * peer_forward, peer_forward / forward);
             println!("JAX gradient {:8.2} ms = {:.2} x ours", 1e3 * peer_gradient, peer_gradient / gradient);
         }

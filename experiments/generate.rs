@@ -336,7 +336,7 @@ impl Setup {
     fn draw(&self, model: &Model, tell: impl FnMut(f64)) -> Result<Drawn> {
         let s = &self.settings;
         let key = self.key.fork("samples");
-        let asked: Vec<usize> = (0..s.samples).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
+        let asked: Vec<usize> = (0..s.count()).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
         let shards = Shards { size: s.shard, ..self.shards };
         let samples = match model {
             Model::Computer(generator) => {
@@ -459,7 +459,7 @@ impl Setup {
     /// As many real images, class means and noise as were drawn: between what the numbers of generated images lie.
     fn calibration(&self) -> Vec<(&'static str, Vec<f32>, Vec<usize>)> {
         use rand::RngExt;
-        let (n, train) = (self.settings.samples, &self.data.train);
+        let (n, train) = (self.settings.count(), &self.data.train);
         // Real images that are not those of the reference.
         let other = if self.settings.against_held_out { &self.data.test } else { &self.data.held_out };
         let pixels = train.pixels_each();

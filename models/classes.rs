@@ -68,11 +68,11 @@ impl Default for ClassesConfig {
             weight_decay: 0.0,
         };
         Self {
-            hidden: 512,
+            hidden: 1024,
             kt: 0.1,
             hidden_j2: -0.5,
             hidden_j4: 1.0,
-            hidden_mobility: 20.0,
+            hidden_mobility: 40.0,
             knots: 11,
             scale: 0.05,
             bins: 50,

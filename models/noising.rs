@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use thermograd::{Control, Group, Key, Protocol, Schedule, Step, Substrate, Well};
+use thermograd::{Control, Group, Key, Protocol, Schedule, Shards, Step, Substrate, Well};
 
 use crate::error::Result;
 
@@ -81,10 +81,10 @@ impl Noising {
         let steps_per_half = (250.0 / bins as f64).ceil() as usize;
         let dt = duration / (2 * bins * steps_per_half) as f64;
         let times = (0..bins).map(|bin| duration * (bin as f64 + 0.5) / bins as f64).collect();
-        let mut moments = vec![vec![Moment::default(); LEVELS]; bins];
-        for pixel in 0..LEVELS {
+        let column = |pixel: usize| -> Vec<Moment> {
             let p = self.field * level(pixel as u8);
             let mut density = well.equilibrium(p);
+            let mut column = Vec::with_capacity(bins);
             for step in 0..(2 * bins - 1) * steps_per_half {
                 density = well.relax(&density, p * self.strength((step as f64 + 0.5) * dt), dt);
                 let (half, rest) = ((step + 1) / steps_per_half, (step + 1) % steps_per_half);
@@ -92,10 +92,13 @@ impl Noising {
                     let (mean, variance) = density.moments();
                     let pull = self.strength((step + 1) as f64 * dt) * p;
                     let target = 2.0 * density.mean_of(|x| well.slope(x)) - pull;
-                    moments[half / 2][pixel] = Moment { mean, variance, target };
+                    column.push(Moment { mean, variance, target });
                 }
             }
-        }
+            column
+        };
+        let columns = Shards::new(16).map(LEVELS, |pixels| pixels.map(column).collect::<Vec<_>>()).concat();
+        let moments = (0..bins).map(|bin| columns.iter().map(|column| column[bin]).collect()).collect();
         Ok(Table { times, moments })
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::noise::Key;
-use crate::potential::{Coupling, Product};
+use crate::potential::{Coupling, Product, is_large, scaled};
 use crate::protocol::{Control, Protocol};
 use crate::substrate::{Substrate, check_shape, identity};
 
@@ -123,7 +123,7 @@ pub struct Divergence {
 
 /// The constants of one run, assembled once: the equation of the module's head as tensors.
 pub(crate) struct Dynamics {
-    /// −μΔtJ, and 1 − 2μΔtJ₂ on the diagonal of groups that couple within themselves.
+    /// −μΔtJ, and 1 − 2μΔtJ₂ on the diagonal of small groups that couple within themselves.
     pub(crate) propagator: Coupling,
     /// 1 − 2μΔtJ₂ of all other units, `[1, unit]`; none if there are none.
     pub(crate) diagonal: Option<Tensor<2>>,
@@ -200,7 +200,7 @@ impl Dynamics {
     }
 }
 
-/// −μΔtJ with 1 − 2μΔtJ₂ on its diagonal where a product has one (and `fold` says so), and as a row where not.
+/// −μΔtJ with 1 − 2μΔtJ₂ on its diagonal where a small product has one (and `fold` says so), and as a row where not.
 fn propagator(
     coupling: Coupling,
     mobility: &Tensor<2>,
@@ -215,8 +215,8 @@ fn propagator(
         let targets = product.targets.clone();
         let rate = mobility.clone().slice_dim(1, targets.clone());
         let scaled = product.terms.into_iter().map(|(sources, matrix)| {
-            let mut matrix = -(matrix * rate.clone());
-            if fold && sources.start <= targets.start && targets.end <= sources.end {
+            let mut matrix = scaled(matrix, rate.clone());
+            if fold && !is_large(&matrix) && sources.start <= targets.start && targets.end <= sources.end {
                 let diagonal = eye.clone().slice_dim(1, targets.clone()).slice_dim(0, sources.clone());
                 matrix = matrix + diagonal;
                 folded.extend(targets.clone());

@@ -127,7 +127,7 @@ impl Coupling {
         let batch = x.dims()[0];
         let product =
             |product: &Product| {
-                let term = |(sources, matrix): &(_, Tensor<2>)| columns(&x, sources).matmul(matrix.clone());
+                let term = |(sources, matrix): &(_, Tensor<2>)| multiply(columns(&x, sources), matrix);
                 product.terms.iter().map(term).reduce(|a, b| a + b).unwrap_or_else(|| {
                     Tensor::zeros([batch, product.targets.len()], (&x.device(), x.dtype()))
                 })
@@ -179,6 +179,31 @@ impl Coupling {
                 sum.inplace(|sum| sum + outer);
             }
         }
+    }
+}
+
+/// Entries from which on a matrix of couplings is multiplied as (Jᵀxᵀ)ᵀ: a batch is then the narrow side of the product,
+/// which saves a third of the time at 16 rows (`benches/sampling.rs`).
+const LARGE: usize = 1 << 17;
+
+/// Whether a matrix is large.
+pub(crate) fn is_large(matrix: &Tensor<2>) -> bool {
+    matrix.dims().iter().product::<usize>() >= LARGE
+}
+
+/// xJ.
+fn multiply(x: Tensor<2>, matrix: &Tensor<2>) -> Tensor<2> {
+    match is_large(matrix) {
+        true => matrix.clone().transpose().matmul(x.transpose()).transpose(),
+        false => x.matmul(matrix.clone()),
+    }
+}
+
+/// −J∘rate, a rate for each target, in the layout that [`multiply`] wants.
+pub(crate) fn scaled(matrix: Tensor<2>, rate: Tensor<2>) -> Tensor<2> {
+    match is_large(&matrix) {
+        true => (-(matrix.transpose() * rate.transpose())).transpose(),
+        false => -(matrix * rate),
     }
 }
 

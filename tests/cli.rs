@@ -285,9 +285,9 @@ fn generate_draws_classes_with_a_computer_and_with_a_network() {
         (json(&out.join("summary.json")), out)
     };
     let settings = folder.path().join("settings.toml");
-    let text = "accounts = 4\n[noising]\nfield = 2.0\nfade = 0.75\nschedule = { dt = 0.005, steps = 100 }\n";
+    let text = "accounts = 4\n[noising]\nfield = 2.0\nfade = 0.75\nschedule = { dt = 0.002, steps = 100 }\n";
     std::fs::write(&settings, text).unwrap();
-    let config = ["--config", settings.to_str().unwrap(), "--dt", "0.005"];
+    let config = ["--config", settings.to_str().unwrap(), "--dt", "0.002"];
     let classes = ["--mode", "classes", "--hidden", "16", "--epochs", "2"];
     let (summary, out) = run("classes", &[&classes[..], &config].concat());
     assert_eq!((summary["mode"].as_str(), summary["readout"].as_str()), (Some("classes"), Some("force")));

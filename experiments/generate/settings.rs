@@ -76,7 +76,7 @@ pub struct Arguments {
     /// Classes and diffusion: draw this class only [default: all, in turn].
     #[arg(long, value_name = "DIGIT")]
     class: Option<usize>,
-    /// Classes: value of the clamped label unit [default: 1.8].
+    /// Classes: value of the clamped label unit [default: 2.2].
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     label_strength: Option<f64>,
     /// Classes: how hidden units are run [default: langevin].
@@ -88,7 +88,7 @@ pub struct Arguments {
     /// Read-out of the headline numbers; both are always in evaluation.json [default: raw stored, force classes].
     #[arg(long, value_enum)]
     readout: Option<Readout>,
-    /// Images to draw [default: 1000].
+    /// Images to draw [default: 500 stored, else 1000].
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
     /// Compare with held-out training images instead of the test set: for choosing settings.
@@ -241,8 +241,8 @@ pub struct Settings {
     pub held_out: usize,
     /// Compare with these instead of the test set.
     pub against_held_out: bool,
-    /// Images to draw.
-    pub samples: usize,
+    /// Images to draw; 500 stored ones or 1000 others if none.
+    pub samples: Option<usize>,
     /// Images whose heat and work are added up step by step, where a protocol does work.
     pub accounts: usize,
     /// Draw this class only.
@@ -291,10 +291,10 @@ impl Default for Settings {
             limit: None,
             held_out: 5000,
             against_held_out: false,
-            samples: 1000,
+            samples: None,
             accounts: 128,
             class: None,
-            label_strength: 1.8,
+            label_strength: 2.2,
             hidden_units: HiddenUnits::Langevin,
             guidance: 2.0,
             readout: None,
@@ -321,7 +321,7 @@ impl Arguments {
         set(&mut s.dataset, self.dataset);
         set(&mut s.seed, self.seed);
         set(&mut s.backend, self.backend);
-        set(&mut s.samples, self.samples);
+        s.samples = self.samples.or(s.samples);
         set(&mut s.dt, self.dt);
         set(&mut s.label_strength, self.label_strength);
         set(&mut s.guidance, self.guidance);
@@ -435,9 +435,14 @@ impl Settings {
         })
     }
 
+    /// Images to draw.
+    pub fn count(&self) -> usize {
+        self.samples.unwrap_or(if self.mode == Mode::Stored { 500 } else { 1000 })
+    }
+
     /// Refuses what makes no run.
     fn check(&self) -> Result<()> {
-        ensure!(self.samples > 5, "samples: more than 5 are needed to judge them");
+        ensure!(self.count() > 5, "samples: more than 5 are needed to judge them");
         ensure!(self.limit.is_none_or(|limit| limit >= 20), "limit: at least 20 images are needed");
         ensure!(self.shard > 0, "shard: at least one image is needed");
         for (name, value) in [

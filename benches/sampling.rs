@@ -1,0 +1,104 @@
+//! Sampling the generator of 784 visible and 512 hidden units, against what bounds it.
+//!
+//! `cargo bench --workspace --bench sampling` prints, from one run of batch 32 × 1296 units × 100 steps: ours on all
+//! cores; the matrix products and the noise alone; and, if `python3 -c "import jax"` works (or `THERMOGRAD_PYTHON`
+//! names a Python where it does), the same job in JAX `lax.scan`, both with one dense coupling matrix and with the
+//! blocks that exist, with the ratios.
+
+#[path = "peers/mod.rs"]
+mod peers;
+
+use std::hint::black_box;
+
+use burn::tensor::{Device, Tensor};
+use criterion::Criterion;
+use peers::{jax, median};
+use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const BATCH: usize = 32;
+const VISIBLE: usize = 784;
+const HIDDEN: usize = 512;
+const UNITS: usize = VISIBLE + HIDDEN;
+const STEPS: usize = 100;
+
+struct Job {
+    substrate: Substrate,
+    field: Tensor<2>,
+    schedule: Schedule,
+    shards: Shards,
+    key: Key,
+}
+
+impl Job {
+    fn new() -> Self {
+        let groups = [Group::free("visible", VISIBLE).unbiased(), Group::free("hidden", HIDDEN)];
+        let mut topology = Topology::all_to_all(groups);
+        topology.blocks.retain(|block| block.to == "hidden");
+        let config = SubstrateConfig::new(topology).with_kt(0.1);
+        let substrate = config.init(&Device::flex()).expect("a valid network").randomised(1.0, Key::new(1));
+        let field = substrate.field(&[]).expect("no clamped groups");
+        let shards = Shards::new(BATCH.div_ceil(Shards::new(1).threads));
+        Self { substrate, field, schedule: Schedule { dt: 1e-3, steps: STEPS }, shards, key: Key::new(2) }
+    }
+
+    fn sample(&self) -> Vec<Tensor<2>> {
+        self.shards.map(BATCH, |range| {
+            let x0 = Tensor::zeros([range.len(), UNITS], &Device::flex());
+            let key = self.key.skip(range.start as u64);
+            self.substrate.forward(x0, self.field.clone(), self.schedule, key)
+        })
+    }
+
+    /// The products with the two blocks alone: hidden to visible, and both to hidden.
+    fn products(&self) -> Vec<Tensor<2>> {
+        let device = Device::flex();
+        let to_visible = Tensor::<2>::ones([HIDDEN, VISIBLE], &device);
+        let to_hidden = Tensor::<2>::ones([UNITS, HIDDEN], &device);
+        self.shards.map(BATCH, |range| {
+            let x = Tensor::<2>::ones([range.len(), UNITS], &device);
+            let hidden = Tensor::<2>::ones([range.len(), HIDDEN], &device);
+            for _ in 0..STEPS {
+                black_box((hidden.clone().matmul(to_visible.clone()), x.clone().matmul(to_hidden.clone())));
+            }
+            x
+        })
+    }
+
+    fn noise(&self) -> Vec<f32> {
+        self.shards.map(BATCH, |range| {
+            let key = self.key.skip(range.start as u64);
+            (0..STEPS).map(|step| black_box(key.normals(step as u32, range.len(), UNITS))[0]).sum()
+        })
+    }
+}
+
+fn main() {
+    let job = Job::new();
+    let repeats = 20;
+    let ours = median(repeats, || drop(black_box(job.sample())));
+    let rows = [
+        ("sampling", ours),
+        ("products alone", median(repeats, || drop(black_box(job.products())))),
+        ("noise alone", median(repeats, || drop(black_box(job.noise())))),
+    ];
+    println!(
+        "batch {BATCH} x {UNITS} units x {STEPS} steps, {} threads, median of {repeats}",
+        job.shards.threads
+    );
+    for (name, seconds) in rows {
+        println!("{name:15} {:8.2} ms   {:5.2} x sampling", 1e3 * seconds, seconds / ours);
+    }
+    match jax("jax_sampling.py", ["dense", "blocks"]) {
+        None => println!("JAX: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
+        Some([dense, blocks]) => {
+            println!("JAX, one dense matrix    {:8.2} ms = {:.2} x ours", 1e3 * dense, dense / ours);
+            println!("JAX, the blocks there are {:7.2} ms = {:.2} x ours", 1e3 * blocks, blocks / ours);
+        }
+    }
+    let mut criterion = Criterion::default().sample_size(10).configure_from_args();
+    criterion.bench_function("sampling", |b| b.iter(|| job.sample()));
+    criterion.final_summary();
+}
