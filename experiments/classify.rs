@@ -20,6 +20,7 @@ use thermograd_datasets::mnist;
 use thermograd_experiments::data::Data;
 use thermograd_experiments::progress::{INTERRUPTED, interrupted, part_bar};
 use thermograd_experiments::run::{self, Run};
+use thermograd_experiments::settings::{Settings as _, shards};
 use thermograd_experiments::training::{Clock, Metric, Watch, stage};
 use thermograd_models::{
     Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Progress, Teacher, exact,
@@ -70,12 +71,12 @@ fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
     let (run, setup) = match &arguments.resume {
         Some(folder) => {
             let run = Run::open(folder)?;
-            let settings = Settings::read(&run.path("config.toml"))?;
+            let settings = Settings::read(&run.path(Run::SETTINGS))?;
             (run, Setup::new(settings, arguments)?)
         }
         None => {
             let setup = Setup::new(arguments.settings()?, arguments)?;
-            (setup.open("classify", arguments)?, setup)
+            (Run::begin("classify", arguments.out.as_deref(), &setup.settings)?, setup)
         }
     };
     println!("run folder: {}", run.folder().display());
@@ -85,12 +86,7 @@ fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
         println!("\nsaved; continue with: classify --resume {}", run.folder().display());
         return Ok(ControlFlow::Break(()));
     };
-    let couplings = classifier.couplings();
-    let bytes = couplings.encode()?;
-    for path in [Some(run.path("couplings.safetensors")), arguments.export.clone()].into_iter().flatten() {
-        run::write(&path, &bytes)?;
-        run::write(&path.with_extension("json"), couplings.describe().as_bytes())?;
-    }
+    run.export(&classifier.couplings(), arguments.export.as_deref())?;
     let metrics = run.read_json_lines("metrics.jsonl");
     setup.report(&run, &classifier, &metrics, Some(clock.seconds()))?;
     Ok(ControlFlow::Continue(()))
@@ -102,7 +98,7 @@ fn evaluate_file(arguments: &Arguments, file: &Path) -> Result<()> {
     let settings = arguments.settings()?;
     let setup = Setup::new(settings, arguments)?;
     let classifier = Classifier::from_couplings(&couplings, &setup.device).with_context(named)?;
-    let run = setup.open("classify-eval", arguments)?;
+    let run = Run::begin("classify-eval", arguments.out.as_deref(), &setup.settings)?;
     println!("run folder: {}", run.folder().display());
     setup.report(&run, &classifier, &[], None)
 }
@@ -113,7 +109,7 @@ impl Setup {
         let folder = settings.data_dir.as_deref();
         let data = Data::load(settings.dataset, folder, settings.seed, settings.limit, settings.held_out)?;
         Ok(Self {
-            shards: arguments.shards(&settings),
+            shards: shards(settings.backend, arguments.threads, settings.shard),
             device,
             key: Key::new(settings.seed),
             train: data.train,
@@ -121,13 +117,6 @@ impl Setup {
             test: data.test,
             settings,
         })
-    }
-
-    /// A new run folder with the settings in it, before anything is computed.
-    fn open(&self, experiment: &str, arguments: &Arguments) -> Result<Run> {
-        let run = Run::create(experiment, arguments.out.as_deref())?;
-        run.write("config.toml", toml::to_string(&self.settings)?.as_bytes())?;
-        Ok(run)
     }
 
     /// Teacher, then couplings. None after Ctrl-C.

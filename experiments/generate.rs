@@ -19,6 +19,7 @@ use thermograd::{Couplings, Estimate, Key, Schedule, Shards};
 use thermograd_experiments::data::Data;
 use thermograd_experiments::progress::{INTERRUPTED, bar, interrupted, part_bar};
 use thermograd_experiments::run::{self, Run};
+use thermograd_experiments::settings::{Settings as _, shards};
 use thermograd_experiments::training::{Clock, Metric, Watch, stage};
 use thermograd_models::metrics::{Nearest, nearest};
 use thermograd_models::{
@@ -86,10 +87,10 @@ pub struct Setup {
     judge_file: PathBuf,
 }
 
-/// Images, what was asked of each, and the real image most like each.
+/// Images by read-out, what each is held to be, and the real image most like each.
 pub struct Drawn {
     images: BTreeMap<&'static str, Vec<f32>>,
-    labels: Vec<usize>,
+    labels: BTreeMap<&'static str, Vec<usize>>,
     nearest: BTreeMap<&'static str, Vec<Nearest>>,
     samples: Samples,
 }
@@ -107,12 +108,12 @@ fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
     let (run, setup) = match &arguments.resume {
         Some(folder) => {
             let run = Run::open(folder)?;
-            let settings = Settings::read(&run.path("config.toml"))?;
+            let settings = Settings::read(&run.path(Run::SETTINGS))?;
             (run, Setup::new(settings, arguments)?)
         }
         None => {
             let setup = Setup::new(arguments.settings()?, arguments)?;
-            (setup.open("generate", arguments)?, setup)
+            (Run::begin("generate", arguments.out.as_deref(), &setup.settings)?, setup)
         }
     };
     println!("run folder: {}", run.folder().display());
@@ -123,15 +124,7 @@ fn train_and_report(arguments: &Arguments) -> Result<ControlFlow<()>> {
     let seconds = clock.seconds();
     clock.save(&run)?;
     match &model {
-        Model::Computer(generator) => {
-            let couplings = generator.couplings();
-            let bytes = couplings.encode()?;
-            let places = [Some(run.path("couplings.safetensors")), arguments.export.clone()];
-            for path in places.into_iter().flatten() {
-                run::write(&path, &bytes)?;
-                run::write(&path.with_extension("json"), couplings.describe().as_bytes())?;
-            }
-        }
+        Model::Computer(generator) => run.export(&generator.couplings(), arguments.export.as_deref())?,
         Model::Network(network) => {
             if arguments.export.is_some() {
                 bail!(
@@ -152,7 +145,7 @@ fn evaluate_file(arguments: &Arguments, file: &Path) -> Result<ControlFlow<()>> 
     let generator = Generator::from_couplings(&couplings, settings.noising, &device).with_context(named)?;
     settings.mode = if generator.classes().is_some() { Mode::Classes } else { Mode::Stored };
     let setup = Setup::new(settings, arguments)?;
-    let run = setup.open("generate-eval", arguments)?;
+    let run = Run::begin("generate-eval", arguments.out.as_deref(), &setup.settings)?;
     println!("run folder: {}", run.folder().display());
     setup.report(&run, &Model::Computer(generator), None)
 }
@@ -176,7 +169,7 @@ impl Setup {
         }
         let judge_file = arguments.judge.clone().unwrap_or_else(|| judge_file(&settings, &data));
         let setup = Self {
-            shards: arguments.shards(&settings, 128),
+            shards: shards(settings.backend, arguments.threads, 128),
             device,
             key: Key::new(settings.seed),
             data,
@@ -188,13 +181,6 @@ impl Setup {
             setup.stored()?;
         }
         Ok(setup)
-    }
-
-    /// A new run folder with the settings in it, before anything is computed.
-    fn open(&self, experiment: &str, arguments: &Arguments) -> Result<Run> {
-        let run = Run::create(experiment, arguments.out.as_deref())?;
-        run.write("config.toml", toml::to_string(&self.settings)?.as_bytes())?;
-        Ok(run)
     }
 
     /// None after Ctrl-C.
@@ -272,7 +258,7 @@ impl Setup {
         if run.has(FILE) {
             let couplings = Couplings::decode(&run.read(FILE)?).with_context(|| format!("in {FILE}"))?;
             generator = generator.with_substrate(couplings.substrate(&self.device)?);
-            done = metrics.len();
+            done = metrics.iter().filter(|metric| metric.stage == "descent").count();
         }
         let bar = bar("cycles", descent.cycles as u64);
         bar.set_position(done as u64);
@@ -353,12 +339,16 @@ impl Setup {
             images.insert("force", samples.force.clone());
         }
         let candidates = self.candidates()?;
-        let asked = (s.mode != Mode::Stored).then_some(asked);
         let nearest: BTreeMap<_, _> =
             images.iter().map(|(name, images)| (*name, nearest(images, &candidates, self.shards))).collect();
         // Nobody asked for one of the stored images: each sample is held to be the one it is most like.
-        let own = || nearest["raw"].iter().map(|nearest| candidates.label(nearest.index)).collect();
-        Ok(Drawn { labels: asked.unwrap_or_else(own), images, nearest, samples })
+        let own =
+            |nearest: &[Nearest]| nearest.iter().map(|nearest| candidates.label(nearest.index)).collect();
+        let labels = nearest.iter().map(|(name, nearest)| match s.mode {
+            Mode::Stored => (*name, own(nearest)),
+            Mode::Classes | Mode::Diffusion => (*name, asked.clone()),
+        });
+        Ok(Drawn { labels: labels.collect(), images, nearest, samples })
     }
 
     /// The images among which those most like generated ones are looked for.
@@ -426,7 +416,7 @@ impl Setup {
         let reference = Reference::new(judge, self.real(), self.shards);
         let mut generated = BTreeMap::new();
         for (name, images) in &drawn.images {
-            let scores = reference.scores(images, &drawn.labels, &drawn.nearest[name])?;
+            let scores = reference.scores(images, &drawn.labels[name], &drawn.nearest[name])?;
             generated.insert((*name).to_string(), scores);
         }
         let mut calibration = BTreeMap::new();

@@ -5,6 +5,7 @@ pub mod figures;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod settings;
 pub mod training;
 
 use std::ops::ControlFlow;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use thermograd::Couplings;
 
 /// Writes a file next to its place and renames it there: no reader, and no crash, ever sees half of it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -37,6 +38,27 @@ pub struct Run {
 }
 
 impl Run {
+    /// The file of settings.
+    pub const SETTINGS: &str = "config.toml";
+
+    /// A new folder with the settings in it, before anything is computed.
+    pub fn begin(experiment: &str, out: Option<&Path>, settings: &impl Serialize) -> Result<Self> {
+        let run = Self::create(experiment, out)?;
+        run.write(Self::SETTINGS, toml::to_string(settings)?.as_bytes())?;
+        Ok(run)
+    }
+
+    /// Writes trained couplings with their description, here and to `also`.
+    pub fn export(&self, couplings: &Couplings, also: Option<&Path>) -> Result<()> {
+        let bytes = couplings.encode()?;
+        let own = self.path("couplings.safetensors");
+        for path in [Some(own.as_path()), also].into_iter().flatten() {
+            write(path, &bytes)?;
+            write(&path.with_extension("json"), couplings.describe().as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// A new folder: `out`, or the next free `runs/<experiment>-<number>`. An `out` that holds a run is refused.
     pub fn create(experiment: &str, out: Option<&Path>) -> Result<Self> {
         let folder = match out {
@@ -46,7 +68,7 @@ impl Run {
                 free.into_iter().find(|folder| !folder.exists()).expect("numbers do not end")
             }
         };
-        if folder.join("config.toml").exists() {
+        if folder.join(Self::SETTINGS).exists() {
             bail!(
                 "{} already holds a run; continue it with --resume {0} or choose another --out",
                 folder.display()
@@ -59,7 +81,7 @@ impl Run {
 
     /// The folder of a run that was begun.
     pub fn open(folder: &Path) -> Result<Self> {
-        if !folder.join("config.toml").is_file() {
+        if !folder.join(Self::SETTINGS).is_file() {
             bail!("{} holds no run: there is no config.toml in it", folder.display());
         }
         Ok(Self { folder: folder.to_owned() })

@@ -1,7 +1,7 @@
 //! The conventional counterpart of the thermodynamic generator: a multilayer perceptron that denoises.
 //!
 //! A diffusion model (J. Ho, A. Jain, P. Abbeel, NeurIPS 2020) with the cosine schedule, signal α = cos(πt/2) and
-//! noise σ = sin(πt/2), sampled by the deterministic steps of J. Song, C. Meng, S. Ermon (ICLR 2021), with
+//! noise σ = sin(πt/2), that predicts the image, sampled by the deterministic steps of J. Song, C. Meng, S. Ermon (ICLR 2021), with
 //! classifier-free guidance (J. Ho, T. Salimans 2022): classes are left out of a tenth of the training, and the
 //! prediction is moved from that without a class to that with it, and on by `guidance`.
 
@@ -22,25 +22,12 @@ use crate::examples::Examples;
 use crate::fit::{self, Fit, Progress, Recipe};
 use crate::judge::PIXELS;
 
-/// What the network is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// The image without its noise.
-    #[default]
-    Image,
-    /// The noise.
-    Noise,
-}
-
 /// The network before training, how it is trained, and how it is sampled.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiffusionConfig {
     /// Units of each of the two hidden layers.
     pub hidden: usize,
-    /// What the network is asked for.
-    pub target: Target,
     /// The part of the training in which the class is left out.
     pub drop: f64,
     /// Steps from noise to image.
@@ -59,8 +46,6 @@ pub struct Diffusion {
     second: Linear,
     last: Linear,
     #[module(skip)]
-    target: Target,
-    #[module(skip)]
     classes: usize,
 }
 
@@ -73,7 +58,6 @@ impl DiffusionConfig {
             first: linear(pixels + 2 * FREQUENCIES + classes, self.hidden, 0),
             second: linear(self.hidden, self.hidden, 1),
             last: linear(self.hidden, pixels, 2),
-            target: self.target,
             classes,
         }
     }
@@ -112,10 +96,9 @@ impl DiffusionConfig {
                 let values = times.iter().map(|time| f(FRAC_PI_2 * time) as f32).collect();
                 tensor(values, rows, &device)
             });
-            let x = image.clone() * alpha + noise.clone() * sigma;
-            let told = model.predict(x, &times, tensor(class, rows, &device));
-            let asked = if self.target == Target::Image { image } else { noise };
-            let loss = (told - asked).square().mean() * (rows as f64 / batch as f64);
+            let told =
+                model.predict(image.clone() * alpha + noise * sigma, &times, tensor(class, rows, &device));
+            let loss = (told - image).square().mean() * (rows as f64 / batch as f64);
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             Ok((loss.into_scalar::<f64>(), gradients))
         };
@@ -124,7 +107,7 @@ impl DiffusionConfig {
 }
 
 impl Diffusion {
-    /// What the network says of noisy images: the images, or their noise.
+    /// The images in noisy ones.
     ///
     /// # Shapes
     /// `x` `[image, pixel]`, `class` `[image, class]` → `[image, pixel]`.
@@ -187,18 +170,14 @@ impl Diffusion {
             let (alpha, sigma) = ((FRAC_PI_2 * time(step)).cos(), (FRAC_PI_2 * time(step)).sin());
             let times = vec![time(step); rows];
             let with = self.predict(x.clone(), &times, class.clone());
-            let told = match guidance {
+            let guided = match guidance {
                 1.0 => with,
                 _ => {
                     let without = self.predict(x.clone(), &times, class.zeros_like());
                     without.clone() + (with - without) * guidance
                 }
             };
-            image = match self.target {
-                Target::Image => told,
-                Target::Noise => (x.clone() - told * sigma) / alpha,
-            };
-            image = image.clamp(-1.0, 1.0);
+            image = guided.clamp(-1.0, 1.0);
             if step < steps {
                 let noise = (x - image.clone() * alpha) / sigma;
                 let (alpha, sigma) = ((FRAC_PI_2 * time(step + 1)).cos(), (FRAC_PI_2 * time(step + 1)).sin());

@@ -115,7 +115,7 @@ impl Generator {
 
     /// Its couplings, for export.
     pub fn couplings(&self) -> Couplings {
-        Couplings::of(&self.substrate, self.schedule, None).with_course(self.course.clone())
+        Couplings::of(&self.substrate, self.schedule, None).from_noise().with_course(self.course.clone())
     }
 
     /// With other couplings.

@@ -20,8 +20,12 @@ pub const VERSION: u32 = 1;
 
 const ENERGY: &str = "V = sum_i (J2 x_i^2 + J4 x_i^4) + sum_i b_i x_i + sum_(ij) J_ij x_i x_j; force = -dV/dx; each \
                       pair of units is counted once";
-const DYNAMICS: &str =
-    "x_i <- x_i - mu dV/dx_i dt + sqrt(2 mu kT dt) N(0, 1), free units from 0, read at t_f = dt * steps";
+const MOVED: &str = "V = sum_i ((J2 + d_i(t)) x_i^2 + J4 x_i^4) + sum_i b_i x_i + sum_c J_ci X_c(t) x_i + sum_(ij) s_i(t) \
+                     J_ij s_j(t) x_i x_j; force = -dV/dx; each pair of units is counted once; s (gains) and d are \
+                     linear between the knots at course.times, s_i = 1 and d_i = 0 where none is given; clamped unit \
+                     k*w + j of a group with w values is held at value j times the weight of knot k, which is 1 at \
+                     knot k and falls linearly to 0 at its neighbours";
+const STEP: &str = "x_i <- x_i - mu dV/dx_i dt + sqrt(2 mu kT dt) N(0, 1)";
 
 /// How an image becomes clamped values: (p/255 − offset)/scale, then scaled to the L2 norm `norm`.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -85,7 +89,7 @@ impl Couplings {
             description: Description {
                 version: VERSION,
                 energy: ENERGY.into(),
-                dynamics: DYNAMICS.into(),
+                dynamics: format!("{STEP}, free units from 0, read at t_f = dt * steps"),
                 substrate: substrate.config().clone(),
                 schedule,
                 normalisation,
@@ -95,6 +99,14 @@ impl Couplings {
         }
     }
 
+    /// Of a computer whose free units start as thermal noise: each in equilibrium in its own well, without couplings,
+    /// fields and shifts.
+    pub fn from_noise(mut self) -> Self {
+        let start = "free units from equilibrium in their wells alone, exp(-(J2 x^2 + J4 x^4)/kT)";
+        self.description.dynamics = format!("{STEP}, {start}, read at t_f = dt * steps");
+        self
+    }
+
     /// With a course of gains and clamped values.
     pub fn with_course(mut self, mut course: Option<Course>) -> Self {
         if let Some(course) = &mut course {
@@ -102,6 +114,7 @@ impl Couplings {
                 let shape = vec![course.times.len(), values.len() / course.times.len()];
                 self.tensors.insert(format!("d.{group}"), (shape, values));
             }
+            self.description.energy = MOVED.into();
         }
         self.description.course = course;
         self

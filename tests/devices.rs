@@ -6,7 +6,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use thermograd::{
-    Backend, Direction, Error, Group, Key, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
+    Backend, Control, Direction, Error, Group, Key, Ledger, Protocol, Schedule, Substrate, SubstrateConfig,
+    Topology, to_f64,
 };
 
 use crate::common::distance;
@@ -55,6 +56,36 @@ fn the_same_key_gives_the_same_trajectory() {
         assert!(gap < 1e-5, "{backend}: {gap:e}");
         assert!(distance(&heat, &other_heat) < 1e-3, "{backend}: heat");
         assert!(distance(&action, &other_action) < 1e-2, "{backend}: action");
+    }
+}
+
+/// Also under a protocol that moves field, gains and wells, and with its heat and work.
+#[test]
+fn the_same_key_gives_the_same_driven_trajectory() {
+    let run = |device: &Device| {
+        let (substrate, clamped) = classifier(device);
+        let field = substrate.field(&clamped).unwrap();
+        let row = |value: f64| Tensor::<2>::full([1, 26], value, device);
+        let control = |part: f64| Control {
+            field: field.clone() * part,
+            gain: Some(row(0.5 + part)),
+            well: Some(row(0.4 - part)),
+        };
+        let protocol = Protocol::new(vec![0.0, 0.1, 0.2], [0.0, 1.0, 0.6].map(control).into()).unwrap();
+        let mut ledger = Ledger::new(&substrate, protocol.clone(), 1e-3);
+        let schedule = Schedule::new(1e-3, 0.2).unwrap();
+        let x0 = Tensor::zeros([8, 26], device);
+        let x =
+            substrate.simulate(x0, protocol, schedule, Key::new(66), |step| ledger.observe(step)).unwrap();
+        (to_f64(x), to_f64(ledger.heat().unwrap()), to_f64(ledger.work().unwrap()))
+    };
+    let (states, heat, work) = run(&Device::flex());
+    assert!(work.iter().any(|work| work.abs() > 1e-3));
+    for (backend, device) in others() {
+        let (other_states, other_heat, other_work) = run(&device);
+        assert!(distance(&states, &other_states) < 1e-5, "{backend}: states");
+        assert!(distance(&heat, &other_heat) < 1e-3, "{backend}: heat");
+        assert!(distance(&work, &other_work) < 1e-3, "{backend}: work");
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a run of `classify` is made of: defaults, then a file, then flags.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
-use thermograd::{Backend, Ridge, Schedule, Shards};
+use thermograd::{Backend, Ridge, Schedule};
 use thermograd_experiments::data::Dataset;
+use thermograd_experiments::settings::{Settings as _, set};
 use thermograd_models::{Guide, Likelihood, Pathwise, TeacherConfig, Wiring};
 
 /// Train a thermodynamic computer to read digits, and report what it achieved.
@@ -64,7 +65,7 @@ pub struct Arguments {
     limit: Option<usize>,
     /// Threads on CPU backends; results do not depend on it [default: all cores].
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    pub threads: Option<usize>,
     /// Settings as in the config.toml of a run; flags come on top.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -210,34 +211,9 @@ impl Arguments {
         s.check()?;
         Ok(settings)
     }
-
-    /// How batches are split: in pieces on CPUs, whole elsewhere.
-    pub fn shards(&self, settings: &Settings) -> Shards {
-        let shards = Shards::new(settings.shard);
-        match settings.backend.is_cpu() {
-            true => Shards { threads: self.threads.unwrap_or(shards.threads).max(1), ..shards },
-            false => Shards::whole(),
-        }
-    }
 }
 
-fn set<T: Copy>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
-}
-
-impl Settings {
-    /// Reads a file of settings; what it leaves out is as by default.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let settings: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        settings.check().with_context(|| format!("in {}", path.display()))?;
-        Ok(settings)
-    }
-
-    /// Refuses what makes no run.
+impl thermograd_experiments::settings::Settings for Settings {
     fn check(&self) -> Result<()> {
         ensure!(self.hidden > 0, "hidden: at least one unit is needed");
         ensure!(self.trajectories > 0, "trajectories: at least one is needed");

@@ -121,7 +121,7 @@ fn scores(page: &mut Report, evaluation: &Evaluation) {
 /// A hundred images, ten of each class where classes can be asked for.
 fn grid(page: &mut Report, drawn: &Drawn, width: usize, summary: &Summary) -> Result<()> {
     let images = &drawn.images[summary.readout.name()];
-    let pixels = images.len() / drawn.labels.len();
+    let pixels = images.len() / summary.n;
     let (total, picture) = tiles(images.chunks(pixels).take(100), width, 10);
     let caption = format!("The first hundred images, {} read-out, none left out.", summary.readout.name());
     page.section("Samples").picture(&png_uri(total, &picture)?, total, 2, &caption);
@@ -133,7 +133,7 @@ fn neighbours(page: &mut Report, setup: &Setup, drawn: &Drawn, width: usize) -> 
     let candidates = setup.candidates()?;
     let name = if drawn.images.contains_key("force") { "force" } else { "raw" };
     let pixels = candidates.pixels_each();
-    let count = drawn.labels.len().min(20);
+    let count = drawn.nearest[name].len().min(20);
     let real: Vec<Vec<f32>> = drawn.nearest[name][..count]
         .iter()
         .map(|nearest| {

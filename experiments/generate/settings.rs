@@ -1,15 +1,15 @@
 //! What a run of `generate` is made of: defaults, then a file, then flags.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
-use thermograd::{Backend, Schedule, Shards};
+use thermograd::{Backend, Schedule};
 use thermograd_experiments::data::Dataset;
-use thermograd_models::diffusion::{DiffusionConfig, Target};
+use thermograd_experiments::settings::{Settings as _, set};
 use thermograd_models::{
-    ClassesConfig, Descent, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
+    ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
 };
 
 /// Make images from thermal noise with a trained thermodynamic computer, and report how good they are and what heat
@@ -46,10 +46,10 @@ pub struct Arguments {
     /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
     #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Stored: which digits to keep [default: 0,1,2].
+    /// Stored: which digits to keep, or with --eval to compare with [default: 0,1,2].
     #[arg(long, value_delimiter = ',', value_name = "DIGITS")]
     digits: Option<Vec<usize>>,
-    /// Stored: how many images of each digit [default: 1].
+    /// Stored: how many images of each digit, as above [default: 1].
     #[arg(long, value_name = "N")]
     images: Option<usize>,
     /// Stored: how to find the couplings [default: exact].
@@ -105,7 +105,7 @@ pub struct Arguments {
     limit: Option<usize>,
     /// Threads on CPU backends; results do not depend on it [default: all cores].
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    pub threads: Option<usize>,
     /// Settings as in the config.toml of a run; flags come on top.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -303,7 +303,7 @@ impl Default for Settings {
             noising: Noising::default(),
             stored: StoredSettings::default(),
             classes: ClassesConfig::default(),
-            diffusion: DiffusionConfig { hidden: 512, target: Target::Image, drop: 0.1, steps: 125, recipe },
+            diffusion: DiffusionConfig { hidden: 512, drop: 0.1, steps: 125, recipe },
             judge: JudgeConfig::default(),
         }
     }
@@ -400,33 +400,9 @@ impl Arguments {
             _ => bail!("--guidance: only with --mode diffusion"),
         }
     }
-
-    /// How batches are split: in pieces on CPUs, whole elsewhere.
-    pub fn shards(&self, settings: &Settings, size: usize) -> Shards {
-        let shards = Shards::new(size);
-        match settings.backend.is_cpu() {
-            true => Shards { threads: self.threads.unwrap_or(shards.threads).max(1), ..shards },
-            false => Shards::whole(),
-        }
-    }
-}
-
-fn set<T: Copy>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
 }
 
 impl Settings {
-    /// Reads a file of settings; what it leaves out is as by default.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let settings: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        settings.check().with_context(|| format!("in {}", path.display()))?;
-        Ok(settings)
-    }
-
     /// The read-out of the headline numbers.
     pub fn headline(&self) -> Readout {
         self.readout.unwrap_or(match self.mode {
@@ -439,8 +415,9 @@ impl Settings {
     pub fn count(&self) -> usize {
         self.samples.unwrap_or(if self.mode == Mode::Stored { 500 } else { 1000 })
     }
+}
 
-    /// Refuses what makes no run.
+impl thermograd_experiments::settings::Settings for Settings {
     fn check(&self) -> Result<()> {
         ensure!(self.count() > 5, "samples: more than 5 are needed to judge them");
         ensure!(self.limit.is_none_or(|limit| limit >= 20), "limit: at least 20 images are needed");
