@@ -133,8 +133,15 @@ pub fn animation(width: usize, frames: &[impl AsRef<[[u8; 3]]>], milliseconds: u
     let mut bytes = Vec::new();
     let height = frames.first().map_or(0, |frame| frame.as_ref().len() / width);
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
+    let few_greys =
+        frames.iter().all(|frame| frame.as_ref().iter().all(|&[r, g, b]| r == g && g == b && r % 17 == 0));
+    if few_greys {
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Four);
+    } else {
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+    }
     if frames.len() > 1 {
         encoder.set_animated(frames.len() as u32, 0)?;
         encoder.set_frame_delay(milliseconds, 1000)?;
@@ -144,10 +151,19 @@ pub fn animation(width: usize, frames: &[impl AsRef<[[u8; 3]]>], milliseconds: u
         if frames.len() > 1 && place + 1 == frames.len() {
             writer.set_frame_delay(2000, 1000)?;
         }
-        writer.write_image_data(frame.as_ref().as_flattened())?;
+        match few_greys {
+            true => writer.write_image_data(&sixteen_greys(width, frame.as_ref()))?,
+            false => writer.write_image_data(frame.as_ref().as_flattened())?,
+        }
     }
     writer.finish()?;
     Ok(bytes)
+}
+
+/// Two pixels a byte, rows filled up to whole bytes.
+fn sixteen_greys(width: usize, pixels: &[[u8; 3]]) -> Vec<u8> {
+    let byte = |pair: &[[u8; 3]]| (pair[0][0] / 17) << 4 | pair.get(1).map_or(0, |pixel| pixel[0] / 17);
+    pixels.chunks(width).flat_map(|row| row.chunks(2).map(byte)).collect()
 }
 
 /// The bytes of a PNG file as a data URI.
@@ -170,7 +186,7 @@ pub fn tiles<'a>(
     let grey = |value: &f32| [((value.clamp(-1.0, 1.0) + 1.0) * 7.5).round() as u8 * 17; 3];
     let images: Vec<Vec<[u8; 3]>> =
         images.into_iter().map(|image| image.iter().map(grey).collect()).collect();
-    arrange(&images, width, columns, [90; 3])
+    arrange(&images, width, columns, [85; 3])
 }
 
 /// Pictures `width` wide in rows of `columns`, on a ground.

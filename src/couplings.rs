@@ -110,9 +110,10 @@ impl Couplings {
     /// With a course of gains and clamped values.
     pub fn with_course(mut self, mut course: Option<Course>) -> Self {
         if let Some(course) = &mut course {
-            for (group, values) in std::mem::take(&mut course.wells) {
-                let shape = vec![course.times.len(), values.len() / course.times.len()];
-                self.tensors.insert(format!("d.{group}"), (shape, values));
+            let knots = course.times.len();
+            for (group, values) in &mut course.wells {
+                let shape = vec![knots, values.len() / knots.max(1)];
+                self.tensors.insert(format!("d.{group}"), (shape, std::mem::take(values)));
             }
             self.description.energy = MOVED.into();
         }
@@ -123,9 +124,9 @@ impl Couplings {
     /// The course of gains, wells and clamped values, if there is one.
     pub fn course(&self) -> Option<Course> {
         let mut course = self.description.course.clone()?;
-        for (name, (_, values)) in &self.tensors {
-            if let Some(group) = name.strip_prefix("d.") {
-                course.wells.insert(group.into(), values.clone());
+        for (group, values) in &mut course.wells {
+            if let Some((_, found)) = self.tensors.get(&format!("d.{group}")) {
+                values.clone_from(found);
             }
         }
         Some(course)

@@ -150,9 +150,24 @@ pub struct Course {
     /// The gain of the units of a free group at each knot; one for groups that are not listed.
     pub gains: BTreeMap<String, Vec<f64>>,
     /// What is added to J₂ of each unit of a free group at each knot, `[knot, unit]` row-major; nothing for groups that
-    /// are not listed. In files these are tensors of their own.
-    #[serde(skip)]
+    /// are not listed. In text only the groups are named; their values are tensors of their own.
+    #[serde(with = "names")]
     pub wells: BTreeMap<String, Vec<f32>>,
+}
+
+/// The names of groups in the place of their values.
+mod names {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(wells: &BTreeMap<String, Vec<f32>>, to: S) -> Result<S::Ok, S::Error> {
+        wells.keys().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<BTreeMap<String, Vec<f32>>, D::Error> {
+        Ok(Vec::<String>::deserialize(from)?.into_iter().map(|name| (name, Vec::new())).collect())
+    }
 }
 
 impl Course {

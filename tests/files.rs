@@ -198,3 +198,39 @@ fn files_are_replaced_whole() {
     assert!(run::write(&path.join("below a file"), b"x").is_err());
     assert_eq!(std::fs::read(&path).unwrap(), b"two");
 }
+
+/// A computer whose control parameters move: what is missing or does not fit its knots is refused.
+#[test]
+fn broken_courses_are_refused() {
+    use std::collections::BTreeMap;
+    use thermograd::{Block, Course, Group, Topology};
+    let groups = vec![Group::clamped("clock", 2), Group::free("visible", 3)];
+    let topology = Topology { groups, blocks: vec![Block::full("clock", "visible")] };
+    let substrate = SubstrateConfig::new(topology).init(&Device::flex()).unwrap();
+    let course = Course {
+        times: vec![0.0, 1.0],
+        gains: BTreeMap::from([("visible".into(), vec![1.0, 2.0])]),
+        wells: BTreeMap::from([("visible".into(), vec![0.5; 6])]),
+    };
+    let good =
+        Couplings::of(&substrate, Schedule::new(0.01, 1.0).unwrap(), None).with_course(Some(course.clone()));
+    let read = Couplings::decode(&good.encode().unwrap()).unwrap();
+    assert_eq!((read.course(), &read), (Some(course), &good));
+
+    let refused = |break_it: &dyn Fn(&mut Couplings), part: &str| {
+        let mut bad = good.clone();
+        break_it(&mut bad);
+        let error = bad.encode().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    let change =
+        |change: fn(&mut Course)| move |bad: &mut Couplings| change(bad.description.course.as_mut().unwrap());
+    refused(&|bad| drop(bad.tensors.remove("d.visible")), "wells of `visible`");
+    refused(&|bad| bad.tensors.get_mut("d.visible").unwrap().1[2] = f32::NAN, "wells of `visible`");
+    refused(&|bad| bad.tensors.get_mut("d.visible").unwrap().0 = vec![3, 2], "d.visible");
+    refused(&change(|course| course.times = vec![1.0, 0.0]), "does not follow");
+    refused(&change(|course| course.times = vec![]), "no first knot");
+    refused(&change(|course| course.times = vec![0.0, 1.0, 2.0]), "3 knots");
+    refused(&change(|course| drop(course.gains.insert("clock".into(), vec![1.0, 1.0]))), "clamped");
+    refused(&change(|course| drop(course.wells.insert("nobody".into(), vec![]))), "nobody");
+}
