@@ -2,7 +2,7 @@
 //!
 //! Visible and hidden units couple to each other only. Hidden units are fast, so that visible ones feel their mean;
 //! which class is wanted is held on clamped label units; fields, wells and one gain move slowly in time as a
-//! [`Course`](thermograd::Course). The force that couplings exert on the visible units is then
+//! [`Course`]. The force that couplings exert on the visible units is then
 //!
 //! ```text
 //! F(x, t) = −h_v(t) − 2d(t)∘x − s(t) W φ(−h_h(t) − s(t) Wᵀx),      φ(f) = ⟨x⟩ of one hidden unit under f,      (16)
