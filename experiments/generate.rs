@@ -145,6 +145,10 @@ fn evaluate_file(arguments: &Arguments, file: &Path) -> Result<ControlFlow<()>> 
     let generator = Generator::from_couplings(&couplings, settings.noising, &device).with_context(named)?;
     settings.mode = if generator.classes().is_some() { Mode::Classes } else { Mode::Stored };
     let setup = Setup::new(settings, arguments)?;
+    let (own, asked) = (generator.pixels(), setup.data.train.pixels_each());
+    if own != asked {
+        bail!("{} makes images of {own} pixels, those of the data set have {asked}", file.display());
+    }
     let run = Run::begin("generate-eval", arguments.out.as_deref(), &setup.settings)?;
     println!("run folder: {}", run.folder().display());
     setup.report(&run, &Model::Computer(generator), None)

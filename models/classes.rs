@@ -11,8 +11,7 @@
 //! with a shift d of the wells of visible units and with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots k. An image, its class and a time are drawn, the
 //! state of the visible units from the [noising](crate::noising) table of its pixels, and F is regressed on the
 //! force T that reverses the noising: the least-squares form of the reversed likelihood of S. Whitelam, PRL 136,
-//! 037101 (2026), whose expectation over classes and images the labels, gains and courses (ours) let one network
-//! follow.
+//! 037101 (2026). Labels, gains, courses and the training without simulation are ours.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -91,7 +90,7 @@ pub struct Denoiser {
     stiffness: Param<Tensor<2>>,
 }
 
-/// Units of the groups, and the block of the couplings between visible and hidden units.
+/// The block of the couplings between visible and hidden units.
 const BETWEEN: usize = 4;
 
 impl ClassesConfig {
