@@ -217,13 +217,15 @@ impl Generator {
     }
 
     /// Thermal noise of the untrained computer.
-    fn noise(&self, rows: usize, key: Key) -> Result<Tensor<2>> {
+    fn noise(&self, rows: &std::ops::Range<usize>, key: Key) -> Result<Tensor<2>> {
         let kt = self.substrate.kt();
+        // A fork begins at trajectory 0, so the part of the batch comes after it.
+        let part = |name: &str| key.fork("noise").fork(name).skip(rows.start as u64);
         let parts: Result<Vec<_>> = ["visible", "hidden"]
             .map(|name| {
                 let group = self.group(name);
-                let values = Well::new(group, kt, 0.0)?.sample(rows, group.units, key.fork(name));
-                let data = TensorData::new(values, [rows, group.units]);
+                let values = Well::new(group, kt, 0.0)?.sample(rows.len(), group.units, part(name));
+                let data = TensorData::new(values, [rows.len(), group.units]);
                 Ok(Tensor::<2>::from_data(data, self.substrate.options()))
             })
             .into_iter()
@@ -275,7 +277,7 @@ impl Generator {
         let key = key.skip(rows.start as u64);
         let clamped = self.clamped(request, rows.clone())?;
         let protocol = self.protocol(&clamped)?;
-        let x0 = self.noise(rows.len(), key.fork("noise").skip(rows.start as u64))?;
+        let x0 = self.noise(&rows, key)?;
         let kt = self.substrate.kt();
         let pixels = self.pixels();
         let (visible, ledger, force) = match request.hidden {

@@ -266,6 +266,25 @@ fn a_small_computer_draws_the_class_it_is_asked_for() {
     assert!(alone.couplings().encode().unwrap() == bytes);
 }
 
+/// Every image starts from noise of its own, the same whichever part of the request it is drawn in.
+#[test]
+fn every_image_starts_from_its_own_noise() {
+    let generator = untrained(coarse(), 0.005);
+    let request =
+        Request { count: 8, labels: None, label_strength: 1.0, hidden: HiddenUnits::Langevin, accounts: 0 };
+    let starts = |rows: std::ops::Range<usize>| {
+        let mut start = Vec::new();
+        let see =
+            |step: &thermograd::Step, _: Option<&thermograd::Ledger>| start = to_f64(step.before.clone());
+        generator.draw(&request, rows, Key::new(135), see).unwrap();
+        start
+    };
+    let whole = starts(0..8);
+    assert_eq!(whole[4 * 60..], starts(4..8));
+    let rows: Vec<&[f64]> = whole.chunks(60).collect();
+    assert!((0..8).all(|a| (0..a).all(|b| rows[a] != rows[b])));
+}
+
 #[test]
 fn requests_that_cannot_be_met_are_refused() {
     let stored = untrained(coarse(), 1.0);
