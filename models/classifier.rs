@@ -9,9 +9,10 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorCreationOptions};
 use serde::{Deserialize, Serialize};
+use thermograd::couplings::Problem;
 use thermograd::{
-    Couplings, Estimate, Group, Key, Normalisation, Schedule, Shards, Substrate, SubstrateConfig, Topology,
-    to_f64,
+    Couplings, Estimate, Group, Hardware, Key, Normalisation, Schedule, Shards, Substrate, SubstrateConfig,
+    Topology, to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -151,9 +152,9 @@ impl Classifier {
     /// # Errors
     /// Those of [`Couplings::substrate`], and [`thermograd::Error::Couplings`] when no input normalisation is given.
     pub fn from_couplings(couplings: &Couplings, options: impl Into<TensorCreationOptions>) -> Result<Self> {
-        let missing =
-            || thermograd::Error::Couplings("no input normalisation: these are not a classifier's".into());
-        let normalisation = couplings.description.normalisation.ok_or_else(missing)?;
+        let missing = || Problem::Unsupported("no input normalisation: these are not a classifier's".into());
+        let normalisation =
+            couplings.description.normalisation.ok_or_else(missing).map_err(thermograd::Error::from)?;
         Self::new(couplings.substrate(options)?, couplings.description.schedule, normalisation)
     }
 
@@ -266,6 +267,31 @@ impl Classifier {
         tally.images += labels.len();
         tally.kt = self.substrate.kt();
         Ok(tally)
+    }
+
+    /// The part of the examples that one trajectory each of a device gets right.
+    ///
+    /// # Errors
+    /// Those of [`prepare`](Self::prepare) and [`Hardware::simulate`].
+    pub fn accuracy_on(
+        &self,
+        device: &Hardware,
+        examples: &Examples,
+        shards: Shards,
+        key: Key,
+    ) -> Result<f64> {
+        let this = self.with_substrate(device.substrate.valid());
+        let rights = shards.map(examples.len(), |range| -> Result<usize> {
+            let indices: Vec<usize> = range.clone().collect();
+            let labels: Vec<usize> = indices.iter().map(|&index| examples.label(index)).collect();
+            let (field, x0) = this.prepare(examples, &indices)?;
+            let first = range.start as u64;
+            let x = device.simulate(x0, field, self.schedule, key.fork("run").skip(first), |_| {})?;
+            let x = device.read(x, key.fork("read-out").skip(first));
+            Ok(right(&self.read(&x), &labels, 1))
+        });
+        let rights: usize = rights.into_iter().sum::<Result<usize>>()?;
+        Ok(rights as f64 / examples.len() as f64)
     }
 
     /// The outputs of each state, row-major on the host.

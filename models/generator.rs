@@ -218,19 +218,7 @@ impl Generator {
 
     /// Thermal noise of the untrained computer.
     fn noise(&self, rows: &std::ops::Range<usize>, key: Key) -> Result<Tensor<2>> {
-        let kt = self.substrate.kt();
-        // A fork begins at trajectory 0, so the part of the batch comes after it.
-        let part = |name: &str| key.fork("noise").fork(name).skip(rows.start as u64);
-        let parts: Result<Vec<_>> = ["visible", "hidden"]
-            .map(|name| {
-                let group = self.group(name);
-                let values = Well::new(group, kt, 0.0)?.sample(rows.len(), group.units, part(name));
-                let data = TensorData::new(values, [rows.len(), group.units]);
-                Ok(Tensor::<2>::from_data(data, self.substrate.options()))
-            })
-            .into_iter()
-            .collect();
-        Ok(Tensor::cat(parts?, 1))
+        Ok(self.substrate.uncoupled_equilibrium(rows.clone(), key.fork("noise"))?)
     }
 
     /// Draws images. `progress` is told the part that is done.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`classifier`] | clamped image, hidden units, one output a class: the model and its evaluation |
 //! | [`trainers`] | its three trainers: likelihood, exact, pathwise |
+//! | [`pruning`] | couplings left out of a classifier |
 //! | [`guide`] | the trajectories that a teacher asks for |
 //! | [`teacher`] | the conventional network behind them |
 //! | [`generator`] | noise to images: the computer and its sampling |
@@ -26,6 +27,7 @@ pub mod guide;
 pub mod judge;
 pub mod metrics;
 pub mod noising;
+pub mod pruning;
 pub mod stored;
 pub mod teacher;
 pub mod trainers;
@@ -41,6 +43,7 @@ pub use guide::Guide;
 pub use judge::{Judge, JudgeConfig};
 pub use metrics::{Nearest, Reference, Scores};
 pub use noising::Noising;
+pub use pruning::prune;
 pub use stored::{Descent, Rule, Stored, StoredConfig};
 pub use teacher::{Teacher, TeacherConfig, TeacherLoss};
 pub use trainers::{Lesson, Likelihood, Pathwise, exact};

@@ -13,7 +13,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
-use thermograd::{Direction, Key, Moments, Ridge, Schedule, Shards, Substrate};
+use thermograd::{Direction, Hardware, Imperfection, Key, Moments, Ridge, Schedule, Shards, Substrate};
 
 use crate::classifier::Classifier;
 use crate::error::{Error, Result};
@@ -131,7 +131,11 @@ pub fn exact(
 }
 
 /// Cross-entropy through the unrolled stochastic steps, one noise path an image.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+///
+/// With `hardware`, each step is made for a device with those imperfections, another specimen every step: the gradient is taken
+/// at its couplings and applied to the ones it was made from, straight through the rounding (Y. Bengio et al.,
+/// arXiv:1308.3432 (2013)).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pathwise {
     /// Its training.
@@ -144,6 +148,9 @@ pub struct Pathwise {
     pub heat_price: f64,
     /// Shift each image by up to one pixel.
     pub augment: bool,
+    /// What the couplings shall bear: imperfections of couplings, wells and temperature.
+    #[serde(default)]
+    pub hardware: Vec<Imperfection>,
 }
 
 impl Default for Pathwise {
@@ -156,11 +163,21 @@ impl Default for Pathwise {
             final_fraction: 0.01,
             weight_decay: 0.0,
         };
-        Self { recipe, dt: 5e-3, logit_gain: 3.0, heat_price: 0.0, augment: false }
+        Self { recipe, dt: 5e-3, logit_gain: 3.0, heat_price: 0.0, augment: false, hardware: Vec::new() }
     }
 }
 
 impl Pathwise {
+    /// A specimen of the hardware that is trained for.
+    ///
+    /// # Errors
+    /// Those of [`Hardware::with`].
+    pub fn device(&self, substrate: &Substrate, key: Key) -> Result<Substrate> {
+        let ideal = Ok(Hardware::ideal(substrate.clone()));
+        let made = self.hardware.iter().fold(ideal, |device, &imperfection| device?.with(imperfection, key));
+        Ok(made?.substrate)
+    }
+
     /// A training that starts from the couplings of the classifier, not begun.
     pub fn fit(&self, classifier: &Classifier, examples: usize, shards: Shards, key: Key) -> Fit<Substrate> {
         let substrate = classifier.substrate.clone();
@@ -199,7 +216,12 @@ impl Pathwise {
                 }
                 Ok(loss / batch as f64)
             };
-            Ok(model.pathwise(x0, &clamped, schedule, key, loss)?)
+            if self.hardware.is_empty() {
+                return Ok(model.pathwise(x0, &clamped, schedule, key, loss)?);
+            }
+            // A fork leaves the trajectory behind: the shards of a batch share their specimen.
+            let device = self.device(&model.valid(), key.fork("specimen"))?;
+            Ok(device.pathwise(x0, &clamped, schedule, key, loss)?)
         };
         fit.run(gradient, observe)
     }

@@ -1,5 +1,6 @@
 //! What can go wrong in the physics, with the numbers that tell why.
 
+use crate::couplings::Problem;
 use crate::langevin::Divergence;
 
 /// The result of everything fallible in this crate.
@@ -67,7 +68,7 @@ pub enum Error {
     Exact(String),
     /// A file of couplings that cannot be read.
     #[error("couplings: {0}")]
-    Couplings(String),
+    Couplings(#[from] Problem),
     /// A backend this build does not have.
     #[error(
         "backend `{backend}` is not built in; build with it: cargo run --release --features {backend} -- --backend {backend}"

@@ -8,13 +8,18 @@
 #[doc = include_str!("../README.md")]
 pub struct ReadMe;
 
+pub mod account;
 pub mod action;
 pub mod adjoint;
+pub mod circuit;
 pub mod couplings;
 pub mod device;
 pub mod error;
 pub mod exact;
+pub mod formats;
+pub mod hardware;
 pub mod heat;
+pub mod ising;
 pub mod langevin;
 pub mod noise;
 pub mod potential;
@@ -25,12 +30,17 @@ pub mod topology;
 pub mod units;
 pub mod well;
 
+pub use account::{Account, Assumptions, Measured};
 pub use action::{Direction, LocalRule, StepAction};
-pub use couplings::{Couplings, Normalisation};
+pub use circuit::{Circuit, Scales};
+pub use couplings::{Couplings, Description, Normalisation};
 pub use device::Backend;
 pub use error::{Error, Result};
 pub use exact::{Moments, Ridge};
+pub use formats::Format;
+pub use hardware::{Hardware, Imperfection, Scale};
 pub use heat::{Estimate, Ledger};
+pub use ising::Ising;
 pub use langevin::{Divergence, Schedule, Step, Trajectory, to_f64};
 pub use noise::Key;
 pub use potential::Potential;

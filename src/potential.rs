@@ -39,6 +39,15 @@ impl Potential {
         (wells + (field + pairs) * x).sum_dim(1).squeeze_dim(1)
     }
 
+    /// Σ(J₂x² + J₄x⁴) of each state: what is left of V without couplings and fields.
+    ///
+    /// # Shapes
+    /// `[batch, unit]` → `[batch]`.
+    pub fn wells(&self, x: Tensor<2>) -> Tensor<1> {
+        let x2 = x.clone() * x;
+        ((self.j2.clone() + self.j4.clone() * x2.clone()) * x2).sum_dim(1).squeeze_dim(1)
+    }
+
     /// ∇V at each state; the force is its negative.
     ///
     /// # Shapes

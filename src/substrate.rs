@@ -5,6 +5,7 @@ use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorCreationOptions,
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::langevin::to_f64;
 use crate::noise::Key;
 use crate::potential::{Coupling, Potential};
 use crate::topology::{Block, Group, Pattern, Topology};
@@ -47,14 +48,7 @@ impl SubstrateConfig {
     /// # Ok::<(), thermograd::Error>(())
     /// ```
     pub fn init(&self, options: impl Into<TensorCreationOptions>) -> Result<Substrate> {
-        self.topology.validate()?;
-        if !(self.kt >= 0.0 && self.kt.is_finite()) {
-            return Err(Error::Constant {
-                name: "kT".into(),
-                value: self.kt,
-                expected: "must be finite and not negative",
-            });
-        }
+        self.validate()?;
         let options = options.into();
         let zeros = |shape| Param::from_tensor(Tensor::<2>::zeros(shape, options.clone()));
         Ok(Substrate {
@@ -65,20 +59,31 @@ impl SubstrateConfig {
         })
     }
 
+    /// Checks that this describes a network that confines its units, at a temperature.
+    ///
+    /// # Errors
+    /// As [`init`](Self::init).
+    pub fn validate(&self) -> Result<()> {
+        self.topology.validate()?;
+        if !(self.kt >= 0.0 && self.kt.is_finite()) {
+            return Err(Error::Constant {
+                name: "kT".into(),
+                value: self.kt,
+                expected: "must be finite and not negative",
+            });
+        }
+        Ok(())
+    }
+
     /// The groups with trainable biases, in order.
     pub(crate) fn biased(&self) -> impl Iterator<Item = &Group> {
         self.topology.free().filter(|group| group.bias)
     }
 
-    fn units(&self, name: &str) -> usize {
-        let group = self.topology.group(name).expect("a validated topology");
-        self.topology.groups[group].units
-    }
-
     /// The shape in which a block's couplings are stored: a matrix, or one row of listed pairs.
     pub(crate) fn stored_shape(&self, block: &Block) -> [usize; 2] {
         match &block.pattern {
-            Pattern::Full => [self.units(&block.from), self.units(&block.to)],
+            Pattern::Full => [self.topology.units(&block.from), self.topology.units(&block.to)],
             Pattern::Pairs(pairs) => [1, pairs.len()],
         }
     }
@@ -162,7 +167,7 @@ impl Substrate {
     pub fn coupling(&self, block: usize) -> Tensor<2> {
         let (config, stored) = (&self.config, self.couplings[block].val());
         let block = &config.topology.blocks[block];
-        let shape = [config.units(&block.from), config.units(&block.to)];
+        let shape = [config.topology.units(&block.from), config.topology.units(&block.to)];
         let dense = match &block.pattern {
             Pattern::Full => stored,
             Pattern::Pairs(pairs) => scatter(stored, pairs, shape),
@@ -181,9 +186,10 @@ impl Substrate {
     ///
     /// # Shapes
     /// `[units of from, units of to]`; entries outside the pattern of the block are ignored.
-    pub fn with_coupling(mut self, block: usize, dense: Tensor<2>) -> Result<Self> {
+    pub fn with_coupling(self, block: usize, dense: Tensor<2>) -> Result<Self> {
         let description = &self.config.topology.blocks[block];
-        let shape = [self.config.units(&description.from), self.config.units(&description.to)];
+        let shape =
+            [self.config.topology.units(&description.from), self.config.topology.units(&description.to)];
         check_shape(&format!("coupling {}", description.name()), dense.dims(), shape)?;
         let stored = match &description.pattern {
             Pattern::Full => dense,
@@ -193,8 +199,53 @@ impl Substrate {
                 flat.select(1, flat_indices(pairs, shape[1], &device))
             }
         };
+        Ok(self.with_stored(block, stored))
+    }
+
+    /// The couplings of one block, each pair once, in the order of [`Topology::pairs`].
+    pub fn pair_couplings(&self, block: usize) -> Vec<f64> {
+        let described = &self.config.topology.blocks[block];
+        match described.pattern {
+            Pattern::Pairs(_) => to_f64(self.couplings[block].val()),
+            Pattern::Full => {
+                let dense = self.coupling(block);
+                let (columns, values) = (dense.dims()[1], to_f64(dense));
+                self.config.topology.pairs(described).map(|[i, j]| values[i * columns + j]).collect()
+            }
+        }
+    }
+
+    /// With the couplings of one block replaced, each pair once, in the order of [`Topology::pairs`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are more or fewer.
+    pub fn with_pair_couplings(self, block: usize, couplings: &[f64]) -> Result<Self> {
+        let described = &self.config.topology.blocks[block];
+        let count = self.config.topology.pair_count(described);
+        check_shape(&format!("coupling {}", described.name()), [1, couplings.len()], [1, count])?;
+        let stored = match described.pattern {
+            Pattern::Pairs(_) => couplings.to_vec(),
+            Pattern::Full => {
+                let [rows, columns] = self.config.stored_shape(described);
+                let mut dense = vec![0.0; rows * columns];
+                for ([i, j], coupling) in self.config.topology.pairs(described).zip(couplings) {
+                    dense[i * columns + j] = *coupling;
+                    if described.from == described.to {
+                        dense[j * columns + i] = *coupling;
+                    }
+                }
+                dense
+            }
+        };
+        let shape = self.config.stored_shape(described);
+        let stored = Tensor::from_data(TensorData::new(stored, shape), self.options());
+        Ok(self.with_stored(block, stored))
+    }
+
+    /// With the stored values of one block replaced, in the shape of [`SubstrateConfig::stored_shape`].
+    pub(crate) fn with_stored(mut self, block: usize, stored: Tensor<2>) -> Self {
         self.couplings[block] = replace(&self.couplings[block], stored);
-        Ok(self)
+        self
     }
 
     /// The biases of the free units, zero where a group has none.

@@ -153,6 +153,40 @@ impl Topology {
         Self { groups, blocks }
     }
 
+    /// The pairs that a block couples, each once, by rows; within a full group i < j.
+    ///
+    /// # Panics
+    /// When the block names no group.
+    pub fn pairs<'a>(&self, block: &'a Block) -> Box<dyn Iterator<Item = [usize; 2]> + 'a> {
+        match &block.pattern {
+            Pattern::Pairs(pairs) => Box::new(pairs.iter().copied()),
+            Pattern::Full => {
+                let (rows, columns) = (self.units(&block.from), self.units(&block.to));
+                let within = block.from == block.to;
+                let first = move |i: usize| if within { i + 1 } else { 0 };
+                Box::new((0..rows).flat_map(move |i| (first(i)..columns).map(move |j| [i, j])))
+            }
+        }
+    }
+
+    /// How many pairs a block couples.
+    ///
+    /// # Panics
+    /// When the block names no group.
+    pub fn pair_count(&self, block: &Block) -> usize {
+        let units = self.units(&block.from);
+        match &block.pattern {
+            Pattern::Pairs(pairs) => pairs.len(),
+            Pattern::Full if block.from == block.to => units * (units - 1) / 2,
+            Pattern::Full => units * self.units(&block.to),
+        }
+    }
+
+    /// The size of a group that is known to be there.
+    pub(crate) fn units(&self, name: &str) -> usize {
+        self.groups[self.group(name).expect("a validated topology")].units
+    }
+
     /// The index of a group.
     pub fn group(&self, name: &str) -> Result<usize> {
         let found = self.groups.iter().position(|g| g.name == name);

@@ -11,13 +11,16 @@
 //! balance whatever the spacing; time goes by the trapezoidal rule (Crank and Nicolson 1947), of second order. Units that
 //! do not couple are described completely by it, so that moments of whole networks of them need no simulation.
 
-use burn::tensor::Tensor;
+use std::ops::Range;
+
+use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 use rand::RngExt;
 
 use crate::error::{Error, Result};
 use crate::noise::Key;
+use crate::substrate::Substrate;
 use crate::topology::Group;
 
 /// Points of the grid.
@@ -146,6 +149,25 @@ impl Well {
     /// [`Error::Exact`] when the fit is worse than 5e-3 for any force up to `force`.
     pub fn response(&self, force: f64) -> Result<Response> {
         Response::fit(self, force)
+    }
+}
+
+impl Substrate {
+    /// States of units that are in equilibrium each in its own well, without couplings and fields, for some trajectories.
+    ///
+    /// # Shapes
+    /// `[rows, unit]`.
+    ///
+    /// # Errors
+    /// Those of [`Well::new`].
+    pub fn uncoupled_equilibrium(&self, rows: Range<usize>, key: Key) -> Result<Tensor<2>> {
+        let part = |group: &Group| -> Result<Tensor<2>> {
+            let key = key.fork(&group.name).skip(rows.start as u64);
+            let values = Well::new(group, self.kt(), 0.0)?.sample(rows.len(), group.units, key);
+            Ok(Tensor::from_data(TensorData::new(values, [rows.len(), group.units]), self.options()))
+        };
+        let parts: Result<Vec<_>> = self.topology().free().map(part).collect();
+        Ok(Tensor::cat(parts?, 1))
     }
 }
 

@@ -1,0 +1,92 @@
+//! Couplings in another format, or as a circuit.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::{Tensor, TensorData};
+use thermograd::{Circuit, Couplings, Key, Scales, Substrate, to_f64};
+use thermograd_experiments::run;
+use thermograd_models::Classifier;
+
+use crate::arguments::{Convert, load, numbers, save};
+
+/// `couplings convert`.
+pub fn convert(task: &Convert) -> Result<()> {
+    let couplings = load(&task.file)?;
+    if task.out.extension().is_some_and(|extension| extension == "cir") {
+        let text = netlist(task, &couplings).with_context(|| format!("for {}", task.out.display()))?;
+        run::write(&task.out, text.as_bytes())?;
+    } else {
+        ensure!(
+            task.example.is_none() && task.clamp.is_none(),
+            "inputs are clamped in a netlist (.cir) only"
+        );
+        save(&task.out, &couplings)?;
+    }
+    let units = couplings.description.substrate.topology.free_units();
+    println!("{}: {units} free units, {} couplings", task.out.display(), couplings.count());
+    Ok(())
+}
+
+/// The circuit of the couplings, with its table named after the netlist.
+fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
+    if couplings.description.course.is_some() {
+        bail!(
+            "control parameters that move in time have no circuit here; clamp one moment of them in another file"
+        );
+    }
+    let device = task.data.device()?;
+    let substrate = couplings.substrate(&device)?;
+    let field = match task.example {
+        Some(example) => {
+            let classifier = Classifier::from_couplings(couplings, &device)?;
+            let test = task.data.load()?.test;
+            ensure!(example < test.len(), "--example {example}: there are {} test images", test.len());
+            classifier.prepare(&test, &[example])?.0
+        }
+        None => substrate.field(&clamped(&substrate, task.clamp.as_deref(), 1)?)?,
+    };
+    let start = start(couplings, &substrate, 1, task.data.key())?;
+    let table = task.out.with_extension("data");
+    let table = table.file_name().context("no file name")?.to_string_lossy();
+    let thermal = Scales::thermal(task.farads, task.seconds, task.kelvin);
+    let circuit = Circuit {
+        substrate: &substrate,
+        field: &to_f64(field),
+        start: &to_f64(start),
+        schedule: couplings.description.schedule,
+        scales: Scales { volts: task.volts.unwrap_or(thermal.volts), ..thermal },
+        noise: !task.quiet,
+    };
+    Ok(circuit.netlist(&table)?)
+}
+
+/// The values of the clamped groups from a file, for some trajectories; none for a computer without.
+pub fn clamped(substrate: &Substrate, file: Option<&Path>, rows: usize) -> Result<Vec<Tensor<2>>> {
+    let topology = substrate.topology();
+    let units = topology.clamped_units();
+    let values = match file {
+        Some(file) => numbers(file)?,
+        None if units == 0 => Vec::new(),
+        None => {
+            bail!("{units} units are clamped: say at what with --clamp FILE, or with --dataset for images")
+        }
+    };
+    ensure!(values.len() == units, "{} clamped values for {units} clamped units", values.len());
+    let mut rest = &values[..];
+    let groups = topology.clamped().map(|group| {
+        let (own, others) = rest.split_at(group.units);
+        rest = others;
+        let row = TensorData::new(own.to_vec(), [1, group.units]);
+        Tensor::<2>::from_data(row, substrate.options()).repeat_dim(0, rows)
+    });
+    Ok(groups.collect())
+}
+
+/// The states that trajectories begin in.
+pub fn start(couplings: &Couplings, substrate: &Substrate, rows: usize, key: Key) -> Result<Tensor<2>> {
+    match couplings.starts_from_noise() && substrate.kt() > 0.0 {
+        true => Ok(substrate.uncoupled_equilibrium(0..rows, key.fork("start"))?),
+        false => Ok(Tensor::zeros([rows, substrate.free_units()], substrate.options())),
+    }
+}

@@ -1,0 +1,3 @@
+pub fn perturb(_: &crate::arguments::Perturb) -> anyhow::Result<std::ops::ControlFlow<()>> {
+    unimplemented!()
+}

@@ -1,0 +1,3 @@
+pub fn simulate(_: &crate::arguments::Simulate) -> anyhow::Result<()> {
+    Ok(())
+}

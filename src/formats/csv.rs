@@ -1,0 +1,162 @@
+//! A table for people and spreadsheets.
+//!
+//! ```text
+//! # thermograd {"version":2,…}                 the description, on one line
+//! kind,from,i,to,j,value
+//! J,input,0,hidden,3,0.25                      J_ij between unit i of a group and unit j of another, each pair once
+//! b,hidden,3,,,-1.5                            the bias of a unit
+//! d,visible,2,,7,0.1                           where wells move: the shift of unit j at knot i
+//! ```
+//!
+//! Rows come in any order; those of a block with listed pairs are its list. Units count from 0.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::{Arrays, description, number, text};
+use crate::couplings::{Couplings, Problem};
+use crate::error::Result;
+use crate::topology::{Block, Pattern};
+
+const MARK: &str = "# thermograd ";
+const HEAD: &str = "kind,from,i,to,j,value";
+
+pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
+    let outline = serde_json::to_string(&couplings.outline()).expect("plain data");
+    let mut table = format!("{MARK}{outline}\n{HEAD}\n");
+    let described = &couplings.description;
+    for block in &described.substrate.topology.blocks {
+        let (shape, values) = &couplings.tensors[&format!("J.{}", block.name())];
+        for (place, [i, j]) in described.substrate.topology.pairs(block).enumerate() {
+            let value = if shape.len() == 1 { values[place] } else { values[i * shape[1] + j] };
+            let _ = writeln!(table, "J,{},{i},{},{j},{value}", block.from, block.to);
+        }
+    }
+    for (name, (shape, values)) in &couplings.tensors {
+        let group = &name[2..];
+        for (place, value) in values.iter().enumerate() {
+            let _ = match name.as_bytes()[0] {
+                b'b' => writeln!(table, "b,{group},{place},,,{value}"),
+                b'd' => writeln!(table, "d,{group},{},,{},{value}", place / shape[1], place % shape[1]),
+                _ => Ok(()),
+            };
+        }
+    }
+    Ok(table.into_bytes())
+}
+
+/// Where a value stands, and the value.
+type Entry = (usize, usize, f32);
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
+    let table = text(bytes, "a table")?;
+    let described = table.lines().find_map(|line| line.strip_prefix(MARK));
+    let mut described =
+        description(described.ok_or(Problem::NoDescription("no line begins with `# thermograd `"))?)?;
+
+    let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    let mut reader = ::csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(table.as_bytes());
+    let refused = |error: ::csv::Error| Problem::Container { format: "a table", reason: error.to_string() };
+    let head = reader.headers().map_err(refused)?.iter().collect::<Vec<_>>().join(",");
+    if head != HEAD {
+        return Err(
+            Problem::Container { format: "a table", reason: format!("its columns are `{HEAD}`") }.into()
+        );
+    }
+    for record in reader.records() {
+        let record = record.map_err(refused)?;
+        let line = record.position().map_or(0, |position| position.line() as usize);
+        let name = match &record[0] {
+            "J" => format!("J.{}-{}", &record[1], &record[3]),
+            kind @ ("b" | "d") => format!("{kind}.{}", &record[1]),
+            other => {
+                return Err(Problem::Line { line, reason: format!("no kind `{other}`: J, b or d") }.into());
+            }
+        };
+        let second = if &record[0] == "b" { 0 } else { number(&record[4], line)? };
+        let entry = (number(&record[2], line)?, second, number(&record[5], line)?);
+        entries.entry(name).or_default().push(entry);
+    }
+
+    // Lists of pairs are the rows; then everything has a shape.
+    let mut arrays = Arrays::default();
+    for block in &mut described.substrate.topology.blocks {
+        let name = format!("J.{}", block.name());
+        if let Pattern::Pairs(pairs) = &mut block.pattern {
+            let rows = entries.remove(&name).unwrap_or_default();
+            *pairs = rows.iter().map(|&(i, j, _)| [i, j]).collect();
+            let values = rows.into_iter().map(|(.., value)| value).collect();
+            arrays.values.insert(name, (vec![pairs.len()], values));
+        }
+    }
+    described.validate()?;
+    let within = |block: &Block| block.from == block.to && block.pattern == Pattern::Full;
+    let symmetric: Vec<String> = described
+        .substrate
+        .topology
+        .blocks
+        .iter()
+        .filter(|b| within(b))
+        .map(|b| format!("J.{}", b.name()))
+        .collect();
+    for (name, shape) in described.tensors()? {
+        if arrays.values.contains_key(&name) {
+            continue;
+        }
+        let rows = entries.remove(&name).unwrap_or_default();
+        let values = dense(&name, &shape, &rows, symmetric.contains(&name))?;
+        arrays.values.insert(name, (shape, values));
+    }
+    if let Some((name, _)) = entries.pop_first() {
+        return Err(Problem::Unknown(name).into());
+    }
+    let couplings = Couplings { description: described, tensors: arrays.values };
+    couplings.validate()?;
+    Ok(couplings)
+}
+
+/// The tensor of rows that give every value once.
+fn dense(name: &str, shape: &[usize], rows: &[Entry], symmetric: bool) -> Result<Vec<f32>> {
+    let (height, width) = (shape[0], shape.get(1).copied().unwrap_or(1));
+    let entries =
+        if symmetric { height as u128 * (height as u128 - 1) / 2 } else { height as u128 * width as u128 };
+    if rows.is_empty() && entries > 0 {
+        return Err(Problem::Missing(name.into()).into());
+    }
+    if rows.len() as u128 != entries {
+        let (name, found) = (name.to_owned(), vec![rows.len()]);
+        return Err(
+            Problem::Shape { name, found, expected: vec![entries.min(usize::MAX as u128) as usize] }.into()
+        );
+    }
+    let mut values = vec![f32::NAN; height * width];
+    let mut put = |i: usize, j: usize, value: f32| {
+        let place = if i < height && j < width { values.get_mut(i * width + j) } else { None };
+        match place {
+            None => Err(Problem::Unknown(format!("{name} [{i}, {j}]"))),
+            Some(place) if !place.is_nan() => Err(Problem::Duplicate(format!("{name} [{i}, {j}]"))),
+            Some(place) => {
+                *place = value;
+                Ok(())
+            }
+        }
+    };
+    for &(i, j, value) in rows {
+        if !value.is_finite() {
+            return Err(Problem::NotFinite {
+                name: name.into(),
+                place: i.saturating_mul(width).saturating_add(j),
+                value,
+            }
+            .into());
+        }
+        put(i, j, value)?;
+        if symmetric {
+            put(j, i, value)?;
+        }
+    }
+    if symmetric {
+        (0..height).for_each(|i| values[i * width + i] = 0.0);
+    }
+    Ok(values)
+}
