@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Task::Simulate(task) => done(simulate::simulate(&task)),
         Task::Perturb(task) => perturb::perturb(&task),
         Task::Prune(task) => tune::prune(&task),
+        Task::Tune(task) => tune::tune(&task),
         Task::Quantize(task) => tune::quantize(&task),
     };
     thermograd_experiments::end(outcome);

@@ -47,7 +47,12 @@ pub struct Chart<'a> {
 impl Chart<'_> {
     /// The chart as SVG text.
     pub fn svg(&self, lines: &[Line]) -> Result<String> {
-        let points = lines.iter().flat_map(|line| line.points.iter().copied());
+        self.svg_with(lines, &[], &[])
+    }
+
+    /// The same with dots, and with names for the places 0, 1, 2, … of the horizontal axis.
+    pub fn svg_with(&self, lines: &[Line], dots: &[(f64, f64)], names: &[String]) -> Result<String> {
+        let points = lines.iter().flat_map(|line| line.points.iter().copied()).chain(dots.iter().copied());
         let points: Vec<_> = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
         let low = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
         let high = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::NEG_INFINITY, f64::max);
@@ -66,7 +71,7 @@ impl Chart<'_> {
         let mut text = String::new();
         {
             let root = SVGBackend::with_string(&mut text, self.size).into_drawing_area();
-            let drawn = self.draw(&root, x0..x1, y0..y1, lines);
+            let drawn = self.draw(&root, x0..x1, y0..y1, lines, dots, names);
             drawn.map_err(|error| anyhow!("cannot draw `{}`: {error}", self.title))?;
         }
         Ok(text)
@@ -78,6 +83,8 @@ impl Chart<'_> {
         x: std::ops::Range<f64>,
         y: std::ops::Range<f64>,
         lines: &[Line],
+        dots: &[(f64, f64)],
+        names: &[String],
     ) -> Result<(), Box<dyn std::error::Error>> {
         root.fill(&WHITE)?;
         let mut builder = ChartBuilder::on(root);
@@ -86,11 +93,17 @@ impl Chart<'_> {
             builder.caption(self.title, ("sans-serif", 15));
         }
         let mut chart = builder.build_cartesian_2d(x, y)?;
-        chart
-            .configure_mesh()
-            .x_desc(self.x)
+        let number = |x: &f64| match names.is_empty() {
+            true => x.to_string(),
+            false => names.get(x.round() as usize).filter(|_| x.fract() == 0.0).cloned().unwrap_or_default(),
+        };
+        let mut mesh = chart.configure_mesh();
+        if !names.is_empty() {
+            mesh.x_label_formatter(&number);
+        }
+        mesh.x_desc(self.x)
             .y_desc(self.y)
-            .x_labels(6)
+            .x_labels(if names.is_empty() { 6 } else { 2 * names.len() })
             .y_labels(6)
             .label_style(("sans-serif", 12))
             .axis_desc_style(("sans-serif", 13))
@@ -108,6 +121,7 @@ impl Chart<'_> {
                 drawn.label(line.name).legend(mark);
             }
         }
+        chart.draw_series(dots.iter().map(|dot| Circle::new(*dot, 3, COLOURS[1].filled())))?;
         if named {
             chart
                 .configure_series_labels()

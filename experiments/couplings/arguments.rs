@@ -25,6 +25,7 @@ Examples:
   couplings perturb couplings.safetensors --by mismatch --dataset mnist --data-dir DIR
   couplings prune couplings.safetensors sparse.safetensors --keep 0.2 --fine-tune 20 --dataset mnist --data-dir DIR
   couplings quantize couplings.safetensors four.safetensors --bits 4 --fine-tune 20 --dataset mnist --data-dir DIR
+  couplings tune couplings.safetensors hardy.safetensors --mismatch 0.1 --fine-tune 20 --dataset mnist --data-dir DIR
   couplings diff one.safetensors other.npz"
 )]
 pub struct Arguments {
@@ -48,6 +49,8 @@ pub enum Task {
     Prune(Prune),
     /// Round couplings to few levels, and fine-tune what they are rounded from.
     Quantize(Quantize),
+    /// Fine-tune couplings as they are, for devices with mismatch say.
+    Tune(TuneArguments),
     /// Compare two files; the exit status is 1 if they differ.
     Diff(Diff),
 }

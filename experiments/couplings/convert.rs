@@ -44,7 +44,7 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
             ensure!(example < test.len(), "--example {example}: there are {} test images", test.len());
             classifier.prepare(&test, &[example])?.0
         }
-        None => substrate.field(&clamped(&substrate, task.clamp.as_deref(), 1)?)?,
+        None => substrate.field(&clamped(&substrate, task.clamp.as_deref(), 1, 1)?)?,
     };
     let start = start(couplings, &substrate, 1, task.data.key())?;
     let table = task.out.with_extension("data");
@@ -61,10 +61,16 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     Ok(circuit.netlist(&table)?)
 }
 
-/// The values of the clamped groups from a file, for some trajectories; none for a computer without.
-pub fn clamped(substrate: &Substrate, file: Option<&Path>, rows: usize) -> Result<Vec<Tensor<2>>> {
+/// The values of the clamped groups from a file, for some trajectories; none for a computer without. Where their units are one a knot
+/// of a course, their values are one for all.
+pub fn clamped(
+    substrate: &Substrate,
+    file: Option<&Path>,
+    rows: usize,
+    knots: usize,
+) -> Result<Vec<Tensor<2>>> {
     let topology = substrate.topology();
-    let units = topology.clamped_units();
+    let units = topology.clamped_units() / knots;
     let values = match file {
         Some(file) => numbers(file)?,
         None if units == 0 => Vec::new(),
@@ -75,9 +81,9 @@ pub fn clamped(substrate: &Substrate, file: Option<&Path>, rows: usize) -> Resul
     ensure!(values.len() == units, "{} clamped values for {units} clamped units", values.len());
     let mut rest = &values[..];
     let groups = topology.clamped().map(|group| {
-        let (own, others) = rest.split_at(group.units);
+        let (own, others) = rest.split_at(group.units / knots);
         rest = others;
-        let row = TensorData::new(own.to_vec(), [1, group.units]);
+        let row = TensorData::new(own.to_vec(), [1, own.len()]);
         Tensor::<2>::from_data(row, substrate.options()).repeat_dim(0, rows)
     });
     Ok(groups.collect())

@@ -1,3 +1,265 @@
-pub fn perturb(_: &crate::arguments::Perturb) -> anyhow::Result<std::ops::ControlFlow<()>> {
-    unimplemented!()
+//! One imperfection swept over several devices.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
+use thermograd_experiments::figures::{COLOURS, Chart, Line};
+use thermograd_experiments::progress::{bar, interrupted};
+use thermograd_experiments::report::Report;
+use thermograd_experiments::run::Run;
+use thermograd_models::{Classifier, Examples};
+
+use crate::arguments::{Knob, Perturb, load};
+
+/// One point of the sweep.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct Point {
+    value: f64,
+    /// Single-trajectory accuracy of each device.
+    accuracies: Vec<f64>,
+}
+
+/// What decides the numbers.
+#[derive(Serialize)]
+struct Settings {
+    version: &'static str,
+    file: String,
+    by: String,
+    values: Vec<f64>,
+    devices: usize,
+    scale: Scale,
+    dataset: String,
+    limit: Option<usize>,
+    seed: u64,
+    backend: String,
+}
+
+/// `couplings perturb`.
+pub fn perturb(task: &Perturb) -> Result<ControlFlow<()>> {
+    ensure!(task.devices > 0, "devices: at least one is needed");
+    let classifier = Classifier::from_couplings(&load(&task.file)?, &task.data.device()?)?;
+    let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
+    // Before an hour of work: is every value one that a device can have?
+    for &value in &values {
+        made(&classifier, task, value, Key::new(0))?;
+    }
+    let test = task.data.load()?.test;
+    let settings = Settings {
+        version: env!("CARGO_PKG_VERSION"),
+        file: std::path::absolute(&task.file)?.display().to_string(),
+        by: format!("{:?}", task.by),
+        values: values.clone(),
+        devices: task.devices,
+        scale: task.scale.into(),
+        dataset: format!("{:?}", task.data.dataset).to_lowercase(),
+        limit: task.data.limit,
+        seed: task.data.seed,
+        backend: task.data.backend.to_string(),
+    };
+    let run = Run::begin("perturb", task.out.as_deref(), &settings)?;
+    println!("run folder: {}", run.folder().display());
+    println!(
+        "{:>14}  accuracy of one trajectory, {} test images, {} devices",
+        task.by.name(),
+        test.len(),
+        task.devices
+    );
+
+    let bar = bar("devices", ((values.len() + 1) * task.devices) as u64);
+    let Some(ideal) = measure(&classifier, task, None, &test, &bar)? else {
+        return Ok(ControlFlow::Break(()));
+    };
+    tell(&bar, "none", &ideal);
+    let mut points = Vec::new();
+    for value in values {
+        let Some(accuracies) = measure(&classifier, task, Some(value), &test, &bar)? else {
+            break;
+        };
+        tell(&bar, &value.to_string(), &accuracies);
+        points.push(Point { value, accuracies });
+        run.write_json("sweep.json", &points)?;
+    }
+    bar.finish_and_clear();
+    run.write("sweep.csv", table(&points).as_bytes())?;
+    run.write("report.html", page(task, &test, &ideal, &points)?.as_bytes())?;
+    println!("report: {}", run.path("report.html").display());
+    Ok(if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+}
+
+/// A specimen with the imperfection at one value.
+fn made(classifier: &Classifier, task: &Perturb, value: f64, key: Key) -> Result<Hardware> {
+    let substrate = classifier.substrate.clone();
+    let blocks = 0..substrate.topology().blocks.len();
+    let couplings = blocks.flat_map(|block| substrate.pair_couplings(block));
+    let largest = couplings.fold(0.0_f64, |largest, coupling| largest.max(coupling.abs()));
+    let imperfection = task.by.at(value, task.scale.into(), largest)?;
+    Ok(Hardware::ideal(substrate).with(imperfection, key)?)
+}
+
+/// The accuracy of every device; none after Ctrl-C.
+fn measure(
+    classifier: &Classifier,
+    task: &Perturb,
+    value: Option<f64>,
+    test: &Examples,
+    bar: &indicatif::ProgressBar,
+) -> Result<Option<Vec<f64>>> {
+    let key = task.data.key().fork("perturb");
+    let mut accuracies = Vec::new();
+    for device in 0..task.devices as u64 {
+        if interrupted() {
+            return Ok(None);
+        }
+        let hardware = match value {
+            Some(value) => made(classifier, task, value, key.fork("device").at(device))?,
+            None => Hardware::ideal(classifier.substrate.clone()),
+        };
+        let key = key.fork("noise").at(device);
+        accuracies.push(classifier.accuracy_on(&hardware, test, task.data.shards(), key)?);
+        bar.inc(1);
+    }
+    Ok(Some(accuracies))
+}
+
+fn tell(bar: &indicatif::ProgressBar, value: &str, accuracies: &[f64]) {
+    let Estimate { mean, sd, .. } = Estimate::of(accuracies);
+    let spread = if sd.is_finite() { format!(" (s.d. {:.2})", 100.0 * sd) } else { String::new() };
+    bar.suspend(|| println!("{value:>14}  {:.2} %{spread}", 100.0 * mean));
+}
+
+fn table(points: &[Point]) -> String {
+    let rows = points.iter().flat_map(|point| {
+        let row = |(device, accuracy): (usize, &f64)| format!("{},{device},{accuracy}\n", point.value);
+        point.accuracies.iter().enumerate().map(row).collect::<Vec<_>>()
+    });
+    std::iter::once("value,device,accuracy\n".to_owned()).chain(rows).collect()
+}
+
+fn page(task: &Perturb, test: &Examples, ideal: &[f64], points: &[Point]) -> Result<String> {
+    let percent = |value: &f64| 100.0 * value;
+    let mut page = Report::new(&format!("{}: {}", task.by.title(), task.file.display()));
+    page.text(&format!(
+        "Accuracy of one trajectory on {} test images. Each dot is a device; the line joins their means, and the dashed \
+         ones are one standard deviation of devices away. {}",
+        test.len(),
+        task.by.explanation()
+    ));
+    // A row of places rather than a scale: values are often spread over decades.
+    let place = |index: usize| index as f64;
+    let statistics: Vec<Estimate> = points.iter().map(|point| Estimate::of(&point.accuracies)).collect();
+    let along = |value: &dyn Fn(&Estimate) -> f64| -> Vec<(f64, f64)> {
+        statistics.iter().enumerate().map(|(index, e)| (place(index), value(e))).collect()
+    };
+    let sd = |e: &Estimate| if e.sd.is_finite() { e.sd } else { 0.0 };
+    let line = |name, colour: usize, width, points| Line { name, colour: COLOURS[colour], width, points };
+    let ideal_mean = percent(&Estimate::of(ideal).mean);
+    let last = place(points.len().saturating_sub(1));
+    let lines = [
+        line("as designed", 7, 1, vec![(0.0, ideal_mean), (last, ideal_mean)]),
+        line("mean of devices", 0, 3, along(&|e| 100.0 * e.mean)),
+        line("one standard deviation", 5, 1, along(&|e| 100.0 * (e.mean - sd(e)))),
+        line("", 5, 1, along(&|e| 100.0 * (e.mean + sd(e)))),
+    ];
+    let dots: Vec<(f64, f64)> = points
+        .iter()
+        .enumerate()
+        .flat_map(|(index, point)| point.accuracies.iter().map(move |a| (place(index), 100.0 * a)))
+        .collect();
+    let names: Vec<String> = points.iter().map(|point| point.value.to_string()).collect();
+    let chart = Chart { title: "", x: task.by.title(), y: "accuracy, %", size: (900, 420), y_range: None };
+    page.markup(&chart.svg_with(&lines, &dots, &names)?);
+    let mut rows = vec![("none".to_owned(), Estimate::of(ideal))];
+    rows.extend(names.into_iter().zip(statistics));
+    page.section("Numbers");
+    let spread =
+        |e: &Estimate| if e.sd.is_finite() { format!(" (s.d. {:.2})", 100.0 * e.sd) } else { String::new() };
+    let cells: Vec<(String, String)> = rows
+        .iter()
+        .map(|(name, e)| (name.clone(), format!("{:.2} %{}", 100.0 * e.mean, spread(e))))
+        .collect();
+    let facts: Vec<(&str, String)> = cells.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+    page.facts(&facts);
+    Ok(page.html())
+}
+
+impl Knob {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bits => "bits",
+            Self::Mismatch => "mismatch",
+            Self::Range => "range",
+            Self::FanIn => "fan-in",
+            Self::Temperature => "temperature",
+            Self::Wells => "wells",
+            Self::ReadOut => "read-out",
+            Self::Bandwidth => "bandwidth",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Bits => "Bits of a coupling",
+            Self::Mismatch => "Relative mismatch of couplings",
+            Self::Range => "Largest coupling, part of the largest there is",
+            Self::FanIn => "Couplings that reach a unit",
+            Self::Temperature => "Temperature, multiple of the right one",
+            Self::Wells => "J₂ and J₄, multiple of the right ones",
+            Self::ReadOut => "Noise of the read-out, units of x",
+            Self::Bandwidth => "Bandwidth of couplings, 1/time",
+        }
+    }
+
+    fn explanation(self) -> &'static str {
+        match self {
+            Self::Mismatch => {
+                "Every coupling and bias of a device is multiplied by 1 + a normal of this standard deviation, once and for all."
+            }
+            Self::Bits => {
+                "Devices are alike here and differ in their thermal noise alone. Levels: 2^bits − 1, with the full scale of least squared error."
+            }
+            Self::FanIn => {
+                "Devices are alike here and differ in their thermal noise alone. Each unit keeps its strongest couplings."
+            }
+            Self::Bandwidth => {
+                "Devices are alike here and differ in their thermal noise alone. Couplings between free units follow them through a low-pass filter."
+            }
+            _ => "Devices are alike here and differ in their thermal noise alone.",
+        }
+    }
+
+    fn values(self) -> Vec<f64> {
+        match self {
+            Self::Bits => vec![8.0, 6.0, 5.0, 4.0, 3.0, 2.0],
+            Self::Mismatch => vec![0.02, 0.05, 0.1, 0.15, 0.2, 0.3],
+            Self::Range => vec![0.5, 0.3, 0.2, 0.15, 0.1, 0.05],
+            Self::FanIn => vec![600.0, 400.0, 300.0, 200.0, 100.0, 50.0],
+            Self::Temperature => vec![0.0, 0.5, 0.8, 1.2, 2.0, 4.0],
+            Self::Wells => vec![0.5, 0.8, 0.9, 1.1, 1.2, 2.0],
+            Self::ReadOut => vec![0.1, 0.2, 0.5, 1.0, 2.0],
+            Self::Bandwidth => vec![1000.0, 300.0, 100.0, 30.0, 10.0, 3.0],
+        }
+    }
+
+    fn at(self, value: f64, scale: Scale, largest: f64) -> Result<Imperfection> {
+        let whole = || -> Result<u32> {
+            ensure!(
+                value.fract() == 0.0 && (0.0..1e9).contains(&value),
+                "{}: {value} is no whole number",
+                self.name()
+            );
+            Ok(value as u32)
+        };
+        Ok(match self {
+            Self::Bits => Imperfection::Quantised { bits: whole()?, scale },
+            Self::Mismatch => Imperfection::Mismatch { sd: value },
+            Self::Range => Imperfection::Range { limit: value * largest },
+            Self::FanIn => Imperfection::FanIn { limit: whole()? as usize },
+            Self::Temperature => Imperfection::Temperature { factor: value },
+            Self::Wells => Imperfection::Wells { j2: value, j4: value },
+            Self::ReadOut => Imperfection::ReadOut { sd: value },
+            Self::Bandwidth => Imperfection::Bandwidth { rate: value },
+        })
+    }
 }

@@ -1,3 +1,179 @@
-pub fn simulate(_: &crate::arguments::Simulate) -> anyhow::Result<()> {
+//! Running couplings: what they read, where units end up, and what it costs.
+
+use anyhow::{Result, ensure};
+use burn::tensor::Tensor;
+use thermograd::{
+    Account, Assumptions, Couplings, Estimate, Key, Ledger, Measured, Protocol, Substrate, to_f64,
+};
+use thermograd_experiments::progress::{INTERRUPTED, interrupted, part_bar};
+use thermograd_experiments::run;
+use thermograd_models::{Classifier, Examples};
+
+use crate::arguments::{DataArguments, Simulate, load};
+use crate::convert::{clamped, start};
+
+/// `couplings simulate`.
+pub fn simulate(task: &Simulate) -> Result<()> {
+    ensure!(task.trajectories > 0, "trajectories: at least one is needed");
+    let mut couplings = load(&task.file)?;
+    if let Some(kt) = task.kt {
+        couplings.description.substrate.kt = kt;
+    }
+    let device = task.data.device()?;
+    let measured = match task.data.dataset {
+        Some(_) => {
+            let classifier = Classifier::from_couplings(&couplings, &device)?;
+            read_images(task, &classifier)?
+        }
+        None => run_freely(task, &couplings, &couplings.substrate(&device)?)?,
+    };
+    let account = Account::new(measured, Assumptions::default())?;
+    print(&account);
+    if let Some(file) = &task.ledger {
+        run::write(file, serde_json::to_string_pretty(&account)?.as_bytes())?;
+    }
     Ok(())
+}
+
+/// Accuracy on the test images, and what one inference costs.
+fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Measured> {
+    let test = task.data.load()?.test;
+    let (bar, mut progress) = part_bar("test");
+    let tell = |part| {
+        progress(part);
+        if interrupted() {
+            std::process::exit(INTERRUPTED);
+        }
+    };
+    let key = task.data.key();
+    let result = classifier.evaluate(&test, task.trajectories, task.data.shards(), key.fork("test"), tell)?;
+    bar.finish_and_clear();
+    let percent = |part: f64| format!("{:.2} %", 100.0 * part);
+    println!("{} test images, {} trajectories each", result.images, result.trajectories);
+    println!(
+        "  one trajectory        {} (s.d. {:.2})",
+        percent(result.top1_single.mean),
+        100.0 * result.top1_single.sd
+    );
+    println!("  average of {:<3}        {}", result.trajectories, percent(result.top1_average));
+    println!("  without noise         {}", percent(result.top1_noiseless));
+    let (reset, clamped_square, ends) = ends(classifier, &test, &task.data, key)?;
+    if let Some(file) = &task.states {
+        write_states(file, &classifier.substrate, &ends)?;
+    }
+    let topology = classifier.substrate.topology();
+    Ok(Measured {
+        heat: result.heat.mean,
+        reset,
+        clamped_square,
+        clamped: topology.clamped_units(),
+        read: classifier.outputs().len(),
+        macs: Some(classifier.digital_macs()),
+    })
+}
+
+/// Over one trajectory of each image: the mean energy left in the wells, in kT; the mean ΣX²; the final states.
+fn ends(
+    classifier: &Classifier,
+    test: &Examples,
+    data: &DataArguments,
+    key: Key,
+) -> Result<(f64, f64, Vec<f64>)> {
+    let substrate = &classifier.substrate;
+    let parts = data.shards().map(test.len(), |range| -> Result<_> {
+        let indices: Vec<usize> = range.clone().collect();
+        let (field, x0) = classifier.prepare(test, &indices)?;
+        let key = key.fork("ends").skip(range.start as u64);
+        let x = substrate.simulate(x0, field, classifier.schedule, key, |_| {})?;
+        let images = test.clamped(&indices, &classifier.normalisation, None, substrate.options());
+        let wells = to_f64(substrate.potential().wells(x.clone())).iter().sum::<f64>();
+        Ok((wells, to_f64(images.square().sum())[0], to_f64(x)))
+    });
+    let (mut wells, mut square, mut states) = (0.0, 0.0, Vec::new());
+    for part in parts {
+        let part = part?;
+        (wells, square) = (wells + part.0, square + part.1);
+        states.extend(part.2);
+    }
+    let count = test.len() as f64;
+    Ok((wells / count / substrate.kt(), square / count, states))
+}
+
+/// Trajectories of a computer that reads no images.
+fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> Result<Measured> {
+    let rows = task.trajectories;
+    let (schedule, key) = (couplings.description.schedule, task.data.key());
+    let course = couplings.course();
+    let knots = course.as_ref().map_or(1, |course| course.times.len());
+    let held = clamped(substrate, task.clamp.as_deref(), rows, knots)?;
+    let protocol = match &course {
+        Some(course) => substrate.protocol(course, &held)?,
+        None => Protocol::from(substrate.field(&held)?),
+    };
+    let (bar, mut progress) = part_bar("run");
+    let mut ledger = Ledger::new(substrate, protocol.clone(), schedule.dt);
+    let x0 = start(couplings, substrate, rows, key)?;
+    let x = substrate.simulate(x0, protocol, schedule, key.fork("run"), |step| {
+        ledger.observe(step);
+        progress((step.index + 1) as f64 / schedule.steps as f64);
+        if interrupted() {
+            std::process::exit(INTERRUPTED);
+        }
+    })?;
+    bar.finish_and_clear();
+    let kt = substrate.kt();
+    ensure!(kt > 0.0, "at kT = 0 there is no heat in units of kT; choose another with --kt");
+    let in_kt = |values: Option<Tensor<1>>| -> Vec<f64> {
+        values.map(to_f64).unwrap_or_default().into_iter().map(|value| value / kt).collect()
+    };
+    let (heat, work) = (Estimate::of(&in_kt(ledger.heat())), Estimate::of(&in_kt(ledger.work())));
+    println!("{rows} trajectories of {} steps of {}", schedule.steps, schedule.dt);
+    println!("  heat                  {:.4e} kT (s.d. {:.1e})", heat.mean, heat.sd);
+    if course.is_some() {
+        println!("  work of the protocol  {:.4e} kT (s.d. {:.1e})", work.mean, work.sd);
+    }
+    for group in substrate.topology().free() {
+        let columns = substrate.topology().columns(&group.name)?;
+        let values = Estimate::of(&to_f64(x.clone().slice_dim(1, columns)));
+        println!(
+            "  {:<20}  mean {:+.4}, s.d. {:.4} over {} units",
+            group.name, values.mean, values.sd, group.units
+        );
+    }
+    if let Some(file) = &task.states {
+        write_states(file, substrate, &to_f64(x.clone()))?;
+    }
+    let wells = to_f64(substrate.potential().wells(x));
+    let clamped_square = held.iter().map(|values| to_f64(values.clone().square().sum())[0]).sum::<f64>();
+    let topology = substrate.topology();
+    let read = ["output", "visible"].iter().find_map(|name| topology.columns(name).ok());
+    Ok(Measured {
+        heat: heat.mean,
+        reset: wells.iter().sum::<f64>() / rows as f64 / kt,
+        clamped_square: clamped_square / rows as f64,
+        clamped: topology.clamped_units() / knots,
+        read: read.map_or(substrate.free_units(), |columns| columns.len()),
+        macs: None,
+    })
+}
+
+/// One row a trajectory, one column a free unit.
+fn write_states(file: &std::path::Path, substrate: &Substrate, states: &[f64]) -> Result<()> {
+    let free = substrate.topology().free();
+    let names: Vec<String> =
+        free.flat_map(|group| (0..group.units).map(move |unit| format!("{}_{unit}", group.name))).collect();
+    let row = |row: &[f64]| row.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    let rows: Vec<String> = states.chunks(names.len()).map(row).collect();
+    run::write(file, format!("{}\n{}\n", names.join(","), rows.join("\n")).as_bytes())
+}
+
+fn print(account: &Account) {
+    println!("\nenergy of one inference {:>12} {:>12}", "kT", "J");
+    for line in account.lines.iter().chain(&account.digital) {
+        println!("  {:<20} {:>13.3e} {:>12.2e}   {}", line.name, line.kt, line.joules, line.basis);
+    }
+    if let (Some(thermal), Some(all)) = (account.ratio(2), account.ratio(account.lines.len())) {
+        println!("  digital network over trajectory and reset: {thermal:.1e}; over all lines: {all:.1e}");
+    }
+    println!("  not counted: amplifiers of the couplings, clocks, memory, control");
 }

@@ -104,6 +104,11 @@ pub fn quantize(task: &Quantize) -> Result<ControlFlow<()>> {
     })
 }
 
+/// `couplings tune`.
+pub fn tune(task: &TuneArguments) -> Result<ControlFlow<()>> {
+    begin("tune", task, |_| {})
+}
+
 fn begin(name: &str, task: &TuneArguments, change: impl Fn(&mut Settings)) -> Result<ControlFlow<()>> {
     let (run, settings) = match &task.resume {
         Some(folder) => {
