@@ -98,6 +98,7 @@ body{margin:0;background:#f4f4f2;color:#1d1d1f;font:15px/1.5 system-ui,sans-seri
 main{max-width:1200px;margin:0 auto;padding:24px 28px 60px;background:#fff}
 h1{font-size:26px;margin:8px 0 4px}h2{font-size:19px;margin:34px 0 6px;border-bottom:1px solid #ddd}
 p{max-width:75ch;margin:8px 0}figure{margin:10px 0}figcaption{font-size:13px;color:#555;max-width:80ch}
+pre{white-space:pre-wrap}
 img{image-rendering:pixelated;border:1px solid #ddd}svg{max-width:100%;height:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .facts th{text-align:left;white-space:nowrap;vertical-align:top;font-weight:500;color:#444;padding:2px 24px 2px 0}.facts td{padding:2px 0}

@@ -132,9 +132,8 @@ pub fn exact(
 
 /// Cross-entropy through the unrolled stochastic steps, one noise path an image.
 ///
-/// With `hardware`, each step is made for a device with those imperfections, another specimen every step: the gradient is taken
-/// at its couplings and applied to the ones it was made from, straight through the rounding (Y. Bengio et al.,
-/// arXiv:1308.3432 (2013)).
+/// With `hardware`, each step is made for a device with those imperfections, another specimen every step: the gradient at its
+/// couplings is pulled back to those it was made from ([`Hardware::pull_back`]).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pathwise {
@@ -172,10 +171,9 @@ impl Pathwise {
     ///
     /// # Errors
     /// Those of [`Hardware::with`].
-    pub fn device(&self, substrate: &Substrate, key: Key) -> Result<Substrate> {
+    pub fn device(&self, substrate: &Substrate, key: Key) -> Result<Hardware> {
         let ideal = Ok(Hardware::ideal(substrate.clone()));
-        let made = self.hardware.iter().fold(ideal, |device, &imperfection| device?.with(imperfection, key));
-        Ok(made?.substrate)
+        Ok(self.hardware.iter().fold(ideal, |device, &imperfection| device?.with(imperfection, key))?)
     }
 
     /// A training that starts from the couplings of the classifier, not begun.
@@ -221,7 +219,8 @@ impl Pathwise {
             }
             // A fork leaves the trajectory behind: the shards of a batch share their specimen.
             let device = self.device(&model.valid(), key.fork("specimen"))?;
-            Ok(device.pathwise(x0, &clamped, schedule, key, loss)?)
+            let (loss, gradients) = device.substrate.pathwise(x0, &clamped, schedule, key, loss)?;
+            Ok((loss, device.pull_back(gradients)))
         };
         fit.run(gradient, observe)
     }

@@ -151,7 +151,7 @@ impl Circuit<'_> {
                 let density = 2.0 * mobility * kt * amperes * amperes * seconds;
                 let resistance = 2.0 * thermal_energy(kelvin) / density;
                 say(format!(
-                    "  noise current of {density:e} A^2/Hz (two-sided), that of {resistance:e} ohm at {kelvin} K"
+                    "  noise current of {density:.3e} A^2/Hz (two-sided), that of {resistance:.3e} ohm at {kelvin} K"
                 ));
             }
         }

@@ -10,6 +10,7 @@
 //!
 //! with bandwidth ω. That network has no energy: its force on i by j is not the force on j by i.
 
+use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -90,12 +91,14 @@ pub struct Hardware {
     pub read_out: f64,
     /// The bandwidth of its couplings; infinite if none.
     pub bandwidth: Option<f64>,
+    /// ∂(coupling as made)/∂(coupling as meant), in the place of every parameter; 1 if none.
+    slope: Option<Substrate>,
 }
 
 impl Hardware {
     /// The device as it was meant to be.
     pub fn ideal(substrate: Substrate) -> Self {
-        Self { substrate, read_out: 0.0, bandwidth: None }
+        Self { substrate, read_out: 0.0, bandwidth: None, slope: None }
     }
 
     /// The same with one more imperfection. The key is that of the device: another key, another specimen.
@@ -111,7 +114,10 @@ impl Hardware {
             }
             Imperfection::Mismatch { sd } => {
                 check("mismatch", sd, sd >= 0.0, "must not be negative")?;
-                mismatched(substrate, sd, key.fork("mismatch"))?
+                let key = key.fork("mismatch");
+                let substrate = mismatched(substrate, sd, key)?;
+                let slope = self.slope.map_or_else(|| ones(&substrate), Ok)?;
+                return Ok(Self { substrate, slope: Some(mismatched(&slope, sd, key)?), ..self });
             }
             Imperfection::Range { limit } => {
                 check("coupling range", limit, limit >= 0.0, "must not be negative")?;
@@ -139,6 +145,20 @@ impl Hardware {
             }
         };
         Ok(Self { substrate, ..self })
+    }
+
+    /// The gradient with respect to the couplings that the device was meant to have, of one with respect to those it has. It goes straight
+    /// through rounding, cuts and limits, which have no useful slope of their own (Y. Bengio et al., arXiv:1308.3432 (2013)).
+    pub fn pull_back(&self, mut gradients: GradientsParams) -> GradientsParams {
+        let Some(slope) = &self.slope else {
+            return gradients;
+        };
+        for parameter in slope.couplings.iter().chain(&slope.biases) {
+            if let Some(gradient) = gradients.remove::<2>(parameter.id) {
+                gradients.register(parameter.id, gradient * parameter.val());
+            }
+        }
+        gradients
     }
 
     /// Runs the device at constant clamped values.
@@ -216,6 +236,12 @@ fn with_bias(substrate: Substrate, bias: Vec<f64>) -> Result<Substrate> {
     substrate.with_bias(bias)
 }
 
+/// A one in the place of every coupling and bias.
+fn ones(substrate: &Substrate) -> Result<Substrate> {
+    let ones = each_block(substrate, |_, couplings| vec![1.0; couplings.len()])?;
+    with_bias(ones, vec![1.0; substrate.free_units()])
+}
+
 fn mismatched(substrate: &Substrate, sd: f64, key: Key) -> Result<Substrate> {
     let factors = |place: u64, count: usize| -> Vec<f64> {
         key.at(place).normals(0, 1, count).into_iter().map(|normal| 1.0 + sd * f64::from(normal)).collect()
@@ -262,7 +288,8 @@ fn levels(bits: u32) -> f64 {
 
 fn round_to_level(value: f64, step: f64, bits: u32) -> f64 {
     let most = levels(bits);
-    if step > 0.0 { (value / step).round().clamp(-most, most) * step } else { 0.0 }
+    // Adding zero makes −0 the same level as 0.
+    if step > 0.0 { (value / step).round().clamp(-most, most) * step + 0.0 } else { 0.0 }
 }
 
 /// The spacing of levels that rounds some values with the least squared error, of those that put the highest level

@@ -1,7 +1,15 @@
 //! Networks and numbers that several files test with.
 
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
-use thermograd::{Block, Group, Key, Pattern, Substrate, SubstrateConfig, Topology};
+use thermograd::{Block, Group, Key, Pattern, Ridge, Shards, Substrate, SubstrateConfig, Topology};
+use thermograd_datasets::{Images, strokes};
+use thermograd_models::{
+    Classifier, ClassifierConfig, Examples, Fit, Guide, Lesson, Pathwise, Recipe, Teacher, TeacherConfig,
+    exact,
+};
 
 /// f64 on the CPU.
 pub fn double() -> TensorCreationOptions {
@@ -58,4 +66,60 @@ pub fn random(topology: &Topology, kt: f64, batch: usize, key: Key) -> (Substrat
 pub fn distance(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// A computer with 16 hidden units that was taught drawn digits, those digits, and others.
+pub struct Reader {
+    pub classifier: Classifier,
+    pub train: Examples,
+    pub test: Examples,
+}
+
+/// The same one for every test.
+pub fn reader() -> &'static Reader {
+    static READER: OnceLock<Reader> = OnceLock::new();
+    READER.get_or_init(|| {
+        let examples = |images: Images| {
+            Examples::new(images.width, images.height, images.pixels, images.labels).unwrap()
+        };
+        let (train, test) = (examples(strokes::draw(7, 0..6000)), examples(strokes::draw(7, 6000..7000)));
+        let normalisation = train.normalisation();
+        let (device, shards) = (Device::flex(), Shards { size: 64, threads: 2 });
+        let mut config = TeacherConfig::default();
+        (config.recipe.epochs, config.recipe.learning_rate) = (10, 2e-3);
+        let mut fit = Teacher::new(config, [784, 16, 10], Key::new(180), &device).fit(
+            train.len(),
+            shards,
+            Key::new(180),
+        );
+        let go_on = |_: &Fit<Teacher>, _| Ok::<_, thermograd_models::Error>(ControlFlow::Continue(()));
+        let outcome = Teacher::train(&mut fit, &train, &normalisation, go_on).unwrap();
+        assert!(outcome.is_continue());
+        let untrained = ClassifierConfig::new(784, 16, 10).init(normalisation, &device).unwrap();
+        let lesson = Lesson { teacher: &fit.finish(), guide: Guide { beta: 100.0, ..Guide::default() } };
+        let solved =
+            exact(&untrained, lesson, &train, Ridge::default(), shards, Key::new(181), |_| {}).unwrap();
+        let solved = untrained.with_substrate(solved);
+        let recipe = Recipe { epochs: 8, warm_up: 20, ..Pathwise::default().recipe };
+        let classifier = pathwise(&solved, &train, Pathwise { recipe, ..Pathwise::default() });
+        Reader { classifier, train, test }
+    })
+}
+
+/// A classifier trained further, through its noisy steps.
+pub fn pathwise(start: &Classifier, train: &Examples, pathwise: Pathwise) -> Classifier {
+    let mut fit = pathwise.fit(start, train.len(), Shards { size: 64, threads: 2 }, Key::new(182));
+    let go_on = |_: &Fit<Substrate>, _| Ok::<_, thermograd_models::Error>(ControlFlow::Continue(()));
+    assert!(pathwise.train(&mut fit, start, train, go_on).unwrap().is_continue());
+    start.with_substrate(fit.finish())
+}
+
+/// Whether a program is there; where the environment requires it, it must be.
+pub fn has(program: &str, works: bool) -> bool {
+    let required = std::env::var("THERMOGRAD_REQUIRE_TOOLS").unwrap_or_default();
+    assert!(works || !required.split(',').any(|tool| tool == program), "{program} is required and not found");
+    if !works {
+        println!("skipped: {program} is not installed");
+    }
+    works
 }

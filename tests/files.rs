@@ -7,12 +7,13 @@ use burn::tensor::Device;
 use burn_dataset::Dataset;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use thermograd::{Couplings, Error, Key, Normalisation, Schedule, SubstrateConfig, to_f64};
+use thermograd::couplings::{Problem, VERSION};
+use thermograd::{Couplings, Error, Key, Schedule, SubstrateConfig, to_f64};
 use thermograd_datasets::idx::{self, IdxProblem};
 use thermograd_datasets::mnist;
 use thermograd_experiments::run;
 
-use crate::common::{networks, random};
+use crate::common::networks;
 
 fn idx_bytes(magic: u32, dimensions: &[u32], values: &[u8]) -> Vec<u8> {
     let header = std::iter::once(&magic).chain(dimensions).flat_map(|word| word.to_be_bytes());
@@ -88,14 +89,10 @@ fn a_promise_of_many_values_takes_no_memory() {
 }
 
 fn exported() -> Vec<Couplings> {
-    let schedule = Schedule { dt: 1e-3, steps: 200 };
-    let normalisation = Normalisation { offset: 0.1, scale: 0.3, norm: Some(48.9) };
-    networks()
+    crate::formats::exported()
         .into_iter()
-        .map(|(_, topology)| {
-            let (substrate, _) = random(&topology, 0.5, 1, Key::new(71));
-            Couplings::of(&substrate, schedule, Some(normalisation))
-        })
+        .map(|(_, couplings)| couplings)
+        .filter(|c| c.course().is_none())
         .collect()
 }
 
@@ -154,9 +151,9 @@ fn wrong_couplings_say_what_is_wrong() {
     refused(&|c| c.description.substrate.topology.groups[1].j4 = -1.0, "does not confine");
 
     let mut newer = good.clone();
-    newer.description.version = 2;
+    newer.description.version = VERSION + 1;
     let error = Couplings::decode(&newer.encode().unwrap()).unwrap_err();
-    assert!(matches!(&error, Error::Couplings(reason) if reason.contains("newer")), "{error}");
+    assert!(matches!(&error, Error::Couplings(Problem::Version { found: 3, newest: VERSION })), "{error}");
     let foreign = safetensors_without_metadata();
     assert!(Couplings::decode(&foreign).unwrap_err().to_string().contains("metadata"));
 }

@@ -37,16 +37,18 @@ fn only_experiments_talk_to_people() {
     }
 }
 
-/// The sources of a crate, without its tests at the end of a file.
+/// The sources of a crate with its folders, without the tests at the end of a file.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-    let rust = entries.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    rust.map(|path| {
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let below = folders.iter().flat_map(|path| sources(path.strip_prefix(root()).unwrap().to_str().unwrap()));
+    let rust = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let own = rust.map(|path| {
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
         (path, code)
-    })
-    .collect()
+    });
+    below.chain(own).collect()
 }
 
 #[test]

@@ -9,16 +9,22 @@
 //! | gradients | autodiff, local rule, adjoint and finite differences against each other |
 //! | devices | the same key gives the same numbers on every backend that is built in |
 //! | learning | small seeded trainings: they learn, they resume, threads do not show |
-//! | files | data files and exported couplings, whole and broken |
+//! | files | data files and native couplings, whole and broken |
+//! | formats | couplings in every format: there and back, as others write them, and broken |
+//! | circuits | netlists run by ngspice against our own integrator |
+//! | hardware | imperfections one by one, pruning, and training that knows of them |
 //! | cli | the binaries as a user runs them |
 //! | layers | which crate may know which |
 
+mod circuits;
 mod cli;
 mod common;
 mod devices;
 mod files;
+mod formats;
 mod generators;
 mod gradients;
+mod hardware;
 mod layers;
 mod learning;
 mod physics;

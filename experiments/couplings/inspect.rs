@@ -143,6 +143,7 @@ fn page(file: &Path, couplings: &Couplings) -> Result<String> {
     page.facts(&rows);
     page.section("Strengths")
         .text("Each pair once; the number of couplings (or biases) of a block by their value.");
+    let axis = format!("energy, at kT = {}", couplings.description.substrate.kt);
     let mut charts = String::from("<div class=\"row\">");
     for (place, (name, values)) in values(couplings).iter().enumerate() {
         if values.len() < 2 {
@@ -164,13 +165,7 @@ fn page(file: &Path, couplings: &Couplings) -> Result<String> {
         let colour = COLOURS[place % COLOURS.len()];
         let title =
             format!("{name}: {} values, {} zero, s.d. {:.3}", values.len(), strength.zero, strength.sd);
-        let chart = Chart {
-            title: &title,
-            x: "energy, units of kT's scale",
-            y: "number",
-            size: (560, 240),
-            y_range: None,
-        };
+        let chart = Chart { title: &title, x: &axis, y: "number", size: (560, 240), y_range: None };
         charts.push_str(&chart.svg(&[Line { name: "", colour, width: 2, points }])?);
     }
     page.markup(&(charts + "</div>"));

@@ -141,7 +141,7 @@ fn page(task: &Perturb, test: &Examples, ideal: &[f64], points: &[Point]) -> Res
     let percent = |value: &f64| 100.0 * value;
     let mut page = Report::new(&format!("{}: {}", task.by.title(), task.file.display()));
     page.text(&format!(
-        "Accuracy of one trajectory on {} test images. Each dot is a device; the line joins their means, and the dashed \
+        "Accuracy of one trajectory on {} test images. Each dot is a device; the line joins their means, and the thin \
          ones are one standard deviation of devices away. {}",
         test.len(),
         task.by.explanation()

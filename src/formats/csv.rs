@@ -11,7 +11,6 @@
 //! Rows come in any order; those of a block with listed pairs are its list. Units count from 0.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use super::{Arrays, description, number, text};
 use crate::couplings::{Couplings, Problem};
@@ -19,30 +18,36 @@ use crate::error::Result;
 use crate::topology::{Block, Pattern};
 
 const MARK: &str = "# thermograd ";
-const HEAD: &str = "kind,from,i,to,j,value";
+const HEAD: [&str; 6] = ["kind", "from", "i", "to", "j", "value"];
 
 pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
     let outline = serde_json::to_string(&couplings.outline()).expect("plain data");
-    let mut table = format!("{MARK}{outline}\n{HEAD}\n");
-    let described = &couplings.description;
-    for block in &described.substrate.topology.blocks {
+    let mut table = ::csv::Writer::from_writer(format!("{MARK}{outline}\n").into_bytes());
+    let mut row = |cells: [&str; 6]| table.write_record(cells).expect("memory can be written");
+    row(HEAD);
+    let topology = &couplings.description.substrate.topology;
+    for block in &topology.blocks {
         let (shape, values) = &couplings.tensors[&format!("J.{}", block.name())];
-        for (place, [i, j]) in described.substrate.topology.pairs(block).enumerate() {
+        for (place, [i, j]) in topology.pairs(block).enumerate() {
             let value = if shape.len() == 1 { values[place] } else { values[i * shape[1] + j] };
-            let _ = writeln!(table, "J,{},{i},{},{j},{value}", block.from, block.to);
+            row(["J", &block.from, &i.to_string(), &block.to, &j.to_string(), &value.to_string()]);
         }
     }
     for (name, (shape, values)) in &couplings.tensors {
-        let group = &name[2..];
+        let (kind, group) = name.split_once('.').expect("a validated name");
         for (place, value) in values.iter().enumerate() {
-            let _ = match name.as_bytes()[0] {
-                b'b' => writeln!(table, "b,{group},{place},,,{value}"),
-                b'd' => writeln!(table, "d,{group},{},,{},{value}", place / shape[1], place % shape[1]),
-                _ => Ok(()),
-            };
+            let value = value.to_string();
+            match kind {
+                "b" => row(["b", group, &place.to_string(), "", "", &value]),
+                "d" => {
+                    let (knot, unit) = (place / shape[1], place % shape[1]);
+                    row(["d", group, &knot.to_string(), "", &unit.to_string(), &value]);
+                }
+                _ => {}
+            }
         }
     }
-    Ok(table.into_bytes())
+    Ok(table.into_inner().expect("memory can be written"))
 }
 
 /// Where a value stands, and the value.
@@ -57,11 +62,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let mut reader = ::csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(table.as_bytes());
     let refused = |error: ::csv::Error| Problem::Container { format: "a table", reason: error.to_string() };
-    let head = reader.headers().map_err(refused)?.iter().collect::<Vec<_>>().join(",");
-    if head != HEAD {
-        return Err(
-            Problem::Container { format: "a table", reason: format!("its columns are `{HEAD}`") }.into()
-        );
+    if !reader.headers().map_err(refused)?.iter().eq(HEAD) {
+        let reason = format!("its columns are {}", HEAD.join(","));
+        return Err(Problem::Container { format: "a table", reason }.into());
     }
     for record in reader.records() {
         let record = record.map_err(refused)?;

@@ -1,0 +1,262 @@
+//! Netlists run by ngspice against our own integrator.
+
+use std::process::Command;
+
+use burn::tensor::{Tensor, TensorData};
+use faer::linalg::solvers::Solve;
+use thermograd::{
+    Block, Circuit, Estimate, Group, Key, Scales, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
+};
+
+use crate::common::{Reader, distance, double, has, random, reader};
+
+fn ngspice() -> bool {
+    has(
+        "ngspice",
+        Command::new("ngspice").arg("--version").output().is_ok_and(|output| output.status.success()),
+    )
+}
+
+/// Times and node voltages of a run, in reduced units.
+fn run(circuit: &Circuit) -> Vec<(f64, Vec<f64>)> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("run.cir"), circuit.netlist("run.data").unwrap()).unwrap();
+    let output = Command::new("ngspice").args(["-b", "run.cir"]).current_dir(folder.path()).output().unwrap();
+    let said =
+        || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let table =
+        std::fs::read_to_string(folder.path().join("run.data")).unwrap_or_else(|_| panic!("{}", said()));
+    let mut lines = table.lines();
+    let names: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    let expected: Vec<String> =
+        circuit.nodes().iter().map(|node| format!("v({})", node.to_lowercase())).collect();
+    assert_eq!(names[0], "time");
+    assert!(names[1..].iter().eq(expected.iter()), "{names:?}");
+    let row = |line: &str| {
+        let values: Vec<f64> = line.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        (values[0] / circuit.scales.seconds, values[1..].iter().map(|v| v / circuit.scales.volts).collect())
+    };
+    lines.map(row).collect()
+}
+
+/// The largest difference to our own path, over all nodes and times, as a part of the largest displacement.
+fn deviation(circuit: &Circuit) -> f64 {
+    // Steps so fine that the Euler scheme's own error is small: it falls with the step over the fastest unit's time.
+    let Circuit { substrate, schedule, .. } = *circuit;
+    let fastest = substrate.topology().free().map(|group| group.mobility).fold(0.0, f64::max);
+    let finer = (schedule.dt * fastest / 2e-5).round() as usize;
+    let fine = Schedule { dt: schedule.dt / finer as f64, steps: schedule.steps * finer };
+    let row = |values: &[f64]| {
+        Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), substrate.options())
+    };
+    let cold = substrate.clone().with_config(substrate.config().clone().with_kt(0.0)).unwrap();
+    let path = cold.trajectory(row(circuit.start), row(circuit.field), fine, 1, Key::new(0)).unwrap();
+    let (states, units) = (to_f64(path.states), substrate.free_units());
+    let mut worst = 0.0_f64;
+    let table = run(circuit);
+    assert!((table.last().unwrap().0 - schedule.duration()).abs() < 1e-6 * schedule.duration());
+    for (time, found) in &table {
+        let place = (time / fine.dt).min(fine.steps as f64 - 1e-9);
+        let (before, part) = (place.floor() as usize, place.fract());
+        let at = |step: usize| &states[step * units..(step + 1) * units];
+        let ours: Vec<f64> = at(before).iter().zip(at(before + 1)).map(|(a, b)| a + part * (b - a)).collect();
+        worst = worst.max(distance(found, &ours));
+    }
+    worst / states.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()))
+}
+
+#[test]
+fn without_noise_a_circuit_follows_the_path_of_a_classifier() {
+    if !ngspice() {
+        return;
+    }
+    let Reader { classifier, test, .. } = reader();
+    for (image, scales) in [
+        (3, Scales::thermal(1e-15, 1e-9, 300.0)),
+        (8, Scales { volts: 0.1, farads: 1e-12, seconds: 1e-6, kelvin: 77.0 }),
+    ] {
+        let (field, start) = classifier.prepare(test, &[image]).unwrap();
+        let circuit = Circuit {
+            substrate: &classifier.substrate,
+            field: &to_f64(field),
+            start: &to_f64(start),
+            schedule: classifier.schedule,
+            scales,
+            noise: false,
+        };
+        let deviation = deviation(&circuit);
+        println!("image {image}, {} V: {deviation:.1e} of the largest displacement", scales.volts);
+        assert!(deviation < 1e-3, "{deviation}");
+    }
+}
+
+/// Visible units that start as noise, bistable hidden ones, twenty times as fast.
+#[test]
+fn without_noise_a_circuit_follows_the_path_of_a_generator() {
+    if !ngspice() {
+        return;
+    }
+    let groups = vec![Group::free("visible", 25), Group::free("hidden", 12).wells(-0.5, 1.0).mobility(20.0)];
+    let blocks = vec![Block::full("visible", "hidden"), Block::full("hidden", "hidden")];
+    let (substrate, _) = random(&Topology { groups, blocks }, 0.1, 1, Key::new(191));
+    let start = to_f64(substrate.uncoupled_equilibrium(0..1, Key::new(192)).unwrap());
+    let circuit = Circuit {
+        substrate: &substrate,
+        field: &to_f64(substrate.field(&[]).unwrap()),
+        start: &start,
+        schedule: Schedule::new(5e-3, 0.25).unwrap(),
+        scales: Scales::thermal(1e-15, 1e-9, 300.0),
+        noise: false,
+    };
+    let deviation = deviation(&circuit);
+    println!("generator: {deviation:.1e} of the largest displacement");
+    assert!(deviation < 1e-3, "{deviation}");
+}
+
+/// Digits read by the circuit and by us: as many right, and outputs spread alike.
+#[test]
+fn with_noise_a_circuit_classifies_as_the_simulation_does() {
+    const DIGITS: usize = 20;
+    const RUNS: usize = 3;
+    const OURS: usize = 1000;
+    if !ngspice() {
+        return;
+    }
+    let Reader { classifier, test, .. } = reader();
+    let (substrate, outputs) = (&classifier.substrate, classifier.outputs());
+    let indices: Vec<usize> = (100..100 + DIGITS).collect();
+    let mut chances = Vec::new(); // of every run of the circuit to be right
+    let mut right = 0;
+    let (mut spreads, mut expected) = (Vec::new(), Vec::new());
+    for index in indices {
+        let (field, start) = classifier.prepare(test, &[index]).unwrap();
+        let x0 = start.clone().repeat_dim(0, OURS);
+        let x = substrate.simulate(
+            x0,
+            field.clone(),
+            classifier.schedule,
+            Key::new(193).at(index as u64),
+            |_| {},
+        );
+        let ours = classifier.read(&x.unwrap());
+        let reads = |row: &[f64]| thermograd_models::classifier::ranking(row)[0] == test.label(index);
+        let hits = ours.chunks(10).filter(|row| reads(row)).count();
+        // Laplace's rule: no chance is exactly 0 or 1 after a finite number of runs.
+        chances.extend([(hits as f64 + 1.0) / (OURS as f64 + 2.0); RUNS]);
+
+        // Squared distances from the mean in units of the spread, by half of our own runs.
+        let (mean, factor) = normal(&ours[..ours.len() / 2]);
+        let distance = |row: &[f64]| -> f64 {
+            let off = faer::Mat::from_fn(10, 1, |i, _| row[i] - mean[i]);
+            let solved = factor.solve(&off);
+            (0..10).map(|i| off[(i, 0)] * solved[(i, 0)]).sum()
+        };
+        expected.extend(ours[ours.len() / 2..].chunks(10).map(distance));
+        let circuit = Circuit {
+            substrate,
+            field: &to_f64(field),
+            start: &to_f64(start),
+            schedule: classifier.schedule,
+            scales: Scales::thermal(1e-15, 1e-9, 300.0),
+            noise: true,
+        };
+        for _ in 0..RUNS {
+            let last = run(&circuit).pop().unwrap().1;
+            right += usize::from(reads(&last[outputs.clone()]));
+            spreads.push(distance(&last[outputs.clone()]));
+        }
+    }
+    // The number right is a sum of independent runs with these chances: its distribution, one run after the other.
+    let mut law = vec![1.0];
+    for chance in &chances {
+        let stay = law.iter().map(|p| p * (1.0 - chance)).chain([0.0]);
+        law = stay.zip([0.0].into_iter().chain(law.iter().map(|p| p * chance))).map(|(a, b)| a + b).collect();
+    }
+    let (below, above): (f64, f64) = (law[..=right].iter().sum(), law[right..].iter().sum());
+    let mean: f64 = chances.iter().sum();
+    println!("{right} of {} right, {mean:.2} expected; tails {below:.2e} and {above:.2e}", chances.len());
+    assert!(below > 5e-7 && above > 5e-7);
+
+    // 4.9 standard deviations: one in a million of a normal, which means of that many distances nearly are.
+    let (found, ours) = (Estimate::of(&spreads), Estimate::of(&expected));
+    let allowed = 4.9 * ours.sd * (1.0 / found.count as f64 + 1.0 / ours.count as f64).sqrt();
+    println!(
+        "squared distance of outputs {:.3}, ours {:.3}, allowed difference {allowed:.3}",
+        found.mean, ours.mean
+    );
+    assert!((found.mean - ours.mean).abs() < allowed);
+}
+
+/// Mean of rows of ten, and the factor of their covariance.
+fn normal(rows: &[f64]) -> (Vec<f64>, faer::linalg::solvers::Llt<f64>) {
+    let count = (rows.len() / 10) as f64;
+    let mean: Vec<f64> = (0..10).map(|i| rows.iter().skip(i).step_by(10).sum::<f64>() / count).collect();
+    let covariance = faer::Mat::from_fn(10, 10, |i, j| {
+        rows.chunks(10).map(|row| (row[i] - mean[i]) * (row[j] - mean[j])).sum::<f64>() / (count - 1.0)
+    });
+    (mean, covariance.llt(faer::Side::Lower).unwrap())
+}
+
+/// A heading that tells the mapping, and numbers that follow from it.
+#[test]
+fn a_netlist_says_what_its_numbers_mean() {
+    let groups = vec![Group::free("a b", 1).wells(0.5, 0.25).mobility(2.0), Group::free("c\nend", 1)];
+    let topology = Topology { groups, blocks: vec![Block::full("a b", "c\nend")] };
+    let substrate = SubstrateConfig::new(topology).init(double()).unwrap();
+    let substrate = substrate.with_pair_couplings(0, &[3.0]).unwrap();
+    let scales = Scales { volts: 0.5, farads: 2e-12, seconds: 1e-6, kelvin: 300.0 };
+    let circuit = Circuit {
+        substrate: &substrate,
+        field: &[7.0, -1.0],
+        start: &[0.0, 0.25],
+        schedule: Schedule { dt: 1e-3, steps: 10 },
+        scales,
+        noise: true,
+    };
+    let text = circuit.netlist("out.data").unwrap();
+    // I₀ = CV₀/τ = 1e-6 A; the first unit has μ = 2.
+    for line in [
+        "x = v / 5e-1 V; time = t / 1e-6 s",
+        "C_g0_0 g0_0 0 2e-12",
+        "B_g0_0 g0_0 0 I=2e-6*(V(g0_0)/5e-1)+2e-6*(V(g0_0)/5e-1)*(V(g0_0)/5e-1)*(V(g0_0)/5e-1)",
+        "IB_g0_0 g0_0 0 DC 1.4e-5",
+        "G_g0_0_g1_0 g0_0 0 g1_0 0 1.2e-5",
+        "G_g1_0_g0_0 g1_0 0 g0_0 0 6e-6",
+        ".ic V(g1_0)=1.25e-1",
+        "group a b: 1 units, J2 = 0.5, J4 = 0.25, mu = 2",
+        "group c\\nend: 1 units",
+        // 2μkT I₀²τ = 4e-18 A²/Hz, and 2k_BT over it.
+        "noise current of 4.000e-18 A^2/Hz (two-sided), that of 2.071e-3 ohm",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.len() < 500));
+    let refused = |circuit: Circuit, table: &str, part: &str| {
+        let message = circuit.netlist(table).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    refused(circuit, "a b; shell", "cannot be named");
+    refused(Circuit { field: &[1.0], ..circuit }, "x", "field");
+    refused(Circuit { start: &[1.0, f64::NAN], ..circuit }, "x", "start");
+    refused(Circuit { scales: Scales { farads: 0.0, ..scales }, ..circuit }, "x", "farads");
+}
+
+/// Kirchhoff's law at both nodes of that circuit is the equation of motion: J₂, J₄, J, h and μ in their places.
+#[test]
+fn free_couplings_are_those_of_the_potential() {
+    for (name, topology) in crate::common::networks() {
+        let (substrate, _): (Substrate, _) = random(&topology, 1.0, 1, Key::new(194));
+        let (units, coupling) = (substrate.free_units(), substrate.free_couplings());
+        let x = crate::common::normals(1, units, 1.0, Key::new(195));
+        let zero = Tensor::zeros([1, units], double());
+        let potential = substrate.potential();
+        let force = to_f64(potential.gradient(x.clone(), zero));
+        let x = to_f64(x);
+        let free = topology.free().flat_map(|group| std::iter::repeat_n(group, group.units));
+        for (i, group) in free.enumerate() {
+            let wells = 2.0 * group.j2 * x[i] + 4.0 * group.j4 * x[i].powi(3);
+            let pairs: f64 = (0..units).map(|j| coupling[i * units + j] * x[j]).sum();
+            assert!((force[i] - wells - pairs).abs() < 1e-12, "{name}, unit {i}");
+        }
+    }
+}

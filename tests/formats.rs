@@ -1,0 +1,387 @@
+//! Files of couplings in every format: there and back, as others write them, and broken.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use thermograd::couplings::{Description, Problem};
+use thermograd::{
+    Block, Couplings, Course, Error, Format, Group, Ising, Key, Normalisation, Pattern, Schedule,
+    SubstrateConfig, Topology,
+};
+
+use crate::common::{networks, random};
+
+/// Couplings of every kind of network, and of one whose control parameters move.
+pub fn exported() -> Vec<(String, Couplings)> {
+    let schedule = Schedule { dt: 1e-3, steps: 200 };
+    let normalisation = Normalisation { offset: 0.1, scale: 0.3, norm: Some(48.9) };
+    let of = |(name, topology): (&str, Topology)| {
+        let (substrate, _) = random(&topology, 0.5, 1, Key::new(71));
+        (name.replace(' ', "-"), Couplings::of(&substrate, schedule, Some(normalisation)))
+    };
+    let mut all: Vec<_> = networks().into_iter().map(of).collect();
+    all.push(("course".into(), moving()));
+    all
+}
+
+fn moving() -> Couplings {
+    let groups = vec![Group::clamped("clock", 2), Group::free("visible", 3)];
+    let topology = Topology { groups, blocks: vec![Block::full("clock", "visible")] };
+    let substrate =
+        SubstrateConfig::new(topology).init(&Device::flex()).unwrap().randomised(1.0, Key::new(74));
+    let course = Course {
+        times: vec![0.0, 1.0],
+        gains: BTreeMap::from([("visible".into(), vec![1.0, 2.0])]),
+        wells: BTreeMap::from([("visible".into(), vec![0.5; 6])]),
+    };
+    Couplings::of(&substrate, Schedule::new(0.01, 1.0).unwrap(), None).with_course(Some(course)).from_noise()
+}
+
+/// The published classifier with few hidden units and couplings that tell their place.
+fn classifier() -> Couplings {
+    let description = thermograd::formats::parameters::published(3);
+    let mut values = Vec::new();
+    for (k, (name, shape)) in description.tensors().unwrap().into_iter().enumerate() {
+        let n = shape[0];
+        let value = |place: usize| 10.0 * k as f32 + place as f32 / 16384.0;
+        let own: Vec<f32> = (0..shape.iter().product::<usize>()).map(value).collect();
+        let within = name == "J.hidden-hidden" || name == "J.output-output";
+        let symmetric = |place: usize| {
+            let (i, j) = (place / n, place % n);
+            if i == j { 0.0 } else { own[i.max(j) * n + i.min(j)] }
+        };
+        values.push((name, if within { (0..n * n).map(symmetric).collect() } else { own }));
+    }
+    Couplings::new(description, values.iter().map(|(name, values)| (name.as_str(), values.clone()))).unwrap()
+}
+
+/// A spin model of tenths and quarters.
+fn spins() -> Ising {
+    let couplings = vec![([0, 1], -0.25), ([0, 3], 1.5), ([1, 2], 0.1_f32.into()), ([2, 4], -3.0)];
+    Ising { fields: vec![0.5, 0.0, (-0.7_f32).into(), 2.0, 0.0], couplings, offset: 0.0 }
+}
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/golden")
+}
+
+#[test]
+fn everything_comes_back_from_the_formats_that_hold_everything() {
+    let mut named = exported();
+    named.push(("classifier".into(), classifier()));
+    named.push(("spins".into(), spins().couplings().unwrap()));
+    // Names that mean something to a table, and a block without pairs.
+    let groups = [Group::clamped("a, \"b\"", 2), Group::free("line\nbreak", 3), Group::free("#", 1)];
+    let mut odd = Topology::layered(groups);
+    odd.blocks[1].pattern = Pattern::Pairs(Vec::new());
+    let (odd, _) = random(&odd, 1.0, 1, Key::new(75));
+    named.push(("odd".into(), Couplings::of(&odd, Schedule { dt: 1e-3, steps: 2 }, None)));
+    for (name, couplings) in named {
+        for format in [Format::Safetensors, Format::Npz, Format::Csv] {
+            let bytes = format.encode(&couplings).unwrap();
+            assert_eq!(bytes, format.encode(&couplings).unwrap(), "{format} of {name} is not the same twice");
+            let read = format.decode(&bytes).unwrap_or_else(|error| panic!("{format} of {name}: {error}"));
+            assert!(read == couplings, "{format} of {name}");
+        }
+    }
+}
+
+#[test]
+fn sparse_couplings_take_a_place_each_and_no_more() {
+    let topology = Topology::grid(Group::free("cell", 900), 30, 30, true).unwrap();
+    let (substrate, _) = random(&topology, 1.0, 1, Key::new(76));
+    let bytes = Couplings::of(&substrate, Schedule { dt: 1e-3, steps: 2 }, None).encode().unwrap();
+    // 1800 couplings of 4 bytes with two 4-byte units each, 900 biases; a matrix would take 3.2 MB.
+    let needed = 1800 * 12 + 900 * 4;
+    assert!(bytes.len() < needed + 4096, "{} bytes for {needed}", bytes.len());
+}
+
+#[test]
+fn spin_models_come_back_from_their_formats() {
+    let full = Ising { offset: -1.75, ..spins() };
+    let graph = Ising { fields: vec![0.0; 5], ..spins() };
+    for (format, model) in [
+        (Format::BqmJson, &full),
+        (Format::BqmCoo, &spins()),
+        (Format::Gset, &graph),
+        (Format::Qubo, &Ising { couplings: vec![([0, 1], -0.25), ([2, 4], 1.5)], ..graph.clone() }),
+    ] {
+        let couplings = model.couplings().unwrap();
+        let read = format.decode(&format.encode(&couplings).unwrap()).unwrap();
+        assert_eq!(read, couplings, "{format}");
+    }
+    for (format, model) in [(Format::BqmCoo, &full), (Format::Gset, &full), (Format::Gset, &spins())] {
+        let error = format.encode(&model.couplings().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("BQM JSON has"), "{error}");
+    }
+    let error = Format::Gset.encode(&classifier()).unwrap_err().to_string();
+    assert!(error.contains("group `input` is clamped"), "{error}");
+}
+
+/// All energies of a quadratic form over zeros and ones as a text gives it, and of what is read from that text.
+#[test]
+fn a_quadratic_form_keeps_its_energies() {
+    let text = "c a comment\np qubo 0 3 2 2\n0 0 1.5\n2 2 -4\n0 1 2\n1 2 -0.5\n";
+    let model = Ising::of(&Format::Qubo.decode(text.as_bytes()).unwrap()).unwrap();
+    for state in 0..8_u32 {
+        let z = |i: u32| f64::from(state >> i & 1);
+        let energy = 1.5 * z(0) - 4.0 * z(2) + 2.0 * z(0) * z(1) - 0.5 * z(1) * z(2);
+        let spins: Vec<i8> = (0..3).map(|i| if state >> i & 1 == 1 { 1 } else { -1 }).collect();
+        assert_eq!(model.energy(&spins), energy);
+    }
+}
+
+/// Files that dimod 0.12.23 wrote of models given in numbers here.
+#[test]
+fn dimod_is_understood() {
+    let read = |name: &str| {
+        let bytes = std::fs::read(golden().join(name)).unwrap();
+        Ising::of(&Format::of_name(name).unwrap().decode(&bytes).unwrap()).unwrap()
+    };
+    let spin =
+        Ising { fields: vec![0.5, -1.25, 0.0], couplings: vec![([0, 1], -1.0), ([1, 2], 0.75)], offset: 2.5 };
+    assert_eq!(read("dimod-spin.json"), spin);
+    let (linear, quadratic) = ([1.0, -2.0, 0.5], [([0, 1], 4.0), ([1, 2], -1.5)]);
+    assert_eq!(read("dimod-binary.json"), Ising::from_binary(&linear, &quadratic, -0.25));
+    assert_eq!(read("dimod-binary.coo"), Ising::from_binary(&linear, &quadratic, 0.0));
+}
+
+#[test]
+fn a_graph_is_recognised_whatever_its_extension() {
+    let text = "3 2\n1 2 1\n2 3 -1\n";
+    let as_text = Format::of_name("G1.txt").unwrap().decode(text.as_bytes()).unwrap();
+    assert_eq!(as_text, Format::Gset.decode(text.as_bytes()).unwrap());
+    let model = Ising::of(&as_text).unwrap();
+    assert_eq!(model.couplings, [([0, 1], 1.0), ([1, 2], -1.0)]);
+    // Of the cuts of this graph the best separates 1 from 2 and not 2 from 3: (Σw − E)/2 = 1.
+    assert_eq!((0.0 - model.energy(&[1, -1, -1])) / 2.0, 1.0);
+    if let Some(folder) = std::env::var_os("THERMOGRAD_DATA") {
+        let path = PathBuf::from(folder).parent().unwrap().join("gset/G1.txt");
+        if let Ok(bytes) = std::fs::read(&path) {
+            let model = Ising::of(&Format::Parameters.decode(&bytes).unwrap()).unwrap();
+            assert_eq!((model.fields.len(), model.couplings.len()), (800, 19_176));
+        }
+    }
+}
+
+/// Every number of a parameter file where the published order puts it.
+#[test]
+fn a_parameter_file_has_the_published_order() {
+    let (couplings, hidden) = (classifier(), 3);
+    let bytes = Format::Parameters.encode(&couplings).unwrap();
+    let numbers: Vec<f32> =
+        std::str::from_utf8(&bytes).unwrap().split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let mut place = 0;
+    let mut next = || {
+        place += 1;
+        numbers[place - 1]
+    };
+    let at = |name: &str, i: usize, columns: usize, j: usize| couplings.tensors[name].1[i * columns + j];
+    (0..784).for_each(|_| assert_eq!([next(), next()], [0.0; 2])); // input i with its left and its lower neighbour
+    for i in 0..784 {
+        (0..hidden).for_each(|j| assert_eq!(next(), at("J.input-hidden", i, hidden, j)));
+    }
+    for i in 0..hidden {
+        (0..i).for_each(|j| assert_eq!(next(), at("J.hidden-hidden", i, hidden, j)));
+    }
+    for i in 0..hidden {
+        (0..10).for_each(|j| assert_eq!(next(), at("J.hidden-output", i, 10, j)));
+    }
+    for i in 0..10 {
+        (0..i).for_each(|j| assert_eq!(next(), at("J.output-output", i, 10, j)));
+    }
+    for i in 0..784 {
+        (0..10).for_each(|j| assert_eq!(next(), at("J.input-output", i, 10, j)));
+    }
+    (0..784).for_each(|_| assert_eq!(next(), 0.0));
+    (0..hidden).for_each(|i| assert_eq!(next(), at("b.hidden", 0, 0, i)));
+    (0..10).for_each(|i| assert_eq!(next(), at("b.output", 0, 0, i)));
+    assert_eq!(place, numbers.len());
+    assert_eq!(Format::Parameters.decode(&bytes).unwrap(), couplings);
+    // Whatever bonds among inputs and biases of inputs another program has there does nothing.
+    let other = format!("7 {}", std::str::from_utf8(&bytes).unwrap().split_once('\n').unwrap().1);
+    assert_eq!(Format::Parameters.decode(other.as_bytes()).unwrap(), couplings);
+}
+
+/// Files of the first version of the format, and of today's in every format, still say what they said.
+#[test]
+fn golden_files_keep_loading() {
+    for (name, couplings) in exported() {
+        let path = golden().join(format!("v1-{name}.safetensors"));
+        let read = Couplings::decode(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(read, couplings, "version 1 of {name}");
+        for format in ["safetensors", "npz", "csv"] {
+            let file = format!("v2-{name}.{format}");
+            let read = Format::of_name(&file)
+                .unwrap()
+                .decode(&std::fs::read(golden().join(&file)).unwrap())
+                .unwrap();
+            assert_eq!(read, couplings, "{file}");
+        }
+    }
+}
+
+fn refused(format: Format, bytes: &[u8], part: &str) {
+    let message = format.decode(bytes).unwrap_err().to_string();
+    assert!(message.contains(part), "{format}: `{message}` does not say `{part}`");
+}
+
+/// A safetensors file with this header and so many zeros behind it.
+fn safetensors(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(vec![0; data]);
+    bytes
+}
+
+#[test]
+fn hostile_headers_are_errors() {
+    let native = |header: &str, part: &str| refused(Format::Safetensors, &safetensors(header, 16), part);
+    let tensor = r#""J.a-b":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}"#;
+    native(&format!("{{{tensor},{tensor}}}"), "twice");
+    native(&format!("{{{tensor}}}"), "metadata entry");
+    native(
+        r#"{"J.a-b":{"dtype":"F32","shape":[2,2],"data_offsets":[0,99999999999]}}"#,
+        "not a safetensors file",
+    );
+    native(
+        r#"{"x":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}"#,
+        "not a safetensors file",
+    );
+    native(&"[".repeat(100_000), "not a safetensors file");
+    refused(Format::Safetensors, &u64::MAX.to_le_bytes(), "not a safetensors file");
+    refused(Format::Safetensors, &[0xff; 7], "not a safetensors file");
+
+    // The description: nested too deeply, twice the same, too new, too large, of nothing.
+    let described = |text: &str| {
+        let text = serde_json::to_string(text).unwrap();
+        safetensors(&format!(r#"{{"__metadata__":{{"thermograd":{text}}}}}"#), 0)
+    };
+    let good = serde_json::to_string(&exported()[0].1.description).unwrap();
+    let changed = |from: &str, to: &str, part: &str| {
+        assert!(good.contains(from), "{good}");
+        refused(Format::Safetensors, &described(&good.replacen(from, to, 1)), part);
+    };
+    refused(Format::Safetensors, &described(&"[".repeat(100_000)), "recursion limit");
+    refused(Format::Safetensors, &described("{}"), "no version");
+    changed("\"version\":2", "\"version\":3", "newer than 2");
+    changed("\"version\":2", "\"version\":0", "version 0");
+    changed("\"version\":2", "\"version\":2,\"version\":2", "`version` is there twice");
+    changed("\"units\":5", "\"units\":999999999999", "at most 16777216");
+    changed("\"units\":5", "\"units\":0", "no units");
+    changed("\"j4\":0.7", "\"j4\":-0.7", "does not confine");
+    changed("\"kt\":0.5", "\"kt\":-1", "kT");
+    changed("\"dt\":0.001", "\"dt\":0", "time step");
+    changed("\"steps\":200", "\"steps\":0", "final time");
+    changed("\"scale\":0.3", "\"scale\":0", "normalisation");
+    changed("\"kt\":", "\"colour\":1,\"kt\":", "colour");
+    let many: Vec<Group> = (0..2000).map(|k| Group::free(&format!("g{k}"), 1)).collect();
+    let config = SubstrateConfig::new(Topology { groups: many, blocks: vec![] });
+    let description = Description::of(config, Schedule { dt: 1e-3, steps: 2 }, None);
+    refused(Format::Safetensors, &described(&serde_json::to_string(&description).unwrap()), "at most 1024");
+}
+
+#[test]
+fn broken_tables_and_texts_say_where() {
+    let table = String::from_utf8(Format::Csv.encode(&exported()[0].1).unwrap()).unwrap();
+    let changed = |from: &str, to: &str, part: &str| {
+        assert!(table.contains(from), "{table}");
+        refused(Format::Csv, table.replacen(from, to, 1).as_bytes(), part);
+    };
+    let row = table.lines().find(|line| line.starts_with("J,input,0,hidden,1,")).unwrap();
+    changed(row, "", "`J.input-hidden` has shape [19], expected [20]");
+    changed(row, &format!("{row}\n{row}"), "`J.input-hidden` has shape [21]");
+    changed(row, "J,input,0,hidden,0,1", "`J.input-hidden [0, 0]` is there twice");
+    changed(row, "J,input,0,hidden,4,1", "[0, 4]");
+    changed(row, "J,input,0,hidden,1,NaN", "is NaN");
+    changed(row, "J,input,0,hidden,1,one", "line 4: `one` is no f32");
+    changed(row, "J,nobody,0,hidden,1,1", "[19]");
+    changed(row, "X,input,0,hidden,1,1", "no kind `X`");
+    changed("kind,from", "kinds,from", "its columns are");
+    refused(Format::Csv, b"kind,from,i,to,j,value\n", "# thermograd");
+    refused(Format::Csv, &[0xff, 0xfe], "not text");
+
+    refused(Format::Gset, b"", "empty");
+    refused(Format::Gset, b"3\n", "spins edges");
+    refused(Format::Gset, b"3 1\n0 1 1\n", "line 2: there is no unit 0");
+    refused(Format::Gset, b"3 1\n1 4 1\n", "units 0 and 3 of 3");
+    refused(Format::Gset, b"3 1\n1 1 1\n", "units 0 and 0");
+    refused(Format::Gset, b"3 2\n1 2 1\n2 1 1\n", "twice");
+    refused(Format::Gset, b"3 2\n1 2 1\n", "has shape [1], expected [2]");
+    refused(Format::Gset, b"3 1\n1 2 1e99\n", "not finite");
+    refused(Format::Gset, b"99999999999 1\n1 2 1\n", "at most");
+    refused(Format::BqmCoo, b"0 1 1\n", "vartype");
+    refused(Format::BqmCoo, b"# vartype=QUARK\n0 1 1\n", "QUARK");
+    refused(Format::BqmCoo, b"# vartype=SPIN\n0 99999999999 1\n", "no unit 99999999999");
+    refused(Format::BqmCoo, b"# vartype=SPIN\n0 0 1\n0 0 1\n", "the field of unit 0");
+    refused(Format::Qubo, b"0 1 1\n", "p qubo");
+    refused(Format::Qubo, b"p qubo 0 2 2\n", "expected `p qubo");
+    refused(Format::Qubo, b"p qubo 0 2 2 1\n0 5 1\n", "units 0 and 5 of 2");
+    refused(Format::BqmJson, b"{\"a\":1,\"a\":2}", "`a` is there twice");
+    refused(Format::BqmJson, classifier().describe().as_bytes(), "in the file beside it");
+    let bqm = std::fs::read_to_string(golden().join("dimod-spin.json")).unwrap();
+    let bqm_with = |from: &str, to: &str, part: &str| {
+        assert!(bqm.contains(from));
+        refused(Format::BqmJson, bqm.replacen(from, to, 1).as_bytes(), part);
+    };
+    bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0]", "are there");
+    bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0, 7]", "units 7 and 2 of 3");
+    bqm_with("\"use_bytes\": false", "\"use_bytes\": true", "use_bytes=False");
+    refused(Format::Parameters, b"1 2 3", "3 numbers");
+    refused(Format::Parameters, b"1 2\n3 x", "line 2: `x`");
+    assert!(Format::of_name("couplings").unwrap_err().to_string().contains(".safetensors"));
+}
+
+#[test]
+fn broken_arrays_are_errors() {
+    let couplings = &exported()[2].1;
+    let bytes = Format::Npz.encode(couplings).unwrap();
+    for length in 0..bytes.len() {
+        assert!(Format::Npz.decode(&bytes[..length]).is_err(), "accepted {length} of {} bytes", bytes.len());
+    }
+    for place in 0..bytes.len() {
+        let mut broken = bytes.clone();
+        broken[place] ^= 0x20;
+        if let Ok(couplings) = Format::Npz.decode(&broken) {
+            couplings.validate().unwrap();
+        }
+    }
+    // Two kilobytes that unpack to two gigabytes, and a header that promises more than there is.
+    let zip = |name: &str, bytes: &mut dyn std::io::Read| {
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let options = zip::write::SimpleFileOptions::default().large_file(true);
+        archive.start_file(name, options).unwrap();
+        std::io::copy(bytes, &mut archive).unwrap();
+        archive.finish().unwrap().into_inner()
+    };
+    let bomb = zip("J.a-b.npy", &mut std::io::Read::take(std::io::repeat(0), 1_100_000_000));
+    assert!(bomb.len() < 10_000_000);
+    refused(Format::Npz, &bomb, "at most 1073741824");
+    let npy = |header: &str| {
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        zip("J.a-b.npy", &mut &bytes[..])
+    };
+    refused(
+        Format::Npz,
+        &npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 4000000000), }\n"),
+        "0 bytes of values",
+    );
+    refused(Format::Npz, &npy("{'descr': '<f4', 'fortran_order': True, 'shape': (0,), }\n"), "Fortran");
+    refused(Format::Npz, &npy("{'descr': '<c8', 'fortran_order': False, 'shape': (0,), }\n"), "<c8");
+    refused(Format::Npz, &npy(&"(".repeat(510)), "NumPy array");
+    refused(Format::Npz, &npy(&"(".repeat(5000)), "up to 512 bytes");
+    refused(Format::Npz, &zip("notes.txt", &mut &b"hello"[..]), "notes.txt");
+    refused(Format::Npz, &zip("x.npy", &mut &b""[..]), "NumPy array");
+}
+
+#[test]
+fn errors_carry_their_numbers() {
+    let mut bytes =
+        Format::Gset.encode(&Ising { fields: vec![0.0; 5], ..spins() }.couplings().unwrap()).unwrap();
+    bytes.extend(b"1 2");
+    let error = Format::Gset.decode(&bytes).unwrap_err();
+    assert!(matches!(error, Error::Couplings(Problem::Line { line: 6, .. })), "{error:?}");
+}
