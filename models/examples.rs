@@ -62,6 +62,12 @@ impl Examples {
         }
     }
 
+    /// One image so many times.
+    pub fn repeated(&self, index: usize, count: usize) -> Self {
+        let (pixels, labels) = (self.pixels(index).repeat(count), vec![self.labels[index]; count]);
+        Self { pixels, labels, ..*self }
+    }
+
     /// The class of one image.
     pub fn label(&self, index: usize) -> usize {
         usize::from(self.labels[index])

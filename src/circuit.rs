@@ -49,12 +49,9 @@ impl Scales {
     }
 
     fn validate(&self) -> Result<()> {
-        let all = [
-            ("volts", self.volts),
-            ("farads", self.farads),
-            ("seconds", self.seconds),
-            ("kelvin", self.kelvin),
-        ];
+        // Volts last: they may have been made from the others.
+        let Self { volts, farads, seconds, kelvin } = *self;
+        let all = [("farads", farads), ("seconds", seconds), ("kelvin", kelvin), ("volts", volts)];
         match all.into_iter().find(|(_, value)| !(*value > 0.0 && value.is_finite())) {
             Some((name, value)) => {
                 Err(Error::Constant { name: name.into(), value, expected: "must be positive" })

@@ -8,7 +8,7 @@ use thermograd::{
     Block, Circuit, Estimate, Group, Key, Scales, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
 };
 
-use crate::common::{Reader, distance, double, has, random, reader};
+use crate::common::{Reader, distance, double, has, random, reader, tails};
 
 fn ngspice() -> bool {
     has(
@@ -166,13 +166,7 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
             spreads.push(distance(&last[outputs.clone()]));
         }
     }
-    // The number right is a sum of independent runs with these chances: its distribution, one run after the other.
-    let mut law = vec![1.0];
-    for chance in &chances {
-        let stay = law.iter().map(|p| p * (1.0 - chance)).chain([0.0]);
-        law = stay.zip([0.0].into_iter().chain(law.iter().map(|p| p * chance))).map(|(a, b)| a + b).collect();
-    }
-    let (below, above): (f64, f64) = (law[..=right].iter().sum(), law[right..].iter().sum());
+    let (below, above) = tails(&chances, right);
     let mean: f64 = chances.iter().sum();
     println!("{right} of {} right, {mean:.2} expected; tails {below:.2e} and {above:.2e}", chances.len());
     assert!(below > 5e-7 && above > 5e-7);

@@ -363,3 +363,148 @@ fn an_interrupted_descent_resumes_to_the_same_couplings() {
     assert!(couplings(&broken) == couplings(&whole));
     assert_eq!(results(&broken.join("summary.json")), results(&whole.join("summary.json")));
 }
+
+fn couplings(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_couplings"));
+    command.args(arguments).env_remove("THERMOGRAD_DATA");
+    command
+}
+
+/// A small trained classifier, as a user has one.
+fn trained(folder: &Path) -> std::path::PathBuf {
+    let (out, export) = (folder.join("run"), folder.join("couplings.safetensors"));
+    let arguments = ["--limit", "800", "--hidden", "8", "--trainer", "exact", "--trajectories", "1"];
+    ok(classify(&arguments).arg("--out").arg(&out).arg("--export").arg(&export).output().unwrap());
+    export
+}
+
+#[test]
+fn couplings_are_inspected_converted_compared_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = trained(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, strokes) = (file.to_str().unwrap(), ["--dataset", "strokes", "--limit", "200"]);
+
+    let page = path("page.html");
+    let text = ok(couplings(&["inspect", file, "--report", &page]).output().unwrap());
+    for part in ["784 units, clamped", "hidden-output", "largest stable step", "images"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<svg") && page.contains("From input to hidden"));
+    let described = ok(couplings(&["inspect", file, "--json"]).output().unwrap());
+    assert_eq!(serde_json::from_str::<Value>(&described).unwrap()["version"], 2);
+
+    for name in ["c.npz", "c.csv", "c.txt"] {
+        ok(couplings(&["convert", file, &path(name)]).output().unwrap());
+    }
+    for name in ["c.npz", "c.csv"] {
+        assert!(ok(couplings(&["diff", file, &path(name)]).output().unwrap()).contains("the same"));
+    }
+    // The parameter file takes MNIST's normalisation for granted, and these are drawn digits.
+    let output = couplings(&["diff", file, &path("c.txt")]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("normalisation.offset") && !text.contains("J."), "{text}");
+
+    let netlist = path("seven.cir");
+    let example = [&["convert", file, &netlist, "--example", "7"][..], &strokes].concat();
+    ok(couplings(&example).output().unwrap());
+    let netlist = std::fs::read_to_string(netlist).unwrap();
+    assert!(netlist.contains("TRNOISE") && netlist.contains("wrdata seven.data"));
+
+    let (ledger, states) = (path("ledger.json"), path("states.csv"));
+    let simulate = ["simulate", file, "--trajectories", "2", "--ledger", &ledger, "--states", &states];
+    let text = ok(couplings(&[&simulate[..], &strokes].concat()).output().unwrap());
+    for part in
+        ["one trajectory", "trajectory", "reset", "clamping", "read-out", "digital network", "not counted"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(json(Path::new(&ledger))["lines"].as_array().unwrap().len(), 5);
+    assert_eq!(std::fs::read_to_string(states).unwrap().lines().count(), 201);
+
+    let clamp = path("clamp.txt");
+    std::fs::write(&clamp, "0.5 ".repeat(784)).unwrap();
+    let text = ok(couplings(&["simulate", file, "--clamp", &clamp, "--trajectories", "5"]).output().unwrap());
+    assert!(text.contains("5 trajectories") && text.contains("hidden"), "{text}");
+}
+
+#[test]
+fn a_sweep_leaves_a_table_and_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = trained(folder.path());
+    for (by, values) in
+        [("mismatch", "0.1,0.5"), ("bits", "3"), ("bandwidth", "30"), ("read-out", "1"), ("fan-in", "99")]
+    {
+        let out = folder.path().join(by);
+        let mut command = couplings(&["perturb", file.to_str().unwrap(), "--by", by, "--values", values]);
+        command.args(["--devices", "2", "--dataset", "strokes", "--limit", "200"]).arg("--out").arg(&out);
+        let text = ok(command.output().unwrap());
+        assert!(text.contains(by) && text.contains("none"), "{text}");
+        let rows = std::fs::read_to_string(out.join("sweep.csv")).unwrap().lines().count();
+        assert_eq!(rows, 1 + 2 * values.split(',').count());
+        assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
+    }
+}
+
+#[test]
+fn couplings_are_pruned_rounded_and_tuned() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = trained(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let common = ["--dataset", "strokes", "--limit", "800", "--trajectories", "1", "--fine-tune", "1"];
+    let run = |task: &str, input: &str, output: &str, flags: &[&str]| {
+        let named = [task, input, output, "--run", &path(&format!("run-{output}").replace('/', "-"))];
+        ok(couplings(&[&named[..], &common, flags].concat()).output().unwrap())
+    };
+    let (sparse, few, hardy) = (path("sparse.safetensors"), path("few.npz"), path("hardy.csv"));
+    let text = run("prune", file.to_str().unwrap(), &sparse, &["--keep", "0.2"]);
+    assert!(text.contains("changed and trained"), "{text}");
+    run("quantize", &sparse, &few, &["--bits", "3", "--scale", "block"]);
+    run("tune", &sparse, &hardy, &["--mismatch", "0.1", "--augment"]);
+    let count = |file: &str| {
+        let text = ok(couplings(&["inspect", file]).output().unwrap());
+        let line = text.lines().find(|line| line.starts_with("couplings")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().trim_end_matches(',').parse::<usize>().unwrap()
+    };
+    let whole = count(file.to_str().unwrap());
+    let kept = (0.2 * whole as f64).ceil() as usize;
+    assert_eq!([&sparse, &few, &hardy].map(|file| count(file)), [kept; 3]);
+    // What was pruned is read like anything else.
+    let mut eval = classify(&["--limit", "200", "--trajectories", "1", "--eval", &sparse]);
+    ok(eval.arg("--out").arg(folder.path().join("eval")).output().unwrap());
+}
+
+#[test]
+fn what_couplings_cannot_do_is_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let refused = |arguments: &[&str], parts: &[&str]| refused(couplings(arguments), arguments, parts);
+    let (graph, out) = (path("graph.gset"), path("out.safetensors"));
+    std::fs::write(&graph, "3 2\n1 2 1\n2 3 -1\n").unwrap();
+    refused(&["inspect", &path("nothing.npz")], &["cannot read", "nothing.npz"]);
+    refused(&["inspect", &path("couplings")], &["no extension", ".npz"]);
+    refused(&["convert", &graph, &path("graph.txt")], &["graph.txt", "no parameter file", "spin"]);
+    refused(&["convert", &graph, &path("a.cir"), "--farads", "0"], &["farads", "positive"]);
+    refused(&["convert", &graph, &out, "--example", "1", "--dataset", "strokes"], &["netlist"]);
+    refused(&["simulate", &graph, "--dataset", "strokes"], &["no input normalisation"]);
+    refused(&["perturb", &graph, "--by", "bits"], &["no input normalisation"]);
+    refused(&["prune", &graph, &out], &["--dataset strokes"]);
+    refused(&["prune", &graph, &out, "--dataset", "strokes", "--keep", "2"], &["keep"]);
+    refused(&["quantize", &graph, &path("out.xyz"), "--dataset", "strokes"], &["out.xyz", "no extension"]);
+    refused(&["prune"], &["FILE"]);
+    std::fs::write(path("broken.csv"), "# thermograd {}\n").unwrap();
+    refused(&["convert", &path("broken.csv"), &out], &["broken.csv", "no version"]);
+    // Nothing was written, and what was there is as it was.
+    assert!(!Path::new(&out).exists() && !Path::new(&path("graph.txt")).exists());
+    std::fs::write(&out, "precious").unwrap();
+    refused(&["convert", &path("broken.csv"), &out], &["no version"]);
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious");
+    let help = ok(couplings(&["--help"]).output().unwrap());
+    for part in
+        ["inspect", "convert", "simulate", "perturb", "prune", "quantize", "diff", ".qubo", "Examples:"]
+    {
+        assert!(help.contains(part), "{help}");
+    }
+}

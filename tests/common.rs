@@ -92,9 +92,7 @@ pub fn reader() -> &'static Reader {
             shards,
             Key::new(180),
         );
-        let go_on = |_: &Fit<Teacher>, _| Ok::<_, thermograd_models::Error>(ControlFlow::Continue(()));
-        let outcome = Teacher::train(&mut fit, &train, &normalisation, go_on).unwrap();
-        assert!(outcome.is_continue());
+        complete(Teacher::train(&mut fit, &train, &normalisation, go_on));
         let untrained = ClassifierConfig::new(784, 16, 10).init(normalisation, &device).unwrap();
         let lesson = Lesson { teacher: &fit.finish(), guide: Guide { beta: 100.0, ..Guide::default() } };
         let solved =
@@ -106,11 +104,33 @@ pub fn reader() -> &'static Reader {
     })
 }
 
+/// An observer that never stops a training.
+pub fn go_on<M>(
+    _: &Fit<M>,
+    _: thermograd_models::Progress,
+) -> Result<ControlFlow<()>, thermograd_models::Error> {
+    Ok(ControlFlow::Continue(()))
+}
+
+/// A training that ran to its end.
+pub fn complete(outcome: Result<ControlFlow<()>, thermograd_models::Error>) {
+    assert!(outcome.unwrap().is_continue());
+}
+
+/// The chances that of independent runs with these chances at most so many succeed, and at least so many.
+pub fn tails(chances: &[f64], successes: usize) -> (f64, f64) {
+    let mut law = vec![1.0];
+    for chance in chances {
+        let stay = law.iter().map(|p| p * (1.0 - chance)).chain([0.0]);
+        law = stay.zip([0.0].into_iter().chain(law.iter().map(|p| p * chance))).map(|(a, b)| a + b).collect();
+    }
+    (law[..=successes].iter().sum(), law[successes..].iter().sum())
+}
+
 /// A classifier trained further, through its noisy steps.
 pub fn pathwise(start: &Classifier, train: &Examples, pathwise: Pathwise) -> Classifier {
     let mut fit = pathwise.fit(start, train.len(), Shards { size: 64, threads: 2 }, Key::new(182));
-    let go_on = |_: &Fit<Substrate>, _| Ok::<_, thermograd_models::Error>(ControlFlow::Continue(()));
-    assert!(pathwise.train(&mut fit, start, train, go_on).unwrap().is_continue());
+    complete(pathwise.train(&mut fit, start, train, go_on));
     start.with_substrate(fit.finish())
 }
 

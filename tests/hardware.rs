@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use thermograd::{
-    Error, Estimate, Hardware, Imperfection, Key, Pattern, Scale, Schedule, Shards, Substrate, to_f64,
-};
+use thermograd::{Error, Hardware, Imperfection, Key, Pattern, Scale, Schedule, Shards, Substrate, to_f64};
 use thermograd_models::{Classifier, Pathwise, Recipe, prune};
 
 use crate::common::{Reader, distance, networks, pathwise, random, reader};

@@ -13,6 +13,8 @@ use thermograd_models::{
     TeacherConfig, exact,
 };
 
+use crate::common::{complete, go_on};
+
 const SHARDS: Shards = Shards { size: 64, threads: 2 };
 
 fn examples(images: Images) -> Examples {
@@ -44,16 +46,8 @@ fn taught(train: &Examples, hidden: usize, config: TeacherConfig, shards: Shards
     let normalisation = train.normalisation();
     let teacher = Teacher::new(config, [784, hidden, 10], Key::new(80), &Device::flex());
     let mut fit = teacher.fit(train.len(), shards, Key::new(80));
-    run(Teacher::train(&mut fit, train, &normalisation, go_on));
+    complete(Teacher::train(&mut fit, train, &normalisation, go_on));
     fit.finish()
-}
-
-fn go_on<M>(_: &Fit<M>, _: thermograd_models::Progress) -> Result<ControlFlow<()>, Error> {
-    Ok(ControlFlow::Continue(()))
-}
-
-fn run(outcome: Result<ControlFlow<()>, Error>) {
-    assert!(outcome.unwrap().is_continue());
 }
 
 fn accuracy(classifier: &Classifier, examples: &Examples) -> f64 {
@@ -83,7 +77,7 @@ fn each_trainer_learns_and_the_last_does_best() {
     let mut likelihood = Likelihood::default();
     likelihood.recipe.epochs = 10;
     let mut fit = likelihood.fit(&small.classifier, train.len(), SHARDS, Key::new(83));
-    run(likelihood.train(&mut fit, &small.classifier, lesson, train, go_on));
+    complete(likelihood.train(&mut fit, &small.classifier, lesson, train, go_on));
     let descended = small.classifier.with_substrate(fit.finish());
 
     let pathwise = Pathwise {
@@ -91,7 +85,7 @@ fn each_trainer_learns_and_the_last_does_best() {
         ..Pathwise::default()
     };
     let mut fit = pathwise.fit(&solved, train.len(), SHARDS, Key::new(84));
-    run(pathwise.train(&mut fit, &solved, train, go_on));
+    complete(pathwise.train(&mut fit, &solved, train, go_on));
     let tuned = solved.with_substrate(fit.finish());
 
     let scores = [&descended, &solved, &tuned].map(|classifier| accuracy(classifier, &small.test));
@@ -134,7 +128,7 @@ fn a_heat_price_lowers_the_heat() {
             ..Pathwise::default()
         };
         let mut fit = pathwise.fit(&solved, small.train.len(), SHARDS, Key::new(86));
-        run(pathwise.train(&mut fit, &solved, &small.train, go_on));
+        complete(pathwise.train(&mut fit, &solved, &small.train, go_on));
         let result = solved
             .with_substrate(fit.finish())
             .evaluate(&small.test, 1, SHARDS, Key::new(87), |_| {})
@@ -161,7 +155,7 @@ fn the_number_of_threads_does_not_show() {
             ..Pathwise::default()
         };
         let mut fit = pathwise.fit(&solved, small.train.len(), shards, Key::new(2));
-        run(pathwise.train(&mut fit, &solved, &small.train, go_on));
+        complete(pathwise.train(&mut fit, &solved, &small.train, go_on));
         let trained = solved.with_substrate(fit.finish());
         let result = trained.evaluate(&small.test, 2, shards, Key::new(3), |_| {}).unwrap();
         (parameters(&trained.substrate), result)
@@ -182,7 +176,7 @@ fn a_resumed_training_is_the_uninterrupted_one() {
     };
     let new = || pathwise.fit(&start, train.len(), SHARDS, Key::new(91));
     let mut whole = new();
-    run(pathwise.train(&mut whole, &start, &train, go_on));
+    complete(pathwise.train(&mut whole, &start, &train, go_on));
     for stop in [1, 6, 11] {
         let mut first = new();
         let halt = |_: &Fit<Substrate>, progress: thermograd_models::Progress| {
@@ -196,7 +190,7 @@ fn a_resumed_training_is_the_uninterrupted_one() {
         }
         let mut second = new().resume(&bytes).unwrap();
         assert_eq!(second.steps_done(), stop);
-        run(pathwise.train(&mut second, &start, &train, go_on));
+        complete(pathwise.train(&mut second, &start, &train, go_on));
         assert_eq!(parameters(&second.finish()), parameters(&whole.model.valid()), "stopped at step {stop}");
     }
 }
@@ -246,7 +240,7 @@ fn strokes_need_more_than_a_linear_classifier() {
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         Ok((loss.into_scalar::<f64>(), gradients))
     };
-    run(fit.run(gradient, go_on));
+    complete(fit.run(gradient, go_on));
     let indices: Vec<usize> = (0..test.len()).collect();
     let logits = to_f64(fit.finish().forward(test.clamped(&indices, &normalisation, None, &device)));
     let best = logits.chunks(10).map(|row| thermograd_models::classifier::ranking(row)[0]);

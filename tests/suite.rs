@@ -14,6 +14,7 @@
 //! | circuits | netlists run by ngspice against our own integrator |
 //! | hardware | imperfections one by one, pruning, and training that knows of them |
 //! | cli | the binaries as a user runs them |
+//! | takeaway | exported couplings in the hands of NumPy and C |
 //! | layers | which crate may know which |
 
 mod circuits;
@@ -30,3 +31,4 @@ mod learning;
 mod physics;
 mod protocols;
 mod statistics;
+mod takeaway;

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::{Arrays, description, number, text};
-use crate::couplings::{Couplings, Problem};
+use crate::couplings::{Couplings, Problem, VERSION};
 use crate::error::Result;
 use crate::topology::{Block, Pattern};
 
@@ -81,7 +81,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
         entries.entry(name).or_default().push(entry);
     }
 
-    // Lists of pairs are the rows; then everything has a shape.
+    // Lists of pairs are the rows, in every version; then everything has a shape.
+    described.version = VERSION;
     let mut arrays = Arrays::default();
     for block in &mut described.substrate.topology.blocks {
         let name = format!("J.{}", block.name());
