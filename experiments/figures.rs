@@ -190,7 +190,8 @@ pub fn png_uri(width: usize, rgb: &[[u8; 3]]) -> Result<String> {
     Ok(uri(&png(width, rgb)?))
 }
 
-/// Images of −1 … 1 side by side, white on black as they are; values beyond are cut. Returns the width and the pixels.
+/// Images of −1 … 1 side by side, white on black as they are; values beyond are cut. Returns the width and the
+/// pixels.
 pub fn tiles<'a>(
     images: impl IntoIterator<Item = &'a [f32]>,
     width: usize,

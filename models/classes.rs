@@ -8,10 +8,11 @@
 //! F(x, t) = −h_v(t) − 2d(t)∘x − s(t) W φ(−h_h(t) − s(t) Wᵀx),      φ(f) = ⟨x⟩ of one hidden unit under f,      (16)
 //! ```
 //!
-//! with a shift d of the wells of visible units and with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots k. An image, its class and a time are drawn, the
-//! state of the visible units from the [noising](crate::noising) table of its pixels, and F is regressed on the
-//! force T that reverses the noising: the least-squares form of the reversed likelihood of S. Whitelam, PRL 136,
-//! 037101 (2026). Labels, gains, courses and the training without simulation are ours.
+//! with a shift d of the wells of visible units and with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots
+//! k. An image, its class and a time are drawn, the state of the visible units from the [noising](crate::noising)
+//! table of its pixels, and F is regressed on the force T that reverses the noising: the least-squares form of the
+//! reversed likelihood of S. Whitelam, PRL 136, 037101 (2026). Labels, gains, courses and the training without
+//! simulation are ours.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,9 +1,9 @@
 //! The conventional counterpart of the thermodynamic generator: a multilayer perceptron that denoises.
 //!
 //! A diffusion model (J. Ho, A. Jain, P. Abbeel, NeurIPS 2020) with the cosine schedule, signal α = cos(πt/2) and
-//! noise σ = sin(πt/2), that predicts the image, sampled by the deterministic steps of J. Song, C. Meng, S. Ermon (ICLR 2021), with
-//! classifier-free guidance (J. Ho, T. Salimans 2022): classes are left out of a tenth of the training, and the
-//! prediction is moved from that without a class to that with it, and on by `guidance`.
+//! noise σ = sin(πt/2), that predicts the image, sampled by the deterministic steps of J. Song, C. Meng, S. Ermon
+//! (ICLR 2021), with classifier-free guidance (J. Ho, T. Salimans 2022): classes are left out of a tenth of the
+//! training, and the prediction is moved from that without a class to that with it, and on by `guidance`.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 use std::ops::ControlFlow;
@@ -132,7 +132,8 @@ impl Diffusion {
             .sum()
     }
 
-    /// Draws an image of each class in `labels`. Row-major `[image, pixel]`. `progress` is told the part that is done.
+    /// Draws an image of each class in `labels`. Row-major `[image, pixel]`. `progress` is told the part that is
+    /// done.
     pub fn sample(
         &self,
         labels: &[usize],

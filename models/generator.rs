@@ -250,7 +250,8 @@ impl Generator {
         Ok(samples)
     }
 
-    /// Draws some images of a request in one piece; `observe` sees every step, and the ledger until then if there is one.
+    /// Draws some images of a request in one piece; `observe` sees every step, and the ledger until then if there is
+    /// one.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).

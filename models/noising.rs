@@ -70,7 +70,8 @@ impl Noising {
         Ok(Protocol::new(vec![0.0, end], vec![Control::from(-p), Control::from(gone)])?)
     }
 
-    /// Means, variances and targets of a unit of `group` at kT = `kt`, in the middle of `bins` equal parts of the time.
+    /// Means, variances and targets of a unit of `group` at kT = `kt`, in the middle of `bins` equal parts of the
+    /// time.
     ///
     /// # Errors
     /// Those of [`Well::new`].

@@ -1,9 +1,10 @@
 //! Couplings left out, with their mean effect kept in the biases.
 //!
-//! A coupling J_ij pushes unit j by −J_ij x_i. What a bias cannot do in its place is the part of it that varies, of standard deviation
+//! A coupling J_ij pushes unit j by −J_ij x_i. What a bias cannot do in its place is the part of it that varies, of
+//! standard deviation
 //! |J_ij| σ_i, and between two free units √(σ_i² + σ_j²)|J_ij| over both ends. The couplings that matter least in that
-//! sense go, and J_ij⟨x_i⟩ is added to b_j (and J_ij⟨x_j⟩ to b_i, where i is free). Magnitude alone is no measure here: most pixels of an image
-//! never change.
+//! sense go, and J_ij⟨x_i⟩ is added to b_j (and J_ij⟨x_j⟩ to b_i, where i is free). Magnitude alone is no measure
+//! here: most pixels of an image never change.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -19,7 +20,8 @@ const SAMPLE: usize = 2000;
 /// Mean and variance of a unit.
 type Moment = (f64, f64);
 
-/// The classifier with the part `keep` of its couplings that varies most over some examples, all blocks as lists of pairs.
+/// The classifier with the part `keep` of its couplings that varies most over some examples, all blocks as lists of
+/// pairs.
 ///
 /// # Errors
 /// [`Error::Request`] unless `keep` is above 0 and at most 1, and those of [`Classifier::prepare`] and

@@ -132,8 +132,8 @@ pub fn exact(
 
 /// Cross-entropy through the unrolled stochastic steps, one noise path an image.
 ///
-/// With `hardware`, each step is made for a device with those imperfections, another specimen every step: the gradient at its
-/// couplings is pulled back to those it was made from ([`Hardware::pull_back`]).
+/// With `hardware`, each step is made for a device with those imperfections, another specimen every step: the
+/// gradient at its couplings is pulled back to those it was made from ([`Hardware::pull_back`]).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pathwise {
@@ -172,8 +172,8 @@ impl Pathwise {
     /// # Errors
     /// Those of [`Hardware::with`].
     pub fn device(&self, substrate: &Substrate, key: Key) -> Result<Hardware> {
-        let ideal = Ok(Hardware::ideal(substrate.clone()));
-        Ok(self.hardware.iter().fold(ideal, |device, &imperfection| device?.with(imperfection, key))?)
+        let ideal = Hardware::ideal(substrate.clone());
+        Ok(self.hardware.iter().try_fold(ideal, |device, &imperfection| device.with(imperfection, key))?)
     }
 
     /// A training that starts from the couplings of the classifier, not begun.

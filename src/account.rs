@@ -1,4 +1,5 @@
-//! The energy account of one inference of a device: what is measured, what is assumed, and what a digital network would spend.
+//! The energy account of one inference of a device: what is measured, what is assumed, and what a digital network
+//! would spend.
 //!
 //! | line | in kT | assumption |
 //! |---|---|---|
@@ -9,9 +10,10 @@
 //! | read-out | read units · 2^bits · price | one analogue-to-digital conversion a unit, at a price a conversion step |
 //! | digital | multiply–accumulates · price | the conventional network with the same layers |
 //!
-//! Trajectory and reset together are the work that whoever switches couplings and fields on and off does on the device in one cycle: from rest, switching on
-//! costs nothing, and what is put in at the end comes out as heat. They scale with kT. The other lines are those of
-//! electronics, which does not. Not in any line: amplifiers that realise couplings and their bias currents, clocks, memory and control.
+//! Trajectory and reset together are the work that whoever switches couplings and fields on and off does on the
+//! device in one cycle: from rest, switching on costs nothing, and what is put in at the end comes out as heat. They
+//! scale with kT. The other lines are those of electronics, which does not. Not in any line: amplifiers that realise
+//! couplings and their bias currents, clocks, memory and control.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +40,8 @@ pub struct Assumptions {
 }
 
 impl Default for Assumptions {
-    /// 300 K, 1 fF, 8 bits at 10 fJ a step (the order of magnitude of good converters: B. Murmann, "ADC Performance Survey 1997–2024"),
-    /// 1 pJ a multiply–accumulate (M. Horowitz, ISSCC 2014).
+    /// 300 K, 1 fF, 8 bits at 10 fJ a step (the order of magnitude of good converters: B. Murmann, "ADC Performance
+    /// Survey 1997–2024"), 1 pJ a multiply–accumulate (M. Horowitz, ISSCC 2014).
     fn default() -> Self {
         Self {
             kelvin: 300.0,

@@ -1,19 +1,19 @@
 //! Couplings as a circuit: a SPICE netlist that runs as the Langevin dynamics does.
 //!
-//! A unit is a capacitor C whose voltage v is x. With v = V₀x and t = τ times the reduced time, the equation of motion (3) is Kirchhoff's law of its
-//! node,
+//! A unit is a capacitor C whose voltage v is x. With v = V₀x and t = τ times the reduced time, the equation of
+//! motion (3) is Kirchhoff's law of its node,
 //!
 //! ```text
 //! C dv_i/dt = −I₀μ_i [2J₂(v_i/V₀) + 4J₄(v_i/V₀)³ + h_i + Σ_j J_ij v_j/V₀] + i_n,      I₀ = CV₀/τ      (20)
 //! ⟨i_n(t) i_n(t′)⟩ = 2μ_i kT I₀² τ δ(t − t′)
 //! ```
 //!
-//! so that the well is a nonlinear conductance, a coupling a transconductance I₀μJ/V₀ into each of its two nodes, the field (bias and clamped units)
-//! a current source, and noise a current source of that spectral density. A resistor R at temperature T has the noise 2k_BT/R: the one
-//! of this strength is named in the netlist.
+//! so that the well is a nonlinear conductance, a coupling a transconductance I₀μJ/V₀ into each of its two nodes, the
+//! field (bias and clamped units) a current source, and noise a current source of that spectral density. A resistor R
+//! at temperature T has the noise 2k_BT/R: the one of this strength is named in the netlist.
 //!
-//! ngspice's transient noise is a row of normals, one every NT, joined by straight lines; their standard deviation is √(2μkT/NT)·I₀ with NT in reduced
-//! time. Its generator is seeded by the process, so that two runs differ.
+//! ngspice's transient noise is a row of normals, one every NT, joined by straight lines; their standard deviation is
+//! √(2μkT/NT)·I₀ with NT in reduced time. Its generator is seeded by the process, so that two runs differ.
 
 use std::fmt::Write;
 
@@ -79,8 +79,8 @@ pub struct Circuit<'a> {
 }
 
 impl Circuit<'_> {
-    /// The names of the nodes, in the order of the free units: `<group>_<unit>`, or `g<number of the group>_<unit>` where names
-    /// of groups are none for SPICE.
+    /// The names of the nodes, in the order of the free units: `<group>_<unit>`, or `g<number of the group>_<unit>`
+    /// where names of groups are none for SPICE.
     pub fn nodes(&self) -> Vec<String> {
         let free: Vec<&Group> = self.substrate.topology().free().collect();
         let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -101,8 +101,8 @@ impl Circuit<'_> {
     /// The netlist, which when run by `ngspice -b` writes time and node voltages as columns to `table`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when field or start are not one number a unit, [`Error::Constant`] for scales that are not positive,
-    /// [`Error::Couplings`] when `table` is no name for a file in a netlist.
+    /// [`Error::Shape`] when field or start are not one number a unit, [`Error::Constant`] for scales that are not
+    /// positive, [`Error::Couplings`] when `table` is no name for a file in a netlist.
     pub fn netlist(&self, table: &str) -> Result<String> {
         self.scales.validate()?;
         let units = self.substrate.free_units();

@@ -2,8 +2,9 @@
 //!
 //! Its tensors are `J.<from>-<to>`, one a block, and `b.<group>`, one a group with biases, and `d.<group>` where a
 //! [`Course`] shifts the wells of a group; its [`Description`] says what they mean, with the energy written out. A
-//! [full](Pattern::Full) block is a matrix, and within a group the whole symmetric matrix with zeros on its diagonal; of a
-//! block of [listed pairs](Pattern::Pairs) it is one number a pair. The files it comes in are [`formats`](crate::formats).
+//! [full](Pattern::Full) block is a matrix, and within a group the whole symmetric matrix with zeros on its diagonal;
+//! of a block of [listed pairs](Pattern::Pairs) it is one number a pair. The files it comes in are
+//! [`formats`](crate::formats).
 
 use std::collections::BTreeMap;
 
@@ -219,8 +220,8 @@ impl Couplings {
         Ok(couplings)
     }
 
-    /// The couplings between two groups as a matrix, row-major, whichever way round and however they are stored; none if the groups do
-    /// not couple.
+    /// The couplings between two groups as a matrix, row-major, whichever way round and however they are stored; none
+    /// if the groups do not couple.
     ///
     /// # Shapes
     /// `[units of from, units of to]`.
@@ -387,7 +388,8 @@ impl Description {
     /// Checks groups, blocks, constants, schedule and normalisation.
     ///
     /// # Errors
-    /// Those of [`SubstrateConfig::validate`] and [`Schedule::new`], and [`Error::Couplings`](crate::Error::Couplings).
+    /// Those of [`SubstrateConfig::validate`] and [`Schedule::new`], and
+    /// [`Error::Couplings`](crate::Error::Couplings).
     pub fn validate(&self) -> Result<()> {
         let groups = &self.substrate.topology.groups;
         let units = groups.iter().map(|group| group.units as u128).sum::<u128>();

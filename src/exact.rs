@@ -36,7 +36,8 @@ use crate::topology::{Group, Pattern};
 /// Columns of S that are worked on together.
 const PIECE: usize = 256;
 
-/// How strongly the optimum is held small, and how well it is solved: the first two are each a variance in the units of the values it multiplies.
+/// How strongly the optimum is held small, and how well it is solved: the first two are each a variance in the units
+/// of the values it multiplies.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ridge {

@@ -1,8 +1,8 @@
 //! What hardware does to couplings: a device as a wrapper of the substrate it was meant to be.
 //!
-//! Nothing here is part of the dynamics. Most [imperfections](Imperfection) give another [`Substrate`]: other couplings, other wells,
-//! another temperature. Two act while a device is used and are kept beside it: noise of the read-out, and couplings that
-//! follow the units they couple with a delay,
+//! Nothing here is part of the dynamics. Most [imperfections](Imperfection) give another [`Substrate`]: other
+//! couplings, other wells, another temperature. Two act while a device is used and are kept beside it: noise of the
+//! read-out, and couplings that follow the units they couple with a delay,
 //!
 //! ```text
 //! force_i = −2J₂x_i − 4J₄x_i³ − h_i − Σ_j J_ij y_j,      dy_j/dt = ω (x_j − y_j),      y(0) = x(0)      (19)
@@ -26,7 +26,8 @@ use crate::topology::Block;
 pub enum Scale {
     /// All couplings between two groups.
     Block,
-    /// The couplings from one group to one unit of the other (the group that a block names last); within a group, all.
+    /// The couplings from one group to one unit of the other (the group that a block names last); within a group,
+    /// all.
     #[default]
     Unit,
 }
@@ -35,8 +36,8 @@ pub enum Scale {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Imperfection {
-    /// Couplings on 2^bits − 1 equally spaced levels, zero among them, biases likewise with one scale a group. The full scale is
-    /// the one of least squared error.
+    /// Couplings on 2^bits − 1 equally spaced levels, zero among them, biases likewise with one scale a group. The
+    /// full scale is the one of least squared error.
     Quantised {
         /// At least 2.
         bits: u32,
@@ -147,8 +148,9 @@ impl Hardware {
         Ok(Self { substrate, ..self })
     }
 
-    /// The gradient with respect to the couplings that the device was meant to have, of one with respect to those it has. It goes straight
-    /// through rounding, cuts and limits, which have no useful slope of their own (Y. Bengio et al., arXiv:1308.3432 (2013)).
+    /// The gradient with respect to the couplings that the device was meant to have, of one with respect to those it
+    /// has. It goes straight through rounding, cuts and limits, which have no useful slope of their own (Y. Bengio et
+    /// al., arXiv:1308.3432 (2013)).
     pub fn pull_back(&self, mut gradients: GradientsParams) -> GradientsParams {
         let Some(slope) = &self.slope else {
             return gradients;
@@ -222,9 +224,8 @@ fn check(name: &str, value: f64, good: bool, expected: &'static str) -> Result<(
 
 /// The substrate with the couplings of every block replaced by a function of them, each pair once.
 fn each_block(substrate: &Substrate, change: impl Fn(&Block, &[f64]) -> Vec<f64>) -> Result<Substrate> {
-    let blocks = substrate.topology().blocks.iter().enumerate();
-    blocks.fold(Ok(substrate.clone()), |substrate, (index, block)| {
-        let substrate = substrate?;
+    let mut blocks = substrate.topology().blocks.iter().enumerate();
+    blocks.try_fold(substrate.clone(), |substrate, (index, block)| {
         let couplings = change(block, &substrate.pair_couplings(index));
         substrate.with_pair_couplings(index, &couplings)
     })
@@ -326,10 +327,9 @@ fn fanned_in(substrate: &Substrate, limit: usize) -> Result<Substrate> {
         own.sort_by(|a, b| all[b.0][b.1].abs().total_cmp(&all[a.0][a.1].abs()));
         own.iter().skip(limit).for_each(|&(block, place)| kept[block][place] = 0.0);
     }
-    let with = |made: Result<Substrate>, (index, couplings): (usize, &Vec<f64>)| {
-        made?.with_pair_couplings(index, couplings)
-    };
-    kept.iter().enumerate().fold(Ok(substrate.clone()), with)
+    let with =
+        |made: Substrate, (index, couplings): (usize, &Vec<f64>)| made.with_pair_couplings(index, couplings);
+    kept.iter().enumerate().try_fold(substrate.clone(), with)
 }
 
 fn drifted(substrate: &Substrate, j2: f64, j4: f64) -> Result<Substrate> {

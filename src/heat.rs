@@ -85,7 +85,8 @@ impl Substrate {
         heat.reshape([times - 1, batch]).sum_dim(0).squeeze_dim(0)
     }
 
-    /// The entropy each trajectory produces in the bath, ln P/P̃ of the path and its reversal, in units of Boltzmann's constant.
+    /// The entropy each trajectory produces in the bath, ln P/P̃ of the path and its reversal, in units of
+    /// Boltzmann's constant.
     ///
     /// # Shapes
     /// states `[time, batch, unit]`, fields as in [`heat`](Self::heat) → `[batch]`.

@@ -4,10 +4,10 @@
 //! E(s) = Σ_i h_i s_i + Σ_(ij) J_ij s_i s_j + offset,      s_i = ±1      (18)
 //! ```
 //!
-//! Each pair counts once, and positive couplings favour opposite spins: the convention of dimod, and that of V in (1) with
-//! x_i = s_i. A thermodynamic computer realises it with [bistable](WELLS) units, whose wells have their minima at ±1;
-//! there V is E up to a constant, and the signs of the units are the spins as far as noise and couplings leave units in
-//! their wells.
+//! Each pair counts once, and positive couplings favour opposite spins: the convention of dimod, and that of V in (1)
+//! with x_i = s_i. A thermodynamic computer realises it with [bistable](WELLS) units, whose wells have their minima
+//! at ±1; there V is E up to a constant, and the signs of the units are the spins as far as noise and couplings leave
+//! units in their wells.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,9 @@ use crate::topology::{Block, Group, Pattern, Topology};
 
 /// J₂ and J₄ of the units of a spin model: x⁴ − 2x², minima of −1 at ±1 and a barrier of 1 between them.
 pub const WELLS: (f64, f64) = (-2.0, 1.0);
+
+/// A coupling between two units.
+pub type Pair = ([usize; 2], f64);
 
 /// Fields and couplings of ±1 spins.
 ///
@@ -32,7 +35,7 @@ pub struct Ising {
     /// h_i.
     pub fields: Vec<f64>,
     /// J_ij of the pairs `[i, j]`.
-    pub couplings: Vec<([usize; 2], f64)>,
+    pub couplings: Vec<Pair>,
     /// A constant.
     pub offset: f64,
 }
@@ -50,7 +53,7 @@ impl Ising {
     }
 
     /// The model whose energy is Σ_i a_i z_i + Σ_(ij) Q_ij z_i z_j + offset with z = (1 + s)/2.
-    pub fn from_binary(linear: &[f64], quadratic: &[([usize; 2], f64)], offset: f64) -> Self {
+    pub fn from_binary(linear: &[f64], quadratic: &[Pair], offset: f64) -> Self {
         let mut fields: Vec<f64> = linear.iter().map(|a| a / 2.0).collect();
         let mut offset = offset + fields.iter().sum::<f64>();
         let mut couplings = Vec::new();
@@ -64,7 +67,7 @@ impl Ising {
     }
 
     /// a, Q and the offset of the same energy over z = (1 + s)/2.
-    pub fn to_binary(&self) -> (Vec<f64>, Vec<([usize; 2], f64)>, f64) {
+    pub fn to_binary(&self) -> (Vec<f64>, Vec<Pair>, f64) {
         let mut linear: Vec<f64> = self.fields.iter().map(|h| 2.0 * h).collect();
         let mut offset = self.offset - self.fields.iter().sum::<f64>();
         let mut quadratic = Vec::new();
@@ -77,8 +80,8 @@ impl Ising {
         (linear, quadratic, offset)
     }
 
-    /// The spin model of couplings among bistable units with minima at ±1; couplings that are zero in a full block are
-    /// left out.
+    /// The spin model of couplings among bistable units with minima at ±1; couplings that are zero in a full block
+    /// are left out.
     ///
     /// # Errors
     /// [`Problem::Unsupported`] when units are clamped, move their wells, or have others.

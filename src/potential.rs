@@ -5,9 +5,10 @@
 //! ∂_i V = 2 J₂ x_i + 4 J₄ x_i³ + h_i + Σ_j J_ij x_j                                                   (2)
 //! ```
 //!
-//! (S. Whitelam, PNAS 123, e2528413123 (2026); equation numbers are those of docs/NOTATION.md). The last sum of V counts each pair of free units once.
-//! h is the *field*: biases and the couplings to clamped units at their values X, constant along a trajectory and
-//! therefore computed once an image, unless a [protocol](crate::protocol) moves it; gains are one here. Energies are in the units of kT, forces in energy per displacement.
+//! (S. Whitelam, PNAS 123, e2528413123 (2026); equation numbers are those of docs/NOTATION.md). The last sum of V
+//! counts each pair of free units once. h is the *field*: biases and the couplings to clamped units at their values
+//! X, constant along a trajectory and therefore computed once an image, unless a [protocol](crate::protocol) moves
+//! it; gains are one here. Energies are in the units of kT, forces in energy per displacement.
 
 use std::ops::Range;
 
@@ -191,8 +192,8 @@ impl Coupling {
     }
 }
 
-/// Entries from which on a matrix of couplings is multiplied as (Jᵀxᵀ)ᵀ: a batch is then the narrow side of the product,
-/// which saves a third of the time at 16 rows (`benches/sampling.rs`).
+/// Entries from which on a matrix of couplings is multiplied as (Jᵀxᵀ)ᵀ: a batch is then the narrow side of the
+/// product, which saves a third of the time at 16 rows (`benches/sampling.rs`).
 const LARGE: usize = 1 << 17;
 
 /// Whether a matrix is large.

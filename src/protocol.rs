@@ -149,8 +149,8 @@ pub struct Course {
     pub times: Vec<f64>,
     /// The gain of the units of a free group at each knot; one for groups that are not listed.
     pub gains: BTreeMap<String, Vec<f64>>,
-    /// What is added to J₂ of each unit of a free group at each knot, `[knot, unit]` row-major; nothing for groups that
-    /// are not listed. In text only the groups are named; their values are tensors of their own.
+    /// What is added to J₂ of each unit of a free group at each knot, `[knot, unit]` row-major; nothing for groups
+    /// that are not listed. In text only the groups are named; their values are tensors of their own.
     #[serde(with = "names")]
     pub wells: BTreeMap<String, Vec<f32>>,
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! On a grid of spacing h it becomes hopping between neighbours at rates (μkT/h²) exp(−ΔU/2kT), which keeps detailed
-//! balance whatever the spacing; time goes by the trapezoidal rule (Crank and Nicolson 1947), of second order. Units that
-//! do not couple are described completely by it, so that moments of whole networks of them need no simulation.
+//! balance whatever the spacing; time goes by the trapezoidal rule (Crank and Nicolson 1947), of second order. Units
+//! that do not couple are described completely by it, so that moments of whole networks of them need no simulation.
 
 use std::ops::Range;
 
@@ -153,7 +153,8 @@ impl Well {
 }
 
 impl Substrate {
-    /// States of units that are in equilibrium each in its own well, without couplings and fields, for some trajectories.
+    /// States of units that are in equilibrium each in its own well, without couplings and fields, for some
+    /// trajectories.
     ///
     /// # Shapes
     /// `[rows, unit]`.

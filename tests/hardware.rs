@@ -290,7 +290,8 @@ fn training_for_few_levels_beats_rounding_what_was_trained_without() {
     assert!(scores[1] > scores[0] + 0.06, "{scores:?}");
 }
 
-/// The loss of a specimen as a function of the couplings it was meant to have: its gradient against finite differences.
+/// The loss of a specimen as a function of the couplings it was meant to have: its gradient against finite
+/// differences.
 #[test]
 fn the_gradient_of_a_mismatched_device_is_that_of_its_design() {
     for (name, topology) in networks() {

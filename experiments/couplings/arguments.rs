@@ -96,7 +96,8 @@ pub struct Convert {
     /// Netlists: no noise.
     #[arg(long)]
     pub quiet: bool,
-    /// Netlists: volts per unit of x [default: where a capacitor at that temperature has this noise, √(kelvin/farad)].
+    /// Netlists: volts per unit of x [default: where a capacitor at that temperature has this noise,
+    /// √(kelvin/farad)].
     #[arg(long)]
     pub volts: Option<f64>,
     /// Netlists: farads of a unit's capacitor.

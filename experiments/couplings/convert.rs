@@ -61,8 +61,8 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     Ok(circuit.netlist(&table)?)
 }
 
-/// The values of the clamped groups from a file, for some trajectories; none for a computer without. Where their units are one a knot
-/// of a course, their values are one for all.
+/// The values of the clamped groups from a file, for some trajectories; none for a computer without. Where their
+/// units are one a knot of a course, their values are one for all.
 pub fn clamped(
     substrate: &Substrate,
     file: Option<&Path>,

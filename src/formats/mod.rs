@@ -12,11 +12,12 @@
 //! | [parameters](parameters) | `.txt` | the published classifier | one number a parameter, bonds first |
 //!
 //! All but the last three tables of numbers say what they are; those take the conventions above. Couplings are
-//! energies in the units of kT written in the description, positive couplings favour opposite signs, and every format counts
-//! each pair once. Values are single precision. A text file is recognised by what is in it: `.txt` may also be a G-set graph.
+//! energies in the units of kT written in the description, positive couplings favour opposite signs, and every format
+//! counts each pair once. Values are single precision. A text file is recognised by what is in it: `.txt` may also be
+//! a G-set graph.
 //!
-//! Decoders take bytes of any origin: what is wrong is an [error](crate::couplings::Problem), and memory stays within a small multiple
-//! of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`]).
+//! Decoders take bytes of any origin: what is wrong is an [error](crate::couplings::Problem), and memory stays within
+//! a small multiple of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`]).
 
 pub mod csv;
 pub mod native;
@@ -85,7 +86,8 @@ impl Format {
     /// The bytes of a file.
     ///
     /// # Errors
-    /// [`Error::Couplings`](crate::Error::Couplings) when the couplings are not valid or the format has no words for them.
+    /// [`Error::Couplings`](crate::Error::Couplings) when the couplings are not valid or the format has no words for
+    /// them.
     pub fn encode(self, couplings: &Couplings) -> Result<Vec<u8>> {
         couplings.validate()?;
         match self {

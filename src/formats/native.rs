@@ -1,8 +1,8 @@
 //! The native format: a safetensors file.
 //!
 //! Its tensors are little-endian `f32` `J.<from>-<to>` (a matrix, or one number a listed pair), `b.<group>` and
-//! `d.<group>`, and `i32` `P.<from>-<to>` `[pairs, 2]` where a block lists its pairs. Its metadata entry `thermograd` is the
-//! [`Description`](crate::Description) as JSON.
+//! `d.<group>`, and `i32` `P.<from>-<to>` `[pairs, 2]` where a block lists its pairs. Its metadata entry `thermograd`
+//! is the [`Description`](crate::Description) as JSON.
 
 use std::collections::{BTreeMap, HashMap};
 

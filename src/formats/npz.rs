@@ -1,7 +1,8 @@
 //! Arrays for NumPy: `numpy.load` reads them.
 //!
-//! The arrays of the [native](super::native) format under their names, as `<f4` and `<i4`, and `description`, the bytes of the
-//! description's JSON: `json.loads(file["description"].tobytes())`. Arrays of `<f8` and `<i8` are read too.
+//! The arrays of the [native](super::native) format under their names, as `<f4` and `<i4`, and `description`, the
+//! bytes of the description's JSON: `json.loads(file["description"].tobytes())`. Arrays of `<f8` and `<i8` are read
+//! too.
 
 use std::io::{Cursor, Read, Write};
 

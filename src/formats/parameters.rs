@@ -1,12 +1,13 @@
 //! The parameter file of the published classifier: one number a parameter, separated by white space, nothing else.
 //!
-//! Bonds first: input–input, each of the 784 inputs with two neighbours of its 28 × 28 lattice (left and down, periodic), which do nothing,
-//! since inputs are clamped, and are written as 0; input–hidden, input by input; hidden–hidden, i > j; hidden–output,
-//! hidden unit by hidden unit; output–output, i > j; input–output, input by input. Then one bias a unit, inputs (ignored, 0) before hidden
-//! before output. V = Σ (J₂x² + J₄x⁴) + Σ b x + Σ_(ij) J x x as in (1) (S. Whitelam, PNAS 123, e2528413123 (2026)).
+//! Bonds first: input–input, each of the 784 inputs with two neighbours of its 28 × 28 lattice (left and down,
+//! periodic), which do nothing, since inputs are clamped, and are written as 0; input–hidden, input by input;
+//! hidden–hidden, i > j; hidden–output, hidden unit by hidden unit; output–output, i > j; input–output, input by
+//! input. Then one bias a unit, inputs (ignored, 0) before hidden before output. V = Σ (J₂x² + J₄x⁴) + Σ b x + Σ_(ij)
+//! J x x as in (1) (S. Whitelam, PNAS 123, e2528413123 (2026)).
 //!
-//! The file says nothing else; what it takes for granted is [`published`]. The number of hidden units (64 in the publication) is found
-//! from the count of numbers.
+//! The file says nothing else; what it takes for granted is [`published`]. The number of hidden units (64 in the
+//! publication) is found from the count of numbers.
 
 use std::fmt::Write;
 
@@ -20,8 +21,9 @@ use crate::topology::{Group, Topology};
 const INPUTS: usize = 784;
 const OUTPUTS: usize = 10;
 
-/// Everything about the published classifier but its couplings, with `hidden` hidden units: μ = kT = J₂ = J₄ = 1,
-/// Δt = 1e-3, t_f = 0.2, and images of MNIST brought to mean 0, standard deviation 1 and the largest norm of the training set.
+/// Everything about the published classifier but its couplings, with `hidden` hidden units: μ = kT = J₂ = J₄ = 1, Δt
+/// = 1e-3, t_f = 0.2, and images of MNIST brought to mean 0, standard deviation 1 and the largest norm of the
+/// training set.
 pub fn published(hidden: usize) -> Description {
     let groups =
         [Group::clamped("input", INPUTS), Group::free("hidden", hidden), Group::free("output", OUTPUTS)];

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{json, number, text};
 use crate::couplings::{Couplings, MOST_UNITS, Problem};
 use crate::error::Result;
-use crate::ising::Ising;
+use crate::ising::{Ising, Pair};
 
 /// The fields of dimod's schema that mean something to us.
 #[derive(Serialize, Deserialize)]
@@ -93,7 +93,7 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
 }
 
 /// Couplings of a model over spins or over zeros and ones.
-fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<([usize; 2], f64)>, offset: f64) -> Result<Couplings> {
+fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Result<Couplings> {
     let mut seen = BTreeSet::new();
     for &([i, j], _) in &pairs {
         if i.max(j) >= linear.len() || i == j {
@@ -112,7 +112,7 @@ fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<([usize; 2], f64)>, offset:
 }
 
 /// Rows `i j value`, `first` being the number of the first unit.
-fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Result<Vec<([usize; 2], f64)>> {
+fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Result<Vec<Pair>> {
     let mut rows = Vec::new();
     for (line, row) in lines {
         let words: Vec<&str> = row.split_whitespace().take(4).collect();
@@ -145,9 +145,9 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty())
 }
 
-/// Rows with the fields taken from the diagonal. A unit may be named by a number far beyond what is listed, but not by
-/// one beyond what `units` says.
-fn split(rows: Vec<([usize; 2], f64)>, units: usize) -> Result<(Vec<f64>, Vec<([usize; 2], f64)>)> {
+/// Rows with the fields taken from the diagonal. A unit may be named by a number far beyond what is listed, but not
+/// by one beyond what `units` says.
+fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
     if let Some(([i, j], _)) = rows.iter().find(|([i, j], _)| i.max(j) >= &units) {
         return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {units}")).into());
     }
@@ -187,7 +187,7 @@ pub(super) fn from_coo(bytes: &[u8]) -> Result<Couplings> {
     let vartype =
         vartype.ok_or(Problem::NoDescription("no line says `# vartype=SPIN` or `# vartype=BINARY`"))?;
     let rows = rows(lines(text).filter(|(_, line)| !line.starts_with('#')), 0)?;
-    let units = rows.iter().map(|([i, j], _)| i.max(j) + 1).max().unwrap_or(0);
+    let units = promised(rows.iter().map(|([i, j], _)| i.max(j) + 1).max().unwrap_or(0), bytes)?;
     let (fields, pairs) = split(rows, units)?;
     model(vartype, fields, pairs, 0.0)
 }
@@ -232,15 +232,17 @@ pub(super) fn from_gset(bytes: &[u8]) -> Result<Couplings> {
         let (name, found) = ("the list of edges".into(), vec![rows.len()]);
         return Err(Problem::Shape { name, found, expected: vec![edges] }.into());
     }
-    model("SPIN", vec![0.0; promised(units)?], rows, 0.0)
+    model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)
 }
 
-/// A number of units, if it can be.
-fn promised(units: usize) -> Result<usize> {
-    if units <= MOST_UNITS {
+/// A promised number of units, if a file like this can have so many: thousands may have neither field nor coupling, but
+/// not millions.
+fn promised(units: usize, bytes: &[u8]) -> Result<usize> {
+    let limit = MOST_UNITS.min((1 << 16) + bytes.len());
+    if units <= limit {
         return Ok(units);
     }
-    let (count, limit) = (units as u128, MOST_UNITS as u128);
+    let (count, limit) = (units as u128, limit as u128);
     Err(Problem::TooLarge { what: "units".into(), count, limit }.into())
 }
 
@@ -279,7 +281,7 @@ pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
     let &["qubo", _, units, nodes, couplers] = &words[..] else {
         return Err(Problem::Line { line, reason: "expected `p qubo 0 units nodes couplers`".into() }.into());
     };
-    let units = promised(number(units, line)?)?;
+    let units = promised(number(units, line)?, bytes)?;
     let promised: [usize; 2] = [number(nodes, line)?, number(couplers, line)?];
     let (linear, pairs) = split(rows(data.into_iter(), 0)?, units)?;
     if pairs.len() != promised[1] {
