@@ -3,13 +3,13 @@
 //! | format | extension | holds | convention |
 //! |---|---|---|---|
 //! | [safetensors](native) | `.safetensors` | everything | native: tensors by name, description as JSON metadata |
-//! | [npz](npz) | `.npz` | everything | the same tensors as NumPy arrays, the description as bytes of JSON |
+//! | [`npz`] | `.npz` | everything | the same tensors as NumPy arrays, the description as bytes of JSON |
 //! | [CSV](csv) | `.csv` | everything | one row a coupling, each pair once, the description as a comment |
 //! | [BQM](spins) JSON | `.json`, `.bqm` | spin models | dimod: E = Σ h s + Σ J s s + offset, each pair once, no β |
 //! | [BQM](spins) COO | `.coo` | spin models | the same as rows `i j value`, h on the diagonal, no offset |
 //! | [G-set](spins) | `.gset` | spin models | weighted graph, units from 1; weight = J, so a ground state is a maximum cut |
 //! | [QUBO](spins) | `.qubo` | spin models | E = Σ Q z z over z = 0, 1, z = (1 + s)/2, each pair once |
-//! | [parameters](parameters) | `.txt` | the published classifier | one number a parameter, bonds first |
+//! | [`parameters`] | `.txt` | the published classifier | one number a parameter, bonds first |
 //!
 //! All but the last three tables of numbers say what they are; those take the conventions above. Couplings are
 //! energies in the units of kT written in the description, positive couplings favour opposite signs, and every format
