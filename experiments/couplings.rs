@@ -21,6 +21,12 @@ use clap::Parser;
 use crate::arguments::{Arguments, Task};
 
 fn main() -> ExitCode {
+    // What is printed is often read by another program, which may close its end early.
+    #[cfg(unix)]
+    // SAFETY: no other thread runs yet.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
     let Arguments { task } = Arguments::parse();
     let done = |result: anyhow::Result<()>| result.map(|()| ControlFlow::Continue(()));
     if let Err(error) = thermograd_experiments::begin() {

@@ -428,6 +428,8 @@ fn couplings_are_inspected_converted_compared_and_run() {
     std::fs::write(&clamp, "0.5 ".repeat(784)).unwrap();
     let text = ok(couplings(&["simulate", file, "--clamp", &clamp, "--trajectories", "5"]).output().unwrap());
     assert!(text.contains("5 trajectories") && text.contains("hidden"), "{text}");
+    let text = ok(couplings(&["simulate", file, "--clamp", &clamp, "--kt", "0"]).output().unwrap());
+    assert!(text.contains("units of the couplings") && !text.contains("NaN"), "{text}");
 }
 
 #[test]
@@ -494,6 +496,9 @@ fn what_couplings_cannot_do_is_told_in_one_line() {
     refused(&["prune", &graph, &out, "--dataset", "strokes", "--keep", "2"], &["keep"]);
     refused(&["quantize", &graph, &path("out.xyz"), "--dataset", "strokes"], &["out.xyz", "no extension"]);
     refused(&["prune"], &["FILE"]);
+    refused(&["prune", "--resume", &out, "--keep", "0.1"], &["--keep", "--resume"]);
+    refused(&["tune", &graph, &out, "--dataset", "strokes"], &["--fine-tune EPOCHS"]);
+    refused(&["simulate", &path("nothing.csv"), "--kt", "0"], &["cannot read"]);
     std::fs::write(path("broken.csv"), "# thermograd {}\n").unwrap();
     refused(&["convert", &path("broken.csv"), &out], &["broken.csv", "no version"]);
     // Nothing was written, and what was there is as it was.

@@ -207,7 +207,7 @@ impl From<ScaleName> for Scale {
 #[derive(Args, Debug)]
 pub struct Prune {
     /// The part of the couplings to keep [default: 0.2].
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", conflicts_with = "resume")]
     pub keep: Option<f64>,
     /// Where from, where to, and what with.
     #[command(flatten)]
@@ -218,10 +218,10 @@ pub struct Prune {
 #[derive(Args, Debug)]
 pub struct Quantize {
     /// Bits of a coupling: 2^bits − 1 levels [default: 4].
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub bits: Option<u32>,
     /// What shares a full scale [default: unit].
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "resume")]
     pub scale: Option<ScaleName>,
     /// Where from, where to, and what with.
     #[command(flatten)]
@@ -256,7 +256,7 @@ pub struct TuneArguments {
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Continue the run in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "run", "fine_tune", "learning_rate", "augment",
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "out", "run", "fine_tune", "learning_rate", "augment",
         "mismatch", "trajectories", "dataset", "seed", "limit"])]
     pub resume: Option<PathBuf>,
     /// Images to learn from.

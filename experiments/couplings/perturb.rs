@@ -141,8 +141,8 @@ fn page(task: &Perturb, test: &Examples, ideal: &[f64], points: &[Point]) -> Res
     let percent = |value: &f64| 100.0 * value;
     let mut page = Report::new(&format!("{}: {}", task.by.title(), task.file.display()));
     page.text(&format!(
-        "Accuracy of one trajectory on {} test images. Each dot is a device; the line joins their means, and the thin \
-         ones are one standard deviation of devices away. {}",
+        "Accuracy of one trajectory on {} test images. Each dot is a device; the thick line joins their means, \
+         the thin blue ones are one standard deviation of devices away, and the grey one is the computer as designed. {}",
         test.len(),
         task.by.explanation()
     ));
@@ -153,14 +153,14 @@ fn page(task: &Perturb, test: &Examples, ideal: &[f64], points: &[Point]) -> Res
         statistics.iter().enumerate().map(|(index, e)| (place(index), value(e))).collect()
     };
     let sd = |e: &Estimate| if e.sd.is_finite() { e.sd } else { 0.0 };
-    let line = |name, colour: usize, width, points| Line { name, colour: COLOURS[colour], width, points };
+    let line = |colour: usize, width, points| Line { name: "", colour: COLOURS[colour], width, points };
     let ideal_mean = percent(&Estimate::of(ideal).mean);
     let last = place(points.len().saturating_sub(1));
     let lines = [
-        line("as designed", 7, 1, vec![(0.0, ideal_mean), (last, ideal_mean)]),
-        line("mean of devices", 0, 3, along(&|e| 100.0 * e.mean)),
-        line("one standard deviation", 5, 1, along(&|e| 100.0 * (e.mean - sd(e)))),
-        line("", 5, 1, along(&|e| 100.0 * (e.mean + sd(e)))),
+        line(7, 1, vec![(0.0, ideal_mean), (last, ideal_mean)]),
+        line(0, 3, along(&|e| 100.0 * e.mean)),
+        line(5, 1, along(&|e| 100.0 * (e.mean - sd(e)))),
+        line(5, 1, along(&|e| 100.0 * (e.mean + sd(e)))),
     ];
     let dots: Vec<(f64, f64)> = points
         .iter()

@@ -27,6 +27,10 @@ pub fn simulate(task: &Simulate) -> Result<()> {
         }
         None => run_freely(task, &couplings, &couplings.substrate(&device)?)?,
     };
+    let Some(measured) = measured else {
+        ensure!(task.ledger.is_none(), "at kT = 0 there is no ledger: heat is counted in kT");
+        return Ok(());
+    };
     let account = Account::new(measured, Assumptions::default())?;
     print(&account);
     if let Some(file) = &task.ledger {
@@ -36,7 +40,7 @@ pub fn simulate(task: &Simulate) -> Result<()> {
 }
 
 /// Accuracy on the test images, and what one inference costs.
-fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Measured> {
+fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measured>> {
     let test = task.data.load()?.test;
     let (bar, mut progress) = part_bar("test");
     let tell = |part| {
@@ -62,14 +66,14 @@ fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Measured> {
         write_states(file, &classifier.substrate, &ends)?;
     }
     let topology = classifier.substrate.topology();
-    Ok(Measured {
+    Ok((classifier.substrate.kt() > 0.0).then(|| Measured {
         heat: result.heat.mean,
         reset,
         clamped_square,
         clamped: topology.clamped_units(),
         read: classifier.outputs().len(),
         macs: Some(classifier.digital_macs()),
-    })
+    }))
 }
 
 /// Over one trajectory of each image: the mean energy left in the wells, in kT; the mean ΣX²; the final states.
@@ -100,7 +104,7 @@ fn ends(
 }
 
 /// Trajectories of a computer that reads no images.
-fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> Result<Measured> {
+fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> Result<Option<Measured>> {
     let rows = task.trajectories;
     let (schedule, key) = (couplings.description.schedule, task.data.key());
     let course = couplings.course();
@@ -121,16 +125,17 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
         }
     })?;
     bar.finish_and_clear();
-    let kt = substrate.kt();
-    ensure!(kt > 0.0, "at kT = 0 there is no heat in units of kT; choose another with --kt");
-    let in_kt = |values: Option<Tensor<1>>| -> Vec<f64> {
+    // Where there is no kT, energies are in the units of the couplings.
+    let (kt, unit) =
+        if substrate.kt() > 0.0 { (substrate.kt(), "kT") } else { (1.0, "units of the couplings") };
+    let scaled = |values: Option<Tensor<1>>| -> Vec<f64> {
         values.map(to_f64).unwrap_or_default().into_iter().map(|value| value / kt).collect()
     };
-    let (heat, work) = (Estimate::of(&in_kt(ledger.heat())), Estimate::of(&in_kt(ledger.work())));
+    let (heat, work) = (Estimate::of(&scaled(ledger.heat())), Estimate::of(&scaled(ledger.work())));
     println!("{rows} trajectories of {} steps of {}", schedule.steps, schedule.dt);
-    println!("  heat                  {:.4e} kT (s.d. {:.1e})", heat.mean, heat.sd);
+    println!("  heat                  {:.4e} {unit} (s.d. {:.1e})", heat.mean, heat.sd);
     if course.is_some() {
-        println!("  work of the protocol  {:.4e} kT (s.d. {:.1e})", work.mean, work.sd);
+        println!("  work of the protocol  {:.4e} {unit} (s.d. {:.1e})", work.mean, work.sd);
     }
     for group in substrate.topology().free() {
         let columns = substrate.topology().columns(&group.name)?;
@@ -147,14 +152,14 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
     let clamped_square = held.iter().map(|values| to_f64(values.clone().square().sum())[0]).sum::<f64>();
     let topology = substrate.topology();
     let read = ["output", "visible"].iter().find_map(|name| topology.columns(name).ok());
-    Ok(Measured {
+    Ok((substrate.kt() > 0.0).then(|| Measured {
         heat: heat.mean,
         reset: wells.iter().sum::<f64>() / rows as f64 / kt,
         clamped_square: clamped_square / rows as f64,
         clamped: topology.clamped_units() / knots,
         read: read.map_or(substrate.free_units(), |columns| columns.len()),
         macs: None,
-    })
+    }))
 }
 
 /// One row a trajectory, one column a free unit.

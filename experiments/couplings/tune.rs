@@ -106,6 +106,10 @@ pub fn quantize(task: &Quantize) -> Result<ControlFlow<()>> {
 
 /// `couplings tune`.
 pub fn tune(task: &TuneArguments) -> Result<ControlFlow<()>> {
+    ensure!(
+        task.resume.is_some() || task.fine_tune.is_some_and(|epochs| epochs > 0),
+        "how long? Add --fine-tune EPOCHS"
+    );
     begin("tune", task, |_| {})
 }
 

@@ -11,10 +11,9 @@
 //! | [QUBO](spins) | `.qubo` | spin models | E = Σ Q z z over z = 0, 1, z = (1 + s)/2, each pair once |
 //! | [`parameters`] | `.txt` | the published classifier | one number a parameter, bonds first |
 //!
-//! All but the last three tables of numbers say what they are; those take the conventions above. Couplings are
-//! energies in the units of kT written in the description, positive couplings favour opposite signs, and every format
-//! counts each pair once. Values are single precision. A text file is recognised by what is in it: `.txt` may also be
-//! a G-set graph.
+//! The first three say everything about the network; the others take for granted what their row says. Couplings are
+//! energies on the scale of kT, positive ones favour opposite signs, and every format counts each pair once. Values
+//! are single precision. A text is recognised by what is in it: `.txt` may also be a G-set graph.
 //!
 //! Decoders take bytes of any origin: what is wrong is an [error](crate::couplings::Problem), and memory stays within
 //! a small multiple of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`]).
