@@ -170,10 +170,17 @@ impl Pathwise {
     /// A specimen of the hardware that is trained for.
     ///
     /// # Errors
-    /// Those of [`Hardware::with`].
+    /// Those of [`Hardware::with`], and [`Error::Request`] for imperfections that are not of its couplings, wells or
+    /// temperature.
     pub fn device(&self, substrate: &Substrate, key: Key) -> Result<Hardware> {
         let ideal = Hardware::ideal(substrate.clone());
-        Ok(self.hardware.iter().try_fold(ideal, |device, &imperfection| device.with(imperfection, key))?)
+        let device =
+            self.hardware.iter().try_fold(ideal, |device, &imperfection| device.with(imperfection, key))?;
+        if device.read_out > 0.0 || device.bandwidth.is_some() {
+            let reason = "training knows no read-out noise and no bandwidth: leave them out of its hardware";
+            return Err(Error::Request(reason.into()));
+        }
+        Ok(device)
     }
 
     /// A training that starts from the couplings of the classifier, not begun.

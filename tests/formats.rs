@@ -199,6 +199,9 @@ fn a_parameter_file_has_the_published_order() {
     (0..10).for_each(|i| assert_eq!(next(), at("b.output", 0, 0, i)));
     assert_eq!(place, numbers.len());
     assert_eq!(Format::Parameters.decode(&bytes).unwrap(), couplings);
+    let mut warm = couplings.clone();
+    warm.description.substrate.kt = 2.0;
+    assert!(Format::Parameters.encode(&warm).unwrap_err().to_string().contains("kT"));
     // Whatever bonds among inputs and biases of inputs another program has there does nothing.
     let other = format!("7 {}", std::str::from_utf8(&bytes).unwrap().split_once('\n').unwrap().1);
     assert_eq!(Format::Parameters.decode(other.as_bytes()).unwrap(), couplings);

@@ -336,6 +336,15 @@ fn the_gradient_of_a_mismatched_device_is_that_of_its_design() {
 }
 
 #[test]
+fn what_training_cannot_know_is_refused() {
+    let substrate = &reader().classifier.substrate;
+    for imperfection in [Imperfection::ReadOut { sd: 0.1 }, Imperfection::Bandwidth { rate: 10.0 }] {
+        let pathwise = Pathwise { hardware: vec![imperfection], ..Pathwise::default() };
+        assert!(pathwise.device(substrate, Key::new(1)).unwrap_err().to_string().contains("bandwidth"));
+    }
+}
+
+#[test]
 fn fine_tuning_recovers_what_pruning_cost_and_adds_no_coupling() {
     let Reader { classifier, train, test } = reader();
     let pruned = prune(classifier, train, 0.1, SHARDS, Key::new(214)).unwrap();

@@ -31,11 +31,14 @@ fn published() -> Classifier {
 }
 
 /// The classifier at another temperature, in files of `folder`, and images in the format of MNIST.
-fn export(classifier: &Classifier, kt: f64, images: &Examples, folder: &Path) -> Classifier {
-    let config = SubstrateConfig { kt, ..classifier.substrate.config().clone() };
-    let classifier = classifier.with_substrate(classifier.substrate.clone().with_config(config).unwrap());
-    for (format, name) in [(Format::Npz, "couplings.npz"), (Format::Parameters, "couplings.txt")] {
-        std::fs::write(folder.join(name), format.encode(&classifier.couplings()).unwrap()).unwrap();
+fn export(published: &Classifier, kt: f64, images: &Examples, folder: &Path) -> Classifier {
+    let config = SubstrateConfig { kt, ..published.substrate.config().clone() };
+    let classifier = published.with_substrate(published.substrate.clone().with_config(config).unwrap());
+    // A parameter file says no temperature: whoever reads it does.
+    for (format, name, of) in
+        [(Format::Npz, "couplings.npz", &classifier), (Format::Parameters, "couplings.txt", published)]
+    {
+        std::fs::write(folder.join(name), format.encode(&of.couplings()).unwrap()).unwrap();
     }
     let mut bytes = 0x803_u32.to_be_bytes().to_vec();
     [DIGITS as u32, 28, 28].iter().for_each(|size| bytes.extend(size.to_be_bytes()));

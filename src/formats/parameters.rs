@@ -57,6 +57,21 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
         return Err(refuse("gains and wells move in time".into()).into());
     }
     let hidden = sizes[1];
+    // The file cannot say what these are; how images are prepared is left to whoever reads it.
+    let (own, taken) = (&couplings.description, published(hidden));
+    let constants = |description: &Description| {
+        let groups = description.substrate.topology.groups.iter().filter(|group| !group.clamped);
+        groups.map(|group| (group.j2, group.j4, group.mobility)).collect::<Vec<_>>()
+    };
+    if constants(own) != constants(&taken)
+        || own.substrate.kt != taken.substrate.kt
+        || own.schedule != taken.schedule
+    {
+        return Err(refuse(
+            "its J2, J4, mu and kT are not 1, or its schedule is not 200 steps of 0.001".into(),
+        )
+        .into());
+    }
     let mut out = "0\n".repeat(2 * INPUTS);
     for (from, to) in [
         ("input", "hidden"),
