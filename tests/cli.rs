@@ -414,14 +414,20 @@ fn couplings_are_inspected_converted_compared_and_run() {
     assert!(netlist.contains("TRNOISE") && netlist.contains("wrdata seven.data"));
 
     let (ledger, states) = (path("ledger.json"), path("states.csv"));
+    let price = ["--mac-joules", "2e-12"];
     let simulate = ["simulate", file, "--trajectories", "2", "--ledger", &ledger, "--states", &states];
+    let simulate = [&simulate[..], &price].concat();
     let text = ok(couplings(&[&simulate[..], &strokes].concat()).output().unwrap());
     for part in
         ["one trajectory", "trajectory", "reset", "clamping", "read-out", "digital network", "not counted"]
     {
         assert!(text.contains(part), "{text}");
     }
-    assert_eq!(json(Path::new(&ledger))["lines"].as_array().unwrap().len(), 5);
+    let ledger = json(Path::new(&ledger));
+    assert_eq!(ledger["lines"].as_array().unwrap().len(), 5);
+    // 784 · 8 + 8 · 10 multiply–accumulates at the price asked for.
+    let digital = ledger["digital"]["joules"].as_f64().unwrap();
+    assert!((digital / (6352.0 * 2e-12) - 1.0).abs() < 1e-9, "{digital}");
     assert_eq!(std::fs::read_to_string(states).unwrap().lines().count(), 201);
 
     let clamp = path("clamp.txt");

@@ -134,6 +134,21 @@ pub struct Simulate {
     /// Write the energy ledger as JSON.
     #[arg(long, value_name = "FILE.json")]
     pub ledger: Option<PathBuf>,
+    /// Ledger: joules of a digital multiply–accumulate [default: 1e-12].
+    #[arg(long, value_name = "J")]
+    pub mac_joules: Option<f64>,
+    /// Ledger: joules of a conversion, over 2^bits [default: 1e-14].
+    #[arg(long, value_name = "J")]
+    pub conversion_joules: Option<f64>,
+    /// Ledger: bits of a conversion [default: 8].
+    #[arg(long, value_name = "N")]
+    pub conversion_bits: Option<u32>,
+    /// Ledger: capacitance of the line of a clamped unit [default: 1e-15].
+    #[arg(long, value_name = "F")]
+    pub farads: Option<f64>,
+    /// Ledger: temperature of the bath [default: 300].
+    #[arg(long, value_name = "K")]
+    pub kelvin: Option<f64>,
     /// Images to read.
     #[command(flatten)]
     pub data: DataArguments,

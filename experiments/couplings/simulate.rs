@@ -7,6 +7,7 @@ use thermograd::{
 };
 use thermograd_experiments::progress::{INTERRUPTED, interrupted, part_bar};
 use thermograd_experiments::run;
+use thermograd_experiments::settings::set;
 use thermograd_models::{Classifier, Examples};
 
 use crate::arguments::{DataArguments, Simulate, load};
@@ -31,7 +32,13 @@ pub fn simulate(task: &Simulate) -> Result<()> {
         ensure!(task.ledger.is_none(), "at kT = 0 there is no ledger: heat is counted in kT");
         return Ok(());
     };
-    let account = Account::new(measured, Assumptions::default())?;
+    let mut assumptions = Assumptions::default();
+    set(&mut assumptions.mac_joules, task.mac_joules);
+    set(&mut assumptions.conversion_joules, task.conversion_joules);
+    set(&mut assumptions.bits, task.conversion_bits);
+    set(&mut assumptions.farads, task.farads);
+    set(&mut assumptions.kelvin, task.kelvin);
+    let account = Account::new(measured, assumptions)?;
     print(&account);
     if let Some(file) = &task.ledger {
         run::write(file, serde_json::to_string_pretty(&account)?.as_bytes())?;
