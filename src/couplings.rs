@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::langevin::{Schedule, to_f64};
 use crate::protocol::Course;
 use crate::substrate::{Substrate, SubstrateConfig};
-use crate::topology::Pattern;
+use crate::topology::{Block, Pattern};
 
 /// The version of the description that this code writes, and the newest it reads. Version 1 stored listed pairs as a
 /// matrix; it is still read.
@@ -220,6 +220,19 @@ impl Couplings {
         Ok(couplings)
     }
 
+    /// The pairs of a block with their couplings, each once, in the order of [`Topology::pairs`](crate::Topology::pairs).
+    ///
+    /// # Panics
+    /// When the block is none of these couplings.
+    pub fn pairs<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = ([usize; 2], f32)> + 'a {
+        let (shape, values) = &self.tensors[&format!("J.{}", block.name())];
+        let value = move |(place, [i, j]): (usize, [usize; 2])| match block.pattern {
+            Pattern::Pairs(_) => ([i, j], values[place]),
+            Pattern::Full => ([i, j], values[i * shape[1] + j]),
+        };
+        self.description.substrate.topology.pairs(block).enumerate().map(value)
+    }
+
     /// The couplings between two groups as a matrix, row-major, whichever way round and however they are stored; none
     /// if the groups do not couple.
     ///
@@ -229,12 +242,10 @@ impl Couplings {
         let topology = &self.description.substrate.topology;
         let (index, forward) = topology.block_between(from, to)?;
         let block = &topology.blocks[index];
-        let (shape, values) = self.tensors.get(&format!("J.{}", block.name()))?;
         let units = |name: &str| topology.group(name).map(|group| topology.groups[group].units).ok();
         let (rows, columns) = (units(from)?, units(to)?);
         let mut dense = vec![0.0; rows * columns];
-        for (place, [i, j]) in topology.pairs(block).enumerate() {
-            let value = if shape.len() == 1 { values[place] } else { values[i * shape[1] + j] };
+        for ([i, j], value) in self.pairs(block) {
             let (row, column) = if forward { (i, j) } else { (j, i) };
             dense[row * columns + column] = value;
             if from == to {

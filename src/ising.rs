@@ -110,11 +110,9 @@ impl Ising {
         }
         let mut pairs = Vec::new();
         for block in &topology.blocks {
-            let (shape, values) = &couplings.tensors[&format!("J.{}", block.name())];
             let (from, to) = (topology.columns(&block.from)?.start, topology.columns(&block.to)?.start);
-            for (place, [i, j]) in topology.pairs(block).enumerate() {
-                let value = if shape.len() == 1 { values[place] } else { values[i * shape[1] + j] };
-                if shape.len() == 1 || value != 0.0 {
+            for ([i, j], value) in couplings.pairs(block) {
+                if matches!(block.pattern, Pattern::Pairs(_)) || value != 0.0 {
                     pairs.push(([from + i, to + j], f64::from(value)));
                 }
             }

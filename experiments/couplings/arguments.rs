@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use thermograd::{Backend, Couplings, Format, Key, Scale, Shards};
@@ -309,12 +309,14 @@ pub const HELD_OUT: usize = 5000;
 pub const SHARD: usize = 128;
 
 impl DataArguments {
+    /// What is asked for.
+    pub fn dataset(&self) -> Result<Dataset> {
+        self.dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")
+    }
+
     /// The images asked for.
     pub fn load(&self) -> Result<Data> {
-        let Some(dataset) = self.dataset else {
-            bail!("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR");
-        };
-        Data::load(dataset, self.data_dir.as_deref(), self.seed, self.limit, HELD_OUT)
+        Data::load(self.dataset()?, self.data_dir.as_deref(), self.seed, self.limit, HELD_OUT)
     }
 
     /// The device asked for.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use thermograd::{Couplings, Pattern};
+use thermograd::Couplings;
 use thermograd_experiments::figures::{COLOURS, Chart, Line, mosaic, png_uri};
 use thermograd_experiments::report::{Report, escape};
 use thermograd_experiments::run;
@@ -86,11 +86,7 @@ fn values(couplings: &Couplings) -> Vec<(String, Vec<f32>)> {
     let topology = &couplings.description.substrate.topology;
     let mut all: Vec<(String, Vec<f32>)> = Vec::new();
     for block in &topology.blocks {
-        let (shape, values) = &couplings.tensors[&format!("J.{}", block.name())];
-        let own = match block.pattern {
-            Pattern::Pairs(_) => values.clone(),
-            Pattern::Full => topology.pairs(block).map(|[i, j]| values[i * shape[1] + j]).collect(),
-        };
+        let own = couplings.pairs(block).map(|(_, coupling)| coupling).collect();
         all.push((format!("J {}", block.name()), own));
     }
     let others = couplings.tensors.iter().filter(|(name, _)| !name.starts_with("J."));

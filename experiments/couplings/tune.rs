@@ -121,13 +121,13 @@ fn begin(name: &str, task: &TuneArguments, change: impl Fn(&mut Settings)) -> Re
             (run, settings)
         }
         None => {
-            let mut s = Settings::default();
-            let dataset = task.data.dataset;
-            s.dataset =
-                dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")?;
-            s.file = std::path::absolute(task.file.as_deref().expect("required"))?;
-            s.out = std::path::absolute(task.out.as_deref().expect("required"))?;
-            s.data_dir = task.data.data_dir.as_deref().map(std::path::absolute).transpose()?;
+            let mut s = Settings {
+                dataset: task.data.dataset()?,
+                file: std::path::absolute(task.file.as_deref().expect("required"))?,
+                out: std::path::absolute(task.out.as_deref().expect("required"))?,
+                data_dir: task.data.data_dir.as_deref().map(std::path::absolute).transpose()?,
+                ..Settings::default()
+            };
             (s.limit, s.seed, s.backend) = (task.data.limit, task.data.seed, task.data.backend);
             set(&mut s.pathwise.recipe.epochs, task.fine_tune);
             set(&mut s.pathwise.recipe.learning_rate, task.learning_rate);

@@ -27,9 +27,7 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
     row(HEAD);
     let topology = &couplings.description.substrate.topology;
     for block in &topology.blocks {
-        let (shape, values) = &couplings.tensors[&format!("J.{}", block.name())];
-        for (place, [i, j]) in topology.pairs(block).enumerate() {
-            let value = if shape.len() == 1 { values[place] } else { values[i * shape[1] + j] };
+        for ([i, j], value) in couplings.pairs(block) {
             row(["J", &block.from, &i.to_string(), &block.to, &j.to_string(), &value.to_string()]);
         }
     }
