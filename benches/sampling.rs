@@ -11,8 +11,7 @@ mod peers;
 use std::hint::black_box;
 
 use burn::tensor::{Device, Tensor};
-use criterion::Criterion;
-use peers::{jax, median};
+use peers::{jax, table};
 use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
 
 #[global_allocator]
@@ -77,20 +76,12 @@ impl Job {
 
 fn main() {
     let job = Job::new();
-    let repeats = 20;
-    let ours = median(repeats, || drop(black_box(job.sample())));
-    let rows = [
-        ("sampling", ours),
-        ("products alone", median(repeats, || drop(black_box(job.products())))),
-        ("noise alone", median(repeats, || drop(black_box(job.noise())))),
-    ];
-    println!(
-        "batch {BATCH} x {UNITS} units x {STEPS} steps, {} threads, median of {repeats}",
-        job.shards.threads
-    );
-    for (name, seconds) in rows {
-        println!("{name:15} {:8.2} ms   {:5.2} x sampling", 1e3 * seconds, seconds / ours);
-    }
+    println!("batch {BATCH} x {UNITS} units x {STEPS} steps, {} threads", job.shards.threads);
+    let [ours, ..] = table([
+        ("sampling", &mut || drop(black_box(job.sample()))),
+        ("products alone", &mut || drop(black_box(job.products()))),
+        ("noise alone", &mut || drop(black_box(job.noise()))),
+    ]);
     match jax("jax_sampling.py", ["dense", "blocks"]) {
         None => println!("JAX: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
         Some([dense, blocks]) => {
@@ -98,7 +89,4 @@ fn main() {
             println!("JAX, the blocks there are {:7.2} ms = {:.2} x ours", 1e3 * blocks, blocks / ours);
         }
     }
-    let mut criterion = Criterion::default().sample_size(10).configure_from_args();
-    criterion.bench_function("sampling", |b| b.iter(|| job.sample()));
-    criterion.final_summary();
 }

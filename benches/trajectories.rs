@@ -12,8 +12,7 @@ use std::hint::black_box;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use criterion::Criterion;
-use peers::{jax, median};
+use peers::{jax, table};
 use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
 
 #[global_allocator]
@@ -156,25 +155,17 @@ fn step_portable(x: &mut [[f32; WIDE]], coupling: &[[f32; WIDE]; UNITS], field: 
     }
 }
 
-fn ratios(job: &Job) {
-    let repeats = 30;
-    let rows = [
-        ("forward, tensors", median(repeats, || drop(black_box(job.forward())))),
-        ("forward, by hand", median(repeats, || drop(black_box(job.by_hand())))),
-        ("products alone", median(repeats, || drop(black_box(job.products())))),
-        ("noise alone", median(repeats, || drop(black_box(job.noise())))),
-        ("gradient, adjoint", median(repeats, || drop(black_box(job.adjoint())))),
-        ("gradient, autodiff", median(repeats, || drop(black_box(job.autodiff())))),
-    ];
-    let forward = rows[0].1;
-    let gradient = rows[4].1;
-    println!(
-        "batch {BATCH} x {UNITS} units x {STEPS} steps, {} threads, median of {repeats}",
-        job.shards.threads
-    );
-    for (name, seconds) in rows {
-        println!("{name:20} {:8.2} ms   {:5.2} x forward", 1e3 * seconds, seconds / forward);
-    }
+fn main() {
+    let job = Job::new();
+    println!("batch {BATCH} x {UNITS} units x {STEPS} steps, {} threads", job.shards.threads);
+    let [forward, .., gradient, _] = table([
+        ("forward, tensors", &mut || drop(black_box(job.forward()))),
+        ("forward, by hand", &mut || drop(black_box(job.by_hand()))),
+        ("products alone", &mut || drop(black_box(job.products()))),
+        ("noise alone", &mut || drop(black_box(job.noise()))),
+        ("gradient, adjoint", &mut || drop(black_box(job.adjoint()))),
+        ("gradient, autodiff", &mut || drop(black_box(job.autodiff()))),
+    ]);
     match jax("jax_trajectories.py", ["forward", "gradient"]) {
         None => println!("JAX: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
         Some([peer_forward, peer_gradient]) => {
@@ -182,13 +173,4 @@ fn ratios(job: &Job) {
             println!("JAX gradient {:8.2} ms = {:.2} x ours", 1e3 * peer_gradient, peer_gradient / gradient);
         }
     }
-}
-
-fn main() {
-    let job = Job::new();
-    ratios(&job);
-    let mut criterion = Criterion::default().sample_size(20).configure_from_args();
-    criterion.bench_function("forward", |b| b.iter(|| job.forward()));
-    criterion.bench_function("adjoint", |b| b.iter(|| job.adjoint()));
-    criterion.final_summary();
 }

@@ -2,6 +2,7 @@
 //!
 //! | file | what belongs in it |
 //! |---|---|
+//! | pinned | literal values of seeded output, which must not change while code moves |
 //! | physics | identities that hold to rounding: force and energy, first law, Crooks, the exact optimum, refusals |
 //! | statistics | averages against closed forms and quadrature, at thresholds derived from the sample size |
 //! | protocols | control parameters that move: first law, detailed balance, Jarzynski, the likelihood of the way back |
@@ -29,6 +30,7 @@ mod hardware;
 mod layers;
 mod learning;
 mod physics;
+mod pinned;
 mod protocols;
 mod statistics;
 mod takeaway;

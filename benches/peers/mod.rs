@@ -1,19 +1,35 @@
-//! What the benches share: medians, and the scripts of other systems.
+//! What the benches share: timings, and the scripts of other systems.
 
 use std::process::Command;
 use std::time::Instant;
 
-/// Median seconds of a job after one run to warm up.
-pub fn median(repeats: usize, mut job: impl FnMut()) -> f64 {
+/// Times of one repetition of each job.
+const REPEATS: usize = 30;
+
+/// Prints the times of some jobs, each also as a multiple of the first, and gives their medians in seconds.
+pub fn table<const N: usize>(jobs: [(&str, &mut dyn FnMut()); N]) -> [f64; N] {
+    println!("{:20} {:>11} {:>22}   median of {REPEATS}", "", "median", "min to max");
+    let mut first = None;
+    jobs.map(|(name, job)| {
+        let [least, median, most] = times(job);
+        let ratio = median / *first.get_or_insert(median);
+        let spread = format!("{:.2} to {:.2}", 1e3 * least, 1e3 * most);
+        println!("{name:20} {:8.2} ms {spread:>22}   {ratio:5.2} x first", 1e3 * median);
+        median
+    })
+}
+
+/// The least, the median and the greatest seconds of a job after one run to warm up.
+fn times(job: &mut dyn FnMut()) -> [f64; 3] {
     job();
     let time = |_| {
         let start = Instant::now();
         job();
         start.elapsed().as_secs_f64()
     };
-    let mut times: Vec<f64> = (0..repeats).map(time).collect();
+    let mut times: Vec<f64> = (0..REPEATS).map(time).collect();
     times.sort_by(f64::total_cmp);
-    times[repeats / 2]
+    [times[0], times[REPEATS / 2], times[REPEATS - 1]]
 }
 
 /// The seconds that a script prints as JSON under some keys, if there is a JAX to run it.
