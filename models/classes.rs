@@ -22,7 +22,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use thermograd::protocol::weights;
+use thermograd::network::protocol::weights;
 use thermograd::{
     Block, Course, Group, Key, Response, Schedule, Shards, Substrate, SubstrateConfig, Topology, Well,
 };
@@ -255,6 +255,7 @@ impl Denoiser {
             times: times(gains.len(), end),
             gains: BTreeMap::from([("visible".into(), gains)]),
             wells: BTreeMap::from([("visible".into(), wells.iter().map(|k| 0.5 * *k as f32).collect())]),
+            kt: None,
         };
         Generator::new(self.substrate.valid(), Some(course), Schedule::new(dt, end)?, noising)
     }

@@ -9,10 +9,9 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorCreationOptions};
 use serde::{Deserialize, Serialize};
-use thermograd::couplings::Problem;
 use thermograd::{
-    Couplings, Estimate, Group, Hardware, Key, Normalisation, Schedule, Shards, Substrate, SubstrateConfig,
-    Topology, to_f64,
+    Couplings, Estimate, Group, Hardware, Key, Normalisation, Problem, Schedule, Shards, Substrate,
+    SubstrateConfig, Topology, to_f64,
 };
 
 use crate::error::{Error, Result};

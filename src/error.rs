@@ -1,8 +1,5 @@
 //! What can go wrong in the physics, with the numbers that tell why.
 
-use crate::couplings::Problem;
-use crate::langevin::Divergence;
-
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -87,4 +84,117 @@ pub enum Error {
         /// What to type.
         advice: &'static str,
     },
+}
+
+/// Where and how a trajectory left the finite numbers.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[error(
+    "diverged at step {step} (t = {time:.4}): unit {unit} of group `{group}` in trajectory {trajectory} left the \
+     finite numbers{}. A smaller time step or weaker couplings are needed",
+    energy.map_or(String::new(), |energy| format!("; the energy one step before was {energy:.4e}"))
+)]
+pub struct Divergence {
+    /// The step whose result is not finite, from 0.
+    pub step: usize,
+    /// The time after it.
+    pub time: f64,
+    /// The trajectory within the batch.
+    pub trajectory: usize,
+    /// The group of the unit.
+    pub group: String,
+    /// The unit within its group.
+    pub unit: usize,
+    /// The energy of that trajectory before the step, if the machine has one.
+    pub energy: Option<f64>,
+}
+
+/// What is wrong with a file or a value of couplings.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Bytes that are not of the format.
+    #[error("not {format}: {reason}")]
+    Container {
+        /// The format.
+        format: &'static str,
+        /// What its reader says.
+        reason: String,
+    },
+    /// A line of a text file.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing that says what the numbers mean.
+    #[error("{0}")]
+    NoDescription(&'static str),
+    /// A description that cannot be read.
+    #[error("description: {0}")]
+    Description(String),
+    /// A description newer than this program.
+    #[error("version {found} is newer than {newest}, the newest this program reads")]
+    Version {
+        /// Its version.
+        found: u64,
+        /// The newest known one.
+        newest: u32,
+    },
+    /// The same name twice.
+    #[error("`{0}` is there twice")]
+    Duplicate(String),
+    /// A part of the described network that is not there.
+    #[error("`{0}` is missing")]
+    Missing(String),
+    /// A part that the description does not know.
+    #[error("`{0}` is not part of the described network")]
+    Unknown(String),
+    /// A tensor of another type.
+    #[error("`{name}` holds {found}, expected {expected}")]
+    Type {
+        /// Which.
+        name: String,
+        /// Its type.
+        found: String,
+        /// The type that is read.
+        expected: &'static str,
+    },
+    /// A tensor of another shape.
+    #[error("`{name}` has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Which.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// That of the described network.
+        expected: Vec<usize>,
+    },
+    /// An infinity or NaN.
+    #[error("`{name}`: value {place} is {value}")]
+    NotFinite {
+        /// Which tensor.
+        name: String,
+        /// The place of the value, row-major.
+        place: usize,
+        /// The value.
+        value: f32,
+    },
+    /// Couplings within a group that are not symmetric.
+    #[error("`{0}` couples a group to itself and is not symmetric with a zero diagonal")]
+    Asymmetric(String),
+    /// A promise of more than a file can hold.
+    #[error("{what}: {count} are described, at most {limit} can be")]
+    TooLarge {
+        /// Of what.
+        what: String,
+        /// How many.
+        count: u128,
+        /// How many there can be.
+        limit: u128,
+    },
+    /// Couplings that a format has no words for, or that are not what they are used as.
+    #[error("{0}")]
+    Unsupported(String),
 }

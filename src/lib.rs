@@ -2,50 +2,54 @@
 //!
 //! This crate opens no file, prints nothing, reads no clock and draws no hidden randomness. States and fields are
 //! `[batch, unit]`, trajectories `[time, batch, unit]`; energies are in units of kT's scale and times in 1/μ.
+//!
+//! | room | what | stands on |
+//! |---|---|---|
+//! | [`network`] | what a machine is | the ground: errors, units, noise, shards, schedules, devices, tensors |
+//! | [`dynamics`] | how it moves | `network` |
+//! | [`paths`] | what a trajectory tells | `dynamics` |
+//! | [`export`] | how couplings leave | `network` |
+//! | [`hardware`] | what a real device makes of it | `dynamics`, `export` |
 
 /// The example of the front page is run as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct ReadMe;
 
-pub mod account;
-pub mod action;
-pub mod adjoint;
-pub mod circuit;
-pub mod couplings;
 pub mod device;
+pub mod dynamics;
 pub mod error;
-pub mod exact;
-pub mod formats;
+pub mod export;
 pub mod hardware;
-pub mod heat;
-pub mod ising;
-pub mod langevin;
+pub mod network;
 pub mod noise;
-pub mod potential;
-pub mod protocol;
+pub mod paths;
+pub mod schedule;
 pub mod shards;
-pub mod substrate;
-pub mod topology;
+pub mod tensors;
 pub mod units;
-pub mod well;
 
-pub use account::{Account, Assumptions, Measured};
-pub use action::{Direction, LocalRule, StepAction};
-pub use circuit::{Circuit, Scales};
-pub use couplings::{Couplings, Description, Normalisation};
 pub use device::Backend;
-pub use error::{Error, Result};
-pub use exact::{Moments, Ridge};
-pub use formats::Format;
-pub use hardware::{Hardware, Imperfection, Scale};
-pub use heat::{Estimate, Ledger};
-pub use ising::Ising;
-pub use langevin::{Divergence, Schedule, Step, Trajectory, to_f64};
+pub use dynamics::overdamped::{Integrator, Overdamped};
+pub use dynamics::run::{Dynamics, Place, Recorder, Step, Trajectory, advance, run};
+pub use error::{Divergence, Error, Problem, Result};
+pub use export::circuit::{Circuit, Scales};
+pub use export::couplings::Couplings;
+pub use export::description::{Description, Normalisation, Start};
+pub use export::formats::Format;
+pub use export::ising::Ising;
+pub use hardware::account::{Account, Assumptions, Measured};
+pub use hardware::imperfections::{Hardware, Imperfection, Scale};
+pub use network::control::Control;
+pub use network::potential::Potential;
+pub use network::protocol::{Course, Protocol};
+pub use network::substrate::{Substrate, SubstrateConfig};
+pub use network::topology::{Block, Group, Pattern, PerUnit, Topology};
+pub use network::well::{Density, Response, Well};
 pub use noise::Key;
-pub use potential::Potential;
-pub use protocol::{Control, Course, Protocol};
+pub use paths::action::{Direction, LocalRule, StepAction};
+pub use paths::exact::{Moments, Ridge};
+pub use paths::heat::{Estimate, Ledger};
+pub use schedule::Schedule;
 pub use shards::Shards;
-pub use substrate::{Substrate, SubstrateConfig};
-pub use topology::{Block, Group, Pattern, Topology};
-pub use well::{Density, Response, Well};
+pub use tensors::to_f64;

@@ -8,7 +8,7 @@ use thermograd::{
     Block, Circuit, Estimate, Group, Key, Scales, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
 };
 
-use crate::common::{Reader, distance, double, has, random, reader, tails};
+use crate::common::{Reader, distance, double, has, per_unit, random, reader, tails};
 
 fn ngspice() -> bool {
     has(
@@ -43,7 +43,8 @@ fn run(circuit: &Circuit) -> Vec<(f64, Vec<f64>)> {
 fn deviation(circuit: &Circuit) -> f64 {
     // Steps so fine that the Euler scheme's own error is small: it falls with the step over the fastest unit's time.
     let Circuit { substrate, schedule, .. } = *circuit;
-    let fastest = substrate.topology().free().map(|group| group.mobility).fold(0.0, f64::max);
+    let mobility = per_unit(substrate.topology(), |group| &group.mobility);
+    let fastest = mobility.into_iter().fold(0.0, f64::max);
     let finer = (schedule.dt * fastest / 2e-5).round() as usize;
     let fine = Schedule { dt: schedule.dt / finer as f64, steps: schedule.steps * finer };
     let row = |values: &[f64]| {
@@ -246,9 +247,9 @@ fn free_couplings_are_those_of_the_potential() {
         let potential = substrate.potential();
         let force = to_f64(potential.gradient(x.clone(), zero));
         let x = to_f64(x);
-        let free = topology.free().flat_map(|group| std::iter::repeat_n(group, group.units));
-        for (i, group) in free.enumerate() {
-            let wells = 2.0 * group.j2 * x[i] + 4.0 * group.j4 * x[i].powi(3);
+        let (j2, j4) = (per_unit(&topology, |group| &group.j2), per_unit(&topology, |group| &group.j4));
+        for i in 0..units {
+            let wells = 2.0 * j2[i] * x[i] + 4.0 * j4[i] * x[i].powi(3);
             let pairs: f64 = (0..units).map(|j| coupling[i * units + j] * x[j]).sum();
             assert!((force[i] - wells - pairs).abs() < 1e-12, "{name}, unit {i}");
         }

@@ -393,7 +393,7 @@ fn couplings_are_inspected_converted_compared_and_run() {
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<svg") && page.contains("From input to hidden"));
     let described = ok(couplings(&["inspect", file, "--json"]).output().unwrap());
-    assert_eq!(serde_json::from_str::<Value>(&described).unwrap()["version"], 2);
+    assert_eq!(serde_json::from_str::<Value>(&described).unwrap()["version"], 3);
 
     for name in ["c.npz", "c.csv", "c.txt"] {
         ok(couplings(&["convert", file, &path(name)]).output().unwrap());

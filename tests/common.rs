@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
-use thermograd::{Block, Group, Key, Pattern, Ridge, Shards, Substrate, SubstrateConfig, Topology};
+use thermograd::{Block, Group, Key, Pattern, PerUnit, Ridge, Shards, Substrate, SubstrateConfig, Topology};
 use thermograd_datasets::{Images, strokes};
 use thermograd_models::{
     Classifier, ClassifierConfig, Examples, Fit, Guide, Lesson, Pathwise, Recipe, Teacher, TeacherConfig,
@@ -22,7 +22,8 @@ pub fn normals(rows: usize, columns: usize, scale: f64, key: Key) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows, columns]), double())
 }
 
-/// Networks of every kind: all-to-all, layered, sparse, with a gap between sources, bistable, unequal mobilities.
+/// Networks of every kind: all-to-all, layered, sparse, with a gap between sources, bistable, unequal mobilities, units
+/// that all differ.
 pub fn networks() -> Vec<(&'static str, Topology)> {
     let groups = || {
         [
@@ -43,12 +44,21 @@ pub fn networks() -> Vec<(&'static str, Topology)> {
         Group::free("c", 2).wells(0.0, 0.4),
     ]);
     gap.blocks = vec![Block::full("c", "a"), Block::full("b", "b")];
+    let mut apart = Topology::all_to_all([
+        Group::clamped("input", 2),
+        Group::free("mixed", 3)
+            .wells(vec![-0.5, 1.0, 0.3], vec![0.7, 0.0, 1.0])
+            .mobility(vec![3.0, 0.5, 1.0]),
+        Group::free("sparse", 2).wells(1.0, vec![0.2, 0.4]),
+    ]);
+    apart.blocks.retain(|block| block.name() != "sparse-sparse");
     vec![
         ("all to all", Topology::all_to_all(groups())),
         ("layered", Topology::layered(groups())),
         ("sparse", sparse),
         ("gap", gap),
         ("grid", Topology::grid(Group::free("cell", 12), 4, 3, true).unwrap()),
+        ("apart", apart),
     ]
 }
 
@@ -60,6 +70,11 @@ pub fn random(topology: &Topology, kt: f64, batch: usize, key: Key) -> (Substrat
     substrate = substrate.with_bias(bias).unwrap();
     let clamped = topology.clamped().map(|group| normals(batch, group.units, 1.0, key.fork(&group.name)));
     (substrate, clamped.collect())
+}
+
+/// A constant of every free unit, in order.
+pub fn per_unit(topology: &Topology, constant: fn(&Group) -> &PerUnit) -> Vec<f64> {
+    topology.free().flat_map(|g| (0..g.units).map(move |unit| constant(g).at(unit))).collect()
 }
 
 /// The largest difference of two lists.

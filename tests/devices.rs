@@ -70,6 +70,7 @@ fn the_same_key_gives_the_same_driven_trajectory() {
             field: field.clone() * part,
             gain: Some(row(0.5 + part)),
             well: Some(row(0.4 - part)),
+            kt: None,
         };
         let protocol = Protocol::new(vec![0.0, 0.1, 0.2], [0.0, 1.0, 0.6].map(control).into()).unwrap();
         let mut ledger = Ledger::new(&substrate, protocol.clone(), 1e-3);

@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use burn_dataset::Dataset;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use thermograd::couplings::{Problem, VERSION};
-use thermograd::{Couplings, Error, Key, Schedule, SubstrateConfig, to_f64};
+use thermograd::export::schema::VERSION;
+use thermograd::{Couplings, Error, Key, Problem, Schedule, SubstrateConfig, to_f64};
 use thermograd_datasets::idx::{self, IdxProblem};
 use thermograd_datasets::mnist;
 use thermograd_experiments::run;
@@ -148,12 +148,13 @@ fn wrong_couplings_say_what_is_wrong() {
     refused(&|c| c.tensors.get_mut("J.input-hidden").unwrap().0 = vec![4, 5], "expected [5, 4]");
     refused(&|c| c.tensors.get_mut("b.output").unwrap().1[2] = f32::NAN, "value 2 is NaN");
     refused(&|c| c.tensors.get_mut("J.hidden-hidden").unwrap().1[1] += 1.0, "symmetric");
-    refused(&|c| c.description.substrate.topology.groups[1].j4 = -1.0, "does not confine");
+    refused(&|c| c.description.substrate.topology.groups[1].j4 = (-1.0).into(), "does not confine");
 
-    let mut newer = good.clone();
-    newer.description.version = VERSION + 1;
-    let error = Couplings::decode(&newer.encode().unwrap()).unwrap_err();
-    assert!(matches!(&error, Error::Couplings(Problem::Version { found: 3, newest: VERSION })), "{error}");
+    let mut newer = good.encode().unwrap();
+    let place = newer.windows(12).position(|word| word == b"version\\\": 3").unwrap();
+    newer[place + 11] = b'4';
+    let error = Couplings::decode(&newer).unwrap_err();
+    assert!(matches!(&error, Error::Couplings(Problem::Version { found: 4, newest: VERSION })), "{error}");
     let foreign = safetensors_without_metadata();
     assert!(Couplings::decode(&foreign).unwrap_err().to_string().contains("metadata"));
 }
@@ -208,6 +209,7 @@ fn broken_courses_are_refused() {
         times: vec![0.0, 1.0],
         gains: BTreeMap::from([("visible".into(), vec![1.0, 2.0])]),
         wells: BTreeMap::from([("visible".into(), vec![0.5; 6])]),
+        kt: None,
     };
     let good =
         Couplings::of(&substrate, Schedule::new(0.01, 1.0).unwrap(), None).with_course(Some(course.clone()));

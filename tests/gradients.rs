@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use thermograd::{Direction, Key, Result, Schedule, Substrate, to_f64};
 
-use crate::common::{distance, double, networks, normals, random};
+use crate::common::{distance, double, networks, normals, per_unit, random};
 
 /// Gradients in the order of the parameters.
 fn flat(gradients: &GradientsParams, substrate: &Substrate) -> Vec<Vec<f64>> {
@@ -31,7 +31,7 @@ fn gradient_of_the_action_is_the_local_rule() {
         let (before, after) = run.steps();
         let times = before.dims()[0] / 4;
         let rows = field.expand([4, substrate.free_units()]).repeat_dim(0, times);
-        let mobility: Vec<f64> = topology.free().flat_map(|g| vec![g.mobility; g.units]).collect();
+        let mobility = per_unit(&topology, |group| &group.mobility);
         let mobility = Tensor::<1>::from_data(mobility.as_slice(), double()).unsqueeze_dim(0);
         let gradient = substrate.potential().gradient(before.clone(), rows);
         let r = (after - before.clone() + gradient * mobility * schedule.dt) / (2.0 * kt);

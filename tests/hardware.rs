@@ -149,7 +149,7 @@ fn wells_and_temperature_drift_and_nonsense_is_refused() {
     assert_eq!(made(&substrate, Imperfection::Temperature { factor: 3.0 }, Key::new(1)).kt(), 1.5);
     let drifted = made(&substrate, Imperfection::Wells { j2: 2.0, j4: 0.5 }, Key::new(1));
     let hidden = &drifted.topology().groups[1];
-    assert_eq!((hidden.j2, hidden.j4), (-1.0, 0.35));
+    assert!(hidden.j2 == -1.0 && hidden.j4 == 0.35);
     let refused = |imperfection, part: &str| {
         let error = Hardware::ideal(substrate.clone()).with(imperfection, Key::new(1)).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");

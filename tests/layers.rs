@@ -1,6 +1,6 @@
-//! Which crate may know which: `thermograd` ← `models` ← `experiments` → `datasets`.
+//! Which crate may know which: `thermograd` ← `models` ← `experiments` → `datasets`; and which room of `src/`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ fn the_physics_and_the_models_open_no_file_print_nothing_and_read_no_clock() {
         "SystemTime",
         "Tensor::random",
     ];
-    for folder in ["src", "models"] {
+    for folder in ["src"] {
         for (path, code) in sources(folder) {
             for word in forbidden {
                 assert!(!code.contains(word), "{} uses {word}", path.display());
@@ -81,4 +81,147 @@ fn no_burn_random_and_no_default_device_anywhere() {
             }
         }
     }
+}
+
+/// The modules of a crate, by path, with the modules that each names: in `use` lines and in code.
+struct Arrows(BTreeMap<String, BTreeSet<String>>);
+
+impl Arrows {
+    fn of(folder: &str) -> Self {
+        let root = root().join(folder);
+        let module = |path: &Path| {
+            let path = path.strip_prefix(&root).unwrap().with_extension("");
+            path.to_str().unwrap().trim_end_matches("/mod").replace('/', "::")
+        };
+        let files: BTreeMap<String, String> = sources(folder)
+            .into_iter()
+            .map(|(path, code)| (module(&path), code))
+            .filter(|(module, _)| module != "lib")
+            .collect();
+        let arrows = |(module, code): (&String, &String)| {
+            let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let code = code.join("\n");
+            assert!(!code.contains("super::"), "{module}: say `crate::…`, which reads the same everywhere");
+            let named = paths(&code).into_iter().map(|path| {
+                let known = |end: usize| path.get(..end).map(|start| start.join("::"));
+                let found = (1..=path.len()).rev().filter_map(known).find(|start| files.contains_key(start));
+                found.unwrap_or_else(|| {
+                    panic!("{module} names crate::{}, which is no module", path.join("::"))
+                })
+            });
+            // A folder's module names what is in it.
+            let below = files.keys().filter(|other| other.starts_with(&format!("{module}::"))).cloned();
+            (module.clone(), named.filter(|other| other != module).chain(below).collect())
+        };
+        Self(files.iter().map(arrows).collect())
+    }
+
+    /// A circle, if there is one: modules that name each other in turn.
+    fn circle(&self) -> Option<Vec<String>> {
+        let mut done = BTreeSet::new();
+        self.0.keys().find_map(|start| self.follow(&mut vec![start.clone()], &mut done))
+    }
+
+    fn follow(&self, path: &mut Vec<String>, done: &mut BTreeSet<String>) -> Option<Vec<String>> {
+        let last = path.last().expect("a start").clone();
+        if done.contains(&last) {
+            return None;
+        }
+        for next in &self.0[&last] {
+            if path.contains(next) {
+                return Some([&path[..], std::slice::from_ref(next)].concat());
+            }
+            path.push(next.clone());
+            let found = self.follow(path, done);
+            path.pop();
+            if found.is_some() {
+                return found;
+            }
+        }
+        done.insert(last);
+        None
+    }
+}
+
+/// All paths after `crate::`, with the lists in braces written out.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let starts = code.match_indices("crate::").filter(|(at, _)| {
+        let before = code[..*at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$')
+    });
+    starts.flat_map(|(at, word)| expand(&code[at + word.len()..]).0).collect()
+}
+
+/// The paths at the beginning of `text`, and how much of it they take.
+fn expand(text: &str) -> (Vec<Vec<String>>, usize) {
+    let name = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    if !name.is_empty() {
+        let Some(rest) = text[name.len()..].strip_prefix("::") else {
+            return (vec![vec![name.clone()]], name.len());
+        };
+        let (below, used) = expand(rest);
+        let below = below.into_iter().map(|path| [vec![name.clone()], path].concat()).collect();
+        return (below, name.len() + 2 + used);
+    }
+    if !text.starts_with('{') {
+        return (vec![vec![]], 0); // a generic argument or a macro: the path ends here
+    }
+    let (mut all, mut at) = (Vec::new(), 1);
+    while !text[at..].starts_with('}') {
+        let skipped = text[at..].chars().take_while(|c| c.is_whitespace() || *c == ',').count();
+        if skipped == 0 && !text[at..].starts_with(|c: char| c.is_alphanumeric() || c == '_') {
+            break;
+        }
+        at += skipped;
+        if text[at..].starts_with('}') {
+            break;
+        }
+        let (paths, used) = expand(&text[at..]);
+        all.extend(paths);
+        at += used;
+    }
+    (all, at + 1)
+}
+
+#[test]
+fn paths_are_read_whole() {
+    let code = "use crate::a::{b, c::{d, E}};\nlet x = crate::f::g::<u8>(1); mycrate::h::i();";
+    let found: Vec<String> = paths(code).iter().map(|path| path.join("::")).collect();
+    assert_eq!(found, ["a::b", "a::c::d", "a::c::E", "f::g"]);
+}
+
+/// hardware → {dynamics, export} → network → ground, and paths → dynamics.
+#[test]
+fn rooms_of_the_physics_know_only_what_they_stand_on() {
+    let room = |module: &str| match module.split("::").next().expect("a name") {
+        room @ ("network" | "dynamics" | "paths" | "hardware" | "export") => room.to_owned(),
+        _ => "ground".to_owned(),
+    };
+    let allowed = |from: &str| -> &[&str] {
+        match from {
+            "ground" => &["ground"],
+            "network" => &["ground", "network"],
+            "dynamics" => &["ground", "network", "dynamics"],
+            "export" => &["ground", "network", "export"],
+            "paths" => &["ground", "network", "dynamics", "paths"],
+            _ => &["ground", "network", "dynamics", "export", "hardware"],
+        }
+    };
+    let arrows = Arrows::of("src");
+    assert!(arrows.0["paths::action"].contains("dynamics::run"), "arrows are not seen: {:?}", arrows.0);
+    for (module, named) in &arrows.0 {
+        for other in named {
+            let (from, to) = (room(module), room(other));
+            assert!(allowed(&from).contains(&to.as_str()), "{module} ({from}) must not know {other} ({to})");
+        }
+    }
+}
+
+#[test]
+fn no_modules_know_each_other_in_a_circle() {
+    for folder in ["src"] {
+        assert_eq!(Arrows::of(folder).circle(), None, "a circle in {folder}/");
+    }
+    let circle = [("a", "b"), ("b", "c"), ("c", "b")].map(|(a, b)| (a.into(), BTreeSet::from([b.into()])));
+    assert_eq!(Arrows(circle.into()).circle().unwrap().join(" "), "a b c b");
 }

@@ -21,6 +21,7 @@ fn driven(substrate: &Substrate, clamped: &[Tensor<2>], end: f64, key: Key) -> P
         field: field.clone() + normals(batch, units, 1.0, key.fork("field").at(k)),
         gain: Some(normals(1, units, 0.3, key.fork("gain").at(k)) + 1.0),
         well: Some(normals(1, units, 0.3, key.fork("well").at(k))),
+        kt: None,
     };
     Protocol::new(vec![0.0, 0.3 * end, end], (0..3).map(knot).collect()).unwrap()
 }
@@ -123,6 +124,7 @@ fn courses_put_the_values_of_clamped_units_on_their_knots() {
         times: vec![0.0, 2.0],
         gains: BTreeMap::from([("visible".into(), vec![1.0, 3.0])]),
         wells: BTreeMap::from([("visible".into(), vec![0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0])]),
+        kt: None,
     };
     let tensor = |values: Vec<f64>| {
         let shape = [1, values.len()];
@@ -138,7 +140,7 @@ fn courses_put_the_values_of_clamped_units_on_their_knots() {
 
     let refused =
         |course: Course| substrate.protocol(&course, &[tensor(vec![1.0]), tensor(vec![0.0; 3])]).unwrap_err();
-    let odd = Course { times: vec![0.0, 1.0, 2.0, 3.0], gains: BTreeMap::new(), wells: BTreeMap::new() };
+    let odd = Course { times: vec![0.0, 1.0, 2.0, 3.0], ..Course::default() };
     assert!(matches!(refused(odd), Error::Protocol(_)));
     let odd = Course { gains: BTreeMap::from([("visible".into(), vec![1.0])]), ..course.clone() };
     assert!(matches!(refused(odd), Error::Protocol(_)));
@@ -251,8 +253,14 @@ fn jarzynski_finds_the_free_energy_of_two_units() {
     let substrate = substrate.with_coupling(0, one).unwrap();
     let row = |values: [f64; 2]| Tensor::<2>::from_data([values], &Device::flex());
     // From two units alone to two that couple, in other wells and a field.
-    let start = Control { field: row([0.0, 0.0]), gain: Some(row([0.0, 0.0])), well: Some(row([0.0, 0.0])) };
-    let end = Control { field: row([0.6, -0.3]), gain: Some(row([1.2, 0.8])), well: Some(row([-0.5, 0.4])) };
+    let control = |field, gain, well| Control {
+        field: row(field),
+        gain: Some(row(gain)),
+        well: Some(row(well)),
+        kt: None,
+    };
+    let start = control([0.0, 0.0], [0.0, 0.0], [0.0, 0.0]);
+    let end = control([0.6, -0.3], [1.2, 0.8], [-0.5, 0.4]);
     let schedule = Schedule::new(2e-3, 1.0).unwrap();
     let protocol = Protocol::new(vec![0.0, 1.0], vec![start, end]).unwrap();
     let well = Well::new(&group, kt, 0.0).unwrap();

@@ -5,6 +5,7 @@
 //! | pinned | literal values of seeded output, which must not change while code moves |
 //! | physics | identities that hold to rounding: force and energy, first law, Crooks, the exact optimum, refusals |
 //! | statistics | averages against closed forms and quadrature, at thresholds derived from the sample size |
+//! | dynamics | the one loop: temperatures that move, units that all differ, machines of a user's own |
 //! | protocols | control parameters that move: first law, detailed balance, Jarzynski, the likelihood of the way back |
 //! | generators | small generators: the local rule, the exact solution, what they draw and refuse |
 //! | gradients | autodiff, local rule, adjoint and finite differences against each other |
@@ -22,6 +23,7 @@ mod circuits;
 mod cli;
 mod common;
 mod devices;
+mod dynamics;
 mod files;
 mod formats;
 mod generators;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
-use thermograd::{Circuit, Couplings, Key, Scales, Substrate, to_f64};
+use thermograd::{Circuit, Couplings, Key, Scales, Start, Substrate, to_f64};
 use thermograd_experiments::run;
 use thermograd_models::Classifier;
 
@@ -91,7 +91,7 @@ pub fn clamped(
 
 /// The states that trajectories begin in.
 pub fn start(couplings: &Couplings, substrate: &Substrate, rows: usize, key: Key) -> Result<Tensor<2>> {
-    match couplings.starts_from_noise() && substrate.kt() > 0.0 {
+    match couplings.description.start == Start::Noise && substrate.kt() > 0.0 {
         true => Ok(substrate.uncoupled_equilibrium(0..rows, key.fork("start"))?),
         false => Ok(Tensor::zeros([rows, substrate.free_units()], substrate.options())),
     }

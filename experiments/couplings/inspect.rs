@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use thermograd::Couplings;
+use thermograd::export::schema::VERSION;
+use thermograd::{Couplings, Start};
 use thermograd_experiments::figures::{COLOURS, Chart, Line, mosaic, png_uri};
 use thermograd_experiments::report::{Report, escape};
 use thermograd_experiments::run;
@@ -36,7 +37,7 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
     let description = &couplings.description;
     let mut facts: Vec<(String, String)> = Vec::new();
     let mut say = |name: &str, value: String| facts.push((name.into(), value));
-    say("file", format!("{}, description version {}", file.display(), description.version));
+    say("file", format!("{}, description version {}", file.display(), VERSION));
     for group in &description.substrate.topology.groups {
         let units = format!("{} units", group.units);
         let kind = match group.clamped {
@@ -57,7 +58,7 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
         "schedule",
         format!("{} steps of {} to t_f = {:.4}", schedule.steps, schedule.dt, schedule.duration()),
     );
-    say("start", if couplings.starts_from_noise() { "thermal noise".into() } else { "rest".into() });
+    say("start", if description.start == Start::Noise { "thermal noise".into() } else { "rest".into() });
     if let Some(n) = description.normalisation {
         let norm = n.norm.map_or(String::new(), |norm| format!(", then to norm {norm:.4}"));
         say("images", format!("(p/255 - {:.6})/{:.6}{norm}", n.offset, n.scale));
@@ -214,7 +215,10 @@ pub fn diff(task: &Diff) -> Result<bool> {
         println!("{text}");
         same = false;
     };
-    let (a, b) = (serde_json::to_value(&one.description)?, serde_json::to_value(&other.description)?);
+    let (a, b) = (
+        serde_json::from_str(&one.description.to_json())?,
+        serde_json::from_str(&other.description.to_json())?,
+    );
     describe_differences("", &a, &b, &mut tell);
     let names: std::collections::BTreeSet<&String> = one.tensors.keys().chain(other.tensors.keys()).collect();
     for name in names {

@@ -1,0 +1,13 @@
+//! How a machine moves: one kind of dynamics a file, its equation first, and the one loop that runs them all.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`run`](mod@run) | [`Dynamics`](run::Dynamics), the loop, trajectories, divergence |
+//! | [`overdamped`] | Langevin dynamics of the substrate, in two schemes |
+//! | [`stability`] | the largest time step |
+//! | [`adjoint`] | gradients through the unrolled steps |
+
+pub mod adjoint;
+pub mod overdamped;
+pub mod run;
+pub mod stability;

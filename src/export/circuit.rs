@@ -1,0 +1,216 @@
+//! Couplings as a circuit: a SPICE netlist that runs as the Langevin dynamics does.
+//!
+//! A unit is a capacitor C whose voltage v is x. With v = V₀x and t = τ times the reduced time, the equation of
+//! motion (3) is Kirchhoff's law of its node,
+//!
+//! ```text
+//! C dv_i/dt = −I₀μ_i [2J₂(v_i/V₀) + 4J₄(v_i/V₀)³ + h_i + Σ_j J_ij v_j/V₀] + i_n,      I₀ = CV₀/τ      (20)
+//! ⟨i_n(t) i_n(t′)⟩ = 2μ_i kT I₀² τ δ(t − t′)
+//! ```
+//!
+//! so that the well is a nonlinear conductance, a coupling a transconductance I₀μJ/V₀ into each of its two nodes, the
+//! field (bias and clamped units) a current source, and noise a current source of that spectral density. A resistor R
+//! at temperature T has the noise 2k_BT/R: the one of this strength is named in the netlist.
+//!
+//! ngspice's transient noise is a row of normals, one every NT, joined by straight lines; their standard deviation is
+//! √(2μkT/NT)·I₀ with NT in reduced time. Its generator is seeded by the process, so that two runs differ.
+
+use std::fmt::Write;
+
+use crate::error::{Error, Problem, Result};
+use crate::network::substrate::Substrate;
+use crate::network::topology::Group;
+use crate::schedule::Schedule;
+use crate::units::thermal_energy;
+
+/// What reduced units are in a circuit.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Scales {
+    /// V₀, volts per unit of x.
+    pub volts: f64,
+    /// C, the capacitor of a unit.
+    pub farads: f64,
+    /// τ, seconds per unit of time.
+    pub seconds: f64,
+    /// The temperature that heat is given off at; it names a resistor, and a joule for a kT, and is in no element.
+    pub kelvin: f64,
+}
+
+impl Scales {
+    /// Capacitors of `farads` whose voltage is the unit of x where thermal noise alone makes it: V₀ = √(k_BT/C).
+    pub fn thermal(farads: f64, seconds: f64, kelvin: f64) -> Self {
+        Self { volts: (thermal_energy(kelvin) / farads).sqrt(), farads, seconds, kelvin }
+    }
+
+    /// I₀ = CV₀/τ, amperes per force.
+    pub fn amperes(&self) -> f64 {
+        self.farads * self.volts / self.seconds
+    }
+
+    fn validate(&self) -> Result<()> {
+        // Volts last: they may have been made from the others.
+        let Self { volts, farads, seconds, kelvin } = *self;
+        let all = [("farads", farads), ("seconds", seconds), ("kelvin", kelvin), ("volts", volts)];
+        match all.into_iter().find(|(_, value)| !(*value > 0.0 && value.is_finite())) {
+            Some((name, value)) => {
+                Err(Error::Constant { name: name.into(), value, expected: "must be positive" })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Circuit<'a> {
+    /// The units and their couplings.
+    pub substrate: &'a Substrate,
+    /// h of every free unit: biases, and what clamped units do.
+    pub field: &'a [f64],
+    /// The state at the beginning.
+    pub start: &'a [f64],
+    /// t_f, and the step of noise and of the table that is written.
+    pub schedule: Schedule,
+    /// Volts, farads, seconds.
+    pub scales: Scales,
+    /// Whether there is noise, at the substrate's kT.
+    pub noise: bool,
+}
+
+impl Circuit<'_> {
+    /// The names of the nodes, in the order of the free units: `<group>_<unit>`, or `g<number of the group>_<unit>`
+    /// where names of groups are none for SPICE.
+    pub fn nodes(&self) -> Vec<String> {
+        let free: Vec<&Group> = self.substrate.topology().free().collect();
+        let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let lower: std::collections::BTreeSet<String> =
+            free.iter().filter(|group| plain(&group.name)).map(|group| group.name.to_lowercase()).collect();
+        let named = lower.len() == free.len();
+        let name = |(place, group): (usize, &&Group)| match named {
+            true => group.name.clone(),
+            false => format!("g{place}"),
+        };
+        let node = |(place, group)| {
+            let (name, units): (String, usize) = (name((place, group)), group.units);
+            (0..units).map(move |unit| format!("{name}_{unit}")).collect::<Vec<_>>()
+        };
+        free.iter().enumerate().flat_map(node).collect()
+    }
+
+    /// The netlist, which when run by `ngspice -b` writes time and node voltages as columns to `table`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when field or start are not one number a unit, [`Error::Constant`] for scales that are not
+    /// positive, [`Error::Couplings`] when `table` is no name for a file in a netlist.
+    pub fn netlist(&self, table: &str) -> Result<String> {
+        self.scales.validate()?;
+        let units = self.substrate.free_units();
+        for (what, values) in [("field", self.field), ("start", self.start)] {
+            if values.len() != units || values.iter().any(|value| !value.is_finite()) {
+                let (what, found) = (format!("{what} (finite numbers)"), vec![values.len()]);
+                return Err(Error::Shape { what, found, expected: vec![units] });
+            }
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        if table.is_empty() || !table.chars().all(plain) {
+            let reason = format!("`{}` cannot be named in a netlist", table.escape_default());
+            return Err(Problem::Unsupported(reason).into());
+        }
+        let mut text = self.heading();
+        self.elements(&mut text);
+        self.run(&mut text, table);
+        Ok(text)
+    }
+
+    /// What the numbers mean.
+    fn heading(&self) -> String {
+        let Scales { volts, farads, seconds, kelvin } = self.scales;
+        let (amperes, kt) = (self.scales.amperes(), self.substrate.kt());
+        let mut text = String::from(
+            "* A thermodynamic computer as a circuit, in reduced units of x, time and energy (thermograd)\n",
+        );
+        let mut say = |line: String| text.push_str(&format!("* {line}\n"));
+        say("V = sum_i (J2 x_i^2 + J4 x_i^4) + sum_i h_i x_i + sum_(ij) J_ij x_i x_j, each pair of units counted once".into());
+        say("dx_i/dt = -mu dV/dx_i + sqrt(2 mu kT) noise; h: biases and clamped units".into());
+        say(format!("x = v / {volts:e} V; time = t / {seconds:e} s; a unit is a capacitor of {farads:e} F"));
+        say(format!(
+            "a force of 1 at mu = 1 is {amperes:e} A; kT = {kt}, which is {:e} J at {kelvin} K",
+            thermal_energy(kelvin)
+        ));
+        for group in self.substrate.topology().free() {
+            let Group { name, units, j2, j4, mobility, .. } = group;
+            say(format!(
+                "group {}: {units} units, J2 = {j2}, J4 = {j4}, mu = {mobility}",
+                name.escape_default()
+            ));
+            if let (Some(mobility), true) = (mobility.shared(), self.noise && kt > 0.0) {
+                let density = 2.0 * mobility * kt * amperes * amperes * seconds;
+                let resistance = 2.0 * thermal_energy(kelvin) / density;
+                say(format!(
+                    "  noise current of {density:.3e} A^2/Hz (two-sided), that of {resistance:.3e} ohm at {kelvin} K"
+                ));
+            }
+        }
+        text
+    }
+
+    fn elements(&self, text: &mut String) {
+        let Scales { volts, farads, seconds, .. } = self.scales;
+        let (amperes, kt, dt) = (self.scales.amperes(), self.substrate.kt(), self.schedule.dt);
+        let mobility = self.substrate.unit_values(|group, unit| group.mobility.at(unit));
+        let j2 = self.substrate.unit_values(|group, unit| group.j2.at(unit));
+        let j4 = self.substrate.unit_values(|group, unit| group.j4.at(unit));
+        let nodes = self.nodes();
+        for (i, node) in nodes.iter().enumerate() {
+            let (unit, x) = (amperes * mobility[i], format!("(V({node})/{volts:e})"));
+            let _ = writeln!(text, "C_{node} {node} 0 {farads:e}");
+            let _ = writeln!(
+                text,
+                "B_{node} {node} 0 I={:e}*{x}+{:e}*{x}*{x}*{x}",
+                2.0 * unit * j2[i],
+                4.0 * unit * j4[i]
+            );
+            let _ = writeln!(text, "IB_{node} {node} 0 DC {:e}", unit * self.field[i]);
+            if self.noise && kt > 0.0 {
+                let sd = amperes * (2.0 * mobility[i] * kt / dt).sqrt();
+                let _ = writeln!(text, "IN_{node} 0 {node} DC 0 TRNOISE({sd:e} {:e} 0 0)", dt * seconds);
+            }
+            let _ = writeln!(text, ".ic V({node})={:e}", self.start[i] * volts);
+        }
+        let coupling = self.substrate.free_couplings();
+        for (i, own) in nodes.iter().enumerate() {
+            for (j, other) in nodes.iter().enumerate() {
+                let conductance = amperes * mobility[i] * coupling[i * nodes.len() + j] / volts;
+                if conductance != 0.0 {
+                    let _ = writeln!(text, "G_{own}_{other} {own} 0 {other} 0 {conductance:e}");
+                }
+            }
+        }
+    }
+
+    fn run(&self, text: &mut String, table: &str) {
+        let Scales { volts, farads, seconds, .. } = self.scales;
+        let noisy = self.noise && self.substrate.kt() > 0.0;
+        // Without noise the path is smooth and worth following closely; with it, every step ends on a new sample.
+        let (relative, over) = if noisy { (1e-3, 7) } else { (1e-5, 1) };
+        let _ = writeln!(
+            text,
+            ".options reltol={relative:e} trtol={over} abstol={:e} vntol={:e} chgtol={:e}",
+            1e-5 * self.scales.amperes(),
+            1e-5 * volts,
+            1e-5 * farads * volts
+        );
+        let (step, end) = (self.schedule.dt * seconds, self.schedule.duration() * seconds);
+        let _ = writeln!(text, ".tran {step:e} {end:e} 0 {step:e} uic");
+        let _ = writeln!(
+            text,
+            ".control\nset wr_singlescale\nset wr_vecnames\nset numdgt=9\nrun\nwrdata {table}"
+        );
+        // Names go to lines of their own: lines of a netlist must not be long.
+        text.truncate(text.len() - 1);
+        for node in self.nodes() {
+            let _ = write!(text, "\n+ v({node})");
+        }
+        text.push_str("\nquit\n.endc\n.end\n");
+    }
+}

@@ -1,0 +1,210 @@
+//! Trained couplings as a self-describing value: what users take away.
+//!
+//! Its tensors are `J.<from>-<to>`, one a block, and `b.<group>`, one a group with biases, and `d.<group>` where a
+//! [`Course`] shifts the wells of a group; its [`Description`] says what they mean, with the energy written out. A
+//! [full](Pattern::Full) block is a matrix, and within a group the whole symmetric matrix with zeros on its diagonal;
+//! of a block of [listed pairs](Pattern::Pairs) it is one number a pair. The files it comes in are
+//! [`formats`](crate::export::formats).
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
+
+use crate::error::{Problem, Result};
+use crate::export::description::{Description, Normalisation, Start};
+use crate::network::protocol::Course;
+use crate::network::substrate::Substrate;
+use crate::network::topology::{Block, Pattern};
+use crate::schedule::Schedule;
+use crate::tensors::to_f64;
+
+/// Couplings and biases by name, with their description.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Couplings {
+    /// What the numbers mean.
+    pub description: Description,
+    /// Shapes and values by name, `J.<from>-<to>`, `b.<group>` and `d.<group>`.
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+impl Couplings {
+    /// The couplings of a substrate.
+    pub fn of(substrate: &Substrate, schedule: Schedule, normalisation: Option<Normalisation>) -> Self {
+        let mut tensors = BTreeMap::new();
+        let mut put = |name: String, tensor: Tensor<2>, shape: Vec<usize>| {
+            let values = to_f64(tensor.inner()).into_iter().map(|value| value as f32);
+            tensors.insert(name, (shape, values.collect()));
+        };
+        for (index, block) in substrate.topology().blocks.iter().enumerate() {
+            let (coupling, shape) = match &block.pattern {
+                Pattern::Full => {
+                    let coupling = substrate.coupling(index);
+                    let shape = coupling.dims().to_vec();
+                    (coupling, shape)
+                }
+                Pattern::Pairs(pairs) => (substrate.couplings[index].val(), vec![pairs.len()]),
+            };
+            put(format!("J.{}", block.name()), coupling, shape);
+        }
+        for (group, bias) in substrate.config().biased().zip(&substrate.biases) {
+            put(format!("b.{}", group.name), bias.val(), vec![group.units]);
+        }
+        Self { description: Description::of(substrate.config().clone(), schedule, normalisation), tensors }
+    }
+
+    /// Couplings of a described network from the values of its tensors.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn new<'a>(
+        description: Description,
+        values: impl IntoIterator<Item = (&'a str, Vec<f32>)>,
+    ) -> Result<Self> {
+        description.validate()?;
+        let shapes = description.tensors()?;
+        let shaped = |(name, values): (&str, Vec<f32>)| {
+            let shape = shapes.get(name).cloned().unwrap_or_else(|| vec![values.len()]);
+            (name.to_owned(), (shape, values))
+        };
+        let couplings = Self { description, tensors: values.into_iter().map(shaped).collect() };
+        couplings.validate()?;
+        Ok(couplings)
+    }
+
+    /// The pairs of a block with their couplings, each once, in the order of [`Topology::pairs`](crate::Topology::pairs).
+    ///
+    /// # Panics
+    /// When the block is none of these couplings.
+    pub fn pairs<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = ([usize; 2], f32)> + 'a {
+        let (shape, values) = &self.tensors[&format!("J.{}", block.name())];
+        let value = move |(place, [i, j]): (usize, [usize; 2])| match block.pattern {
+            Pattern::Pairs(_) => ([i, j], values[place]),
+            Pattern::Full => ([i, j], values[i * shape[1] + j]),
+        };
+        self.description.substrate.topology.pairs(block).enumerate().map(value)
+    }
+
+    /// The couplings between two groups as a matrix, row-major, whichever way round and however they are stored; none
+    /// if the groups do not couple.
+    ///
+    /// # Shapes
+    /// `[units of from, units of to]`.
+    pub fn dense(&self, from: &str, to: &str) -> Option<Vec<f32>> {
+        let topology = &self.description.substrate.topology;
+        let (index, forward) = topology.block_between(from, to)?;
+        let block = &topology.blocks[index];
+        let units = |name: &str| topology.group(name).map(|group| topology.groups[group].units).ok();
+        let (rows, columns) = (units(from)?, units(to)?);
+        let mut dense = vec![0.0; rows * columns];
+        for ([i, j], value) in self.pairs(block) {
+            let (row, column) = if forward { (i, j) } else { (j, i) };
+            dense[row * columns + column] = value;
+            if from == to {
+                dense[column * columns + row] = value;
+            }
+        }
+        Some(dense)
+    }
+
+    /// Of a computer whose free units start as thermal noise.
+    pub fn from_noise(mut self) -> Self {
+        self.description.start = Start::Noise;
+        self
+    }
+
+    /// With a course of gains and clamped values.
+    pub fn with_course(mut self, mut course: Option<Course>) -> Self {
+        if let Some(course) = &mut course {
+            let knots = course.times.len();
+            for (group, values) in &mut course.wells {
+                let shape = vec![knots, values.len() / knots.max(1)];
+                self.tensors.insert(format!("d.{group}"), (shape, std::mem::take(values)));
+            }
+        }
+        self.description.course = course;
+        self
+    }
+
+    /// The course of gains, wells and clamped values, if there is one.
+    pub fn course(&self) -> Option<Course> {
+        let mut course = self.description.course.clone()?;
+        for (group, values) in &mut course.wells {
+            if let Some((_, found)) = self.tensors.get(&format!("d.{group}")) {
+                values.clone_from(found);
+            }
+        }
+        Some(course)
+    }
+
+    /// The substrate with these couplings, on a device.
+    ///
+    /// # Errors
+    /// [`Error::Couplings`](crate::Error::Couplings) and the errors of [`SubstrateConfig::init`], when the value was put together by hand.
+    pub fn substrate(&self, options: impl Into<TensorCreationOptions>) -> Result<Substrate> {
+        self.validate()?;
+        let config = &self.description.substrate;
+        let mut substrate = config.init(options)?;
+        let options = substrate.options();
+        let tensor = |name: &str| {
+            let (shape, values) = &self.tensors[name];
+            let shape = [if shape.len() == 1 { 1 } else { shape[0] }, shape[shape.len() - 1]];
+            Tensor::<2>::from_data(TensorData::new(values.clone(), shape), options.clone())
+        };
+        for (index, block) in config.topology.blocks.iter().enumerate() {
+            let stored = tensor(&format!("J.{}", block.name()));
+            substrate = match block.pattern {
+                Pattern::Full => substrate.with_coupling(index, stored)?,
+                Pattern::Pairs(_) => substrate.with_stored(index, stored),
+            };
+        }
+        let bias = config.topology.free().map(|group| match group.bias {
+            true => tensor(&format!("b.{}", group.name)),
+            false => Tensor::zeros([1, group.units], options.clone()),
+        });
+        let bias = Tensor::cat(bias.collect(), 1);
+        substrate.with_bias(bias)
+    }
+
+    /// The number of couplings, each pair once.
+    pub fn count(&self) -> usize {
+        let topology = &self.description.substrate.topology;
+        topology.blocks.iter().map(|block| topology.pair_count(block)).sum()
+    }
+
+    /// Checks that every block is there once, in its shape, finite, and symmetric within a group.
+    ///
+    /// # Errors
+    /// [`Error::Couplings`](crate::Error::Couplings), and those of the description.
+    pub fn validate(&self) -> Result<()> {
+        let description = &self.description;
+        description.validate()?;
+        if let Some(course) = self.course() {
+            course.validate(&description.substrate.topology)?;
+        }
+        let expected = description.tensors()?;
+        if let Some(name) = self.tensors.keys().find(|name| !expected.contains_key(*name)) {
+            return Err(Problem::Unknown(name.clone()).into());
+        }
+        let asymmetric = |name: &str, n: usize, values: &[f32]| {
+            let within = name.strip_prefix("J.").and_then(|name| name.split_once('-'));
+            let differ = |i: usize, j: usize| values[i * n + j] != values[j * n + i];
+            within.is_some_and(|(from, to)| from == to)
+                && (0..n).any(|i| values[i * n + i] != 0.0 || (0..i).any(|j| differ(i, j)))
+        };
+        for (name, shape) in expected {
+            let Some((found, values)) = self.tensors.get(&name) else {
+                return Err(Problem::Missing(name).into());
+            };
+            if *found != shape || values.len() != shape.iter().product::<usize>() {
+                return Err(Problem::Shape { name, found: found.clone(), expected: shape }.into());
+            }
+            if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+                return Err(Problem::NotFinite { name, place, value: values[place] }.into());
+            }
+            if shape.len() == 2 && asymmetric(&name, shape[0], values) {
+                return Err(Problem::Asymmetric(name).into());
+            }
+        }
+        Ok(())
+    }
+}

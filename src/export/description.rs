@@ -1,0 +1,120 @@
+//! What the numbers of exported couplings mean: everything that is not one of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Problem, Result};
+use crate::network::protocol::Course;
+use crate::network::substrate::SubstrateConfig;
+use crate::network::topology::Pattern;
+use crate::schedule::Schedule;
+
+/// Units that a description may promise: more than any network that fits a file, few enough to count with.
+pub const MOST_UNITS: usize = 1 << 24;
+
+/// Groups that a description may promise.
+const MOST_GROUPS: usize = 1 << 10;
+
+/// How an image becomes clamped values: (p/255 − offset)/scale, then scaled to the L2 norm `norm`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalisation {
+    /// Subtracted from pixels in [0, 1].
+    pub offset: f64,
+    /// What the difference is divided by.
+    pub scale: f64,
+    /// The L2 norm given to every image, if any.
+    pub norm: Option<f64>,
+}
+
+/// In which state the free units start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Start {
+    /// At zero.
+    #[default]
+    Rest,
+    /// In equilibrium, each in its own well, without couplings, fields and shifts.
+    Noise,
+}
+
+/// Everything needed to use the couplings without this program.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Description {
+    /// Groups with J₂, J₄ and μ, blocks, and kT.
+    pub substrate: SubstrateConfig,
+    /// Δt and the number of steps until t_f.
+    pub schedule: Schedule,
+    /// In which state the free units start.
+    pub start: Start,
+    /// How inputs are prepared.
+    pub normalisation: Option<Normalisation>,
+    /// How gains, wells, temperature and clamped values move in time; not at all if none. The values of its wells are
+    /// tensors of their own.
+    pub course: Option<Course>,
+    /// A constant added to V, for spin models whose energies are to be compared.
+    pub offset: f64,
+}
+
+impl Description {
+    /// The description of a computer whose free units start at rest.
+    pub fn of(substrate: SubstrateConfig, schedule: Schedule, normalisation: Option<Normalisation>) -> Self {
+        Self { substrate, schedule, start: Start::Rest, normalisation, course: None, offset: 0.0 }
+    }
+
+    /// Checks groups, blocks, constants, schedule and normalisation.
+    ///
+    /// # Errors
+    /// Those of [`SubstrateConfig::validate`] and [`Schedule::new`], and
+    /// [`Error::Couplings`](crate::Error::Couplings).
+    pub fn validate(&self) -> Result<()> {
+        let groups = &self.substrate.topology.groups;
+        let units = groups.iter().map(|group| group.units as u128).sum::<u128>();
+        for (what, count, limit) in
+            [("units", units, MOST_UNITS), ("groups", groups.len() as u128, MOST_GROUPS)]
+        {
+            let limit = limit as u128;
+            if count > limit {
+                return Err(Problem::TooLarge { what: what.into(), count, limit }.into());
+            }
+        }
+        self.substrate.validate()?;
+        Schedule::new(self.schedule.dt, self.schedule.duration())?;
+        let sound = |n: Normalisation| {
+            let norm = n.norm.unwrap_or(1.0);
+            n.offset.is_finite() && n.scale > 0.0 && n.scale.is_finite() && norm > 0.0 && norm.is_finite()
+        };
+        if !self.normalisation.is_none_or(sound) || !self.offset.is_finite() {
+            let reason = "normalisation and offset must be finite, scale and norm positive";
+            return Err(Problem::Description(reason.into()).into());
+        }
+        Ok(())
+    }
+
+    /// The names and shapes of all tensors of the described network.
+    ///
+    /// # Errors
+    /// [`Error::Topology`](crate::Error::Topology) when a block or a course names no group.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Vec<usize>>> {
+        let topology = &self.substrate.topology;
+        let units = |name: &str| topology.group(name).map(|group| topology.groups[group].units);
+        let mut tensors = BTreeMap::new();
+        for block in &topology.blocks {
+            let shape = match &block.pattern {
+                Pattern::Full => vec![units(&block.from)?, units(&block.to)?],
+                Pattern::Pairs(pairs) => vec![pairs.len()],
+            };
+            tensors.insert(format!("J.{}", block.name()), shape);
+        }
+        for group in self.substrate.biased() {
+            tensors.insert(format!("b.{}", group.name), vec![group.units]);
+        }
+        if let Some(course) = &self.course {
+            for group in course.wells.keys() {
+                tensors
+                    .insert(format!("d.{group}"), vec![course.times.len(), topology.columns(group)?.len()]);
+            }
+        }
+        Ok(tensors)
+    }
+}

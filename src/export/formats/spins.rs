@@ -1,0 +1,293 @@
+//! Spin models as others write them. Units keep their order; their names are lost.
+//!
+//! | | text |
+//! |---|---|
+//! | BQM JSON | dimod's serialised binary quadratic model, schema 3; `SPIN` and `BINARY` are read, `SPIN` is written |
+//! | BQM COO | `# vartype=SPIN` (or `BINARY`), then rows `i j value`; `i i value` is a field; no offset |
+//! | G-set | `spins edges`, then rows `i j weight` counted from 1; weight = J; neither fields nor offset. A cut, the weight between −1 and +1, is (Σ weights − E)/2 |
+//! | QUBO | qbsolv's: `p qubo 0 spins nodes couplers`, rows `i i a` and `i j Q`, comments `c …`; `c offset …` is ours |
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Problem, Result};
+use crate::export::couplings::Couplings;
+use crate::export::description::MOST_UNITS;
+use crate::export::ising::{Ising, Pair};
+use crate::export::text::{json, number, text};
+
+/// The fields of dimod's schema that mean something to us.
+#[derive(Serialize, Deserialize)]
+struct Bqm {
+    #[serde(rename = "type")]
+    kind: String,
+    version: Version,
+    use_bytes: bool,
+    index_type: String,
+    bias_type: String,
+    num_variables: usize,
+    num_interactions: usize,
+    variable_labels: Vec<serde_json::Value>,
+    variable_type: String,
+    offset: f64,
+    #[serde(default)]
+    info: serde_json::Map<String, serde_json::Value>,
+    linear_biases: Vec<f64>,
+    quadratic_biases: Vec<f64>,
+    quadratic_head: Vec<usize>,
+    quadratic_tail: Vec<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Version {
+    bqm_schema: String,
+}
+
+pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
+    let model = Ising::of(couplings)?;
+    // A single is written as the shortest number that is it.
+    let short = |value: f64| (value as f32).to_string().parse::<f64>().expect("a number");
+    let bqm = Bqm {
+        kind: "BinaryQuadraticModel".into(),
+        version: Version { bqm_schema: "3.0.0".into() },
+        use_bytes: false,
+        index_type: "int32".into(),
+        bias_type: "float32".into(),
+        num_variables: model.fields.len(),
+        num_interactions: model.couplings.len(),
+        variable_labels: (0..model.fields.len()).map(serde_json::Value::from).collect(),
+        variable_type: "SPIN".into(),
+        offset: model.offset,
+        info: serde_json::Map::new(),
+        linear_biases: model.fields.into_iter().map(short).collect(),
+        quadratic_biases: model.couplings.iter().map(|&(_, value)| short(value)).collect(),
+        quadratic_head: model.couplings.iter().map(|&([i, _], _)| i).collect(),
+        quadratic_tail: model.couplings.iter().map(|&([_, j], _)| j).collect(),
+    };
+    Ok(serde_json::to_string_pretty(&bqm).expect("plain data").into_bytes())
+}
+
+pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
+    const FORMAT: &str = "a binary quadratic model";
+    let refuse = |reason: String| -> Error { Problem::Container { format: FORMAT, reason }.into() };
+    let value: serde_json::Value = json(text(bytes, FORMAT)?)?;
+    if value.get("substrate").is_some() {
+        return Err(refuse("this is a description; the couplings are in the file beside it".into()));
+    }
+    let bqm: Bqm = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
+    if bqm.use_bytes {
+        return Err(refuse("its biases are bytes; serialise it with use_bytes=False".into()));
+    }
+    let spins = bqm.linear_biases.len();
+    let counts = [bqm.quadratic_biases.len(), bqm.quadratic_head.len(), bqm.quadratic_tail.len()];
+    if bqm.num_variables != spins || counts != [bqm.num_interactions; 3] {
+        return Err(refuse(format!(
+            "{} variables and {} interactions are promised, {spins} and {counts:?} are there",
+            bqm.num_variables, bqm.num_interactions
+        )));
+    }
+    let heads = bqm.quadratic_head.into_iter().zip(bqm.quadratic_tail);
+    let pairs = heads.map(|(i, j)| [i, j]).zip(bqm.quadratic_biases).collect();
+    model(&bqm.variable_type, bqm.linear_biases, pairs, bqm.offset)
+}
+
+/// Couplings of a model over spins or over zeros and ones.
+fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Result<Couplings> {
+    let mut seen = BTreeSet::new();
+    for &([i, j], _) in &pairs {
+        if i.max(j) >= linear.len() || i == j {
+            return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {}", linear.len())).into());
+        }
+        if !seen.insert([i.min(j), i.max(j)]) {
+            return Err(Problem::Duplicate(format!("the pair of units {i} and {j}")).into());
+        }
+    }
+    let model = match vartype {
+        "SPIN" => Ising { fields: linear, couplings: pairs, offset },
+        "BINARY" => Ising::from_binary(&linear, &pairs, offset),
+        other => return Err(Problem::Unsupported(format!("no vartype `{other}`: SPIN or BINARY")).into()),
+    };
+    model.couplings()
+}
+
+/// Rows `i j value`, `first` being the number of the first unit.
+fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Result<Vec<Pair>> {
+    let mut rows = Vec::new();
+    for (line, row) in lines {
+        let words: Vec<&str> = row.split_whitespace().take(4).collect();
+        let &[i, j, value] = &words[..] else {
+            return Err(Problem::Line { line, reason: "a row is `i j value`".into() }.into());
+        };
+        let unit = |word: &str| -> Result<usize> {
+            let found: usize = number(word, line)?;
+            let unit = found.checked_sub(first).filter(|&unit| unit < MOST_UNITS);
+            let reason =
+                || format!("there is no unit {found}: units are {first} to {}", MOST_UNITS - 1 + first);
+            Ok(unit.ok_or_else(|| Problem::Line { line, reason: reason() })?)
+        };
+        let value: f64 = number(value, line)?;
+        if !(value as f32).is_finite() {
+            return Err(
+                Problem::Line { line, reason: format!("{value} is not finite in single precision") }.into()
+            );
+        }
+        rows.push(([unit(i)?, unit(j)?], value));
+    }
+    Ok(rows)
+}
+
+/// Lines with their numbers, from 1, without empty ones.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(place, line)| (place + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
+}
+
+/// Rows with the fields taken from the diagonal. A unit may be named by a number far beyond what is listed, but not
+/// by one beyond what `units` says.
+fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
+    if let Some(([i, j], _)) = rows.iter().find(|([i, j], _)| i.max(j) >= &units) {
+        return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {units}")).into());
+    }
+    let (own, pairs): (Vec<_>, Vec<_>) = rows.into_iter().partition(|([i, j], _)| i == j);
+    let mut fields = vec![0.0; units];
+    let mut seen = BTreeSet::new();
+    for ([i, _], field) in own {
+        if !seen.insert(i) {
+            return Err(Problem::Duplicate(format!("the field of unit {i}")).into());
+        }
+        fields[i] = field;
+    }
+    Ok((fields, pairs))
+}
+
+pub(super) fn to_coo(couplings: &Couplings) -> Result<Vec<u8>> {
+    let model = Ising::of(couplings)?;
+    if model.offset != 0.0 {
+        let reason = format!("rows have no place for the offset {}; BQM JSON has", model.offset);
+        return Err(Problem::Unsupported(reason).into());
+    }
+    let mut out = String::from("# vartype=SPIN\n");
+    for (i, field) in model.fields.iter().enumerate() {
+        let _ = writeln!(out, "{i} {i} {}", *field as f32);
+    }
+    for ([i, j], coupling) in model.couplings {
+        let _ = writeln!(out, "{i} {j} {}", coupling as f32);
+    }
+    Ok(out.into_bytes())
+}
+
+pub(super) fn from_coo(bytes: &[u8]) -> Result<Couplings> {
+    let text = text(bytes, "rows of a binary quadratic model")?;
+    let vartype =
+        text.lines().filter(|line| line.starts_with('#')).find_map(|line| line.split_once("vartype="));
+    let vartype = vartype.map(|(_, vartype)| vartype.trim());
+    let vartype =
+        vartype.ok_or(Problem::NoDescription("no line says `# vartype=SPIN` or `# vartype=BINARY`"))?;
+    let rows = rows(lines(text).filter(|(_, line)| !line.starts_with('#')), 0)?;
+    let units = promised(rows.iter().map(|([i, j], _)| i.max(j) + 1).max().unwrap_or(0), bytes)?;
+    let (fields, pairs) = split(rows, units)?;
+    model(vartype, fields, pairs, 0.0)
+}
+
+pub(super) fn to_gset(couplings: &Couplings) -> Result<Vec<u8>> {
+    let model = Ising::of(couplings)?;
+    if model.offset != 0.0 || model.fields.iter().any(|&field| field != 0.0) {
+        return Err(
+            Problem::Unsupported("a graph has no place for fields and offsets; BQM JSON has".into()).into()
+        );
+    }
+    let mut out = format!("{} {}\n", model.fields.len(), model.couplings.len());
+    for ([i, j], coupling) in model.couplings {
+        let _ = writeln!(out, "{} {} {}", i + 1, j + 1, coupling as f32);
+    }
+    Ok(out.into_bytes())
+}
+
+/// The two counts on the first line of a graph.
+fn counts(line: &str) -> Option<[usize; 2]> {
+    let words: Vec<usize> = line.split_whitespace().take(3).map(str::parse).collect::<Result<_, _>>().ok()?;
+    <[usize; 2]>::try_from(words).ok()
+}
+
+/// Whether a text of numbers is a graph: two counts on the first line, rows of three on the second.
+pub(super) fn looks_like_gset(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let mut lines = lines(text);
+    let counted = lines.next().is_some_and(|(_, line)| counts(line).is_some());
+    counted && lines.next().is_none_or(|(_, line)| line.split_whitespace().count() == 3)
+}
+
+pub(super) fn from_gset(bytes: &[u8]) -> Result<Couplings> {
+    let mut lines = lines(text(bytes, "a graph")?);
+    let (line, first) = lines.next().ok_or(Problem::NoDescription("the file is empty"))?;
+    let [units, edges] = counts(first)
+        .ok_or_else(|| Problem::Line { line, reason: "the first line is `spins edges`".into() })?;
+    let rows = rows(lines, 1)?;
+    if rows.len() != edges {
+        let (name, found) = ("the list of edges".into(), vec![rows.len()]);
+        return Err(Problem::Shape { name, found, expected: vec![edges] }.into());
+    }
+    model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)
+}
+
+/// A promised number of units, if a file like this can have so many: thousands may have neither field nor coupling, but
+/// not millions.
+fn promised(units: usize, bytes: &[u8]) -> Result<usize> {
+    let limit = MOST_UNITS.min((1 << 16) + bytes.len());
+    if units <= limit {
+        return Ok(units);
+    }
+    let (count, limit) = (units as u128, limit as u128);
+    Err(Problem::TooLarge { what: "units".into(), count, limit }.into())
+}
+
+pub(super) fn to_qubo(couplings: &Couplings) -> Result<Vec<u8>> {
+    let (linear, quadratic, offset) = Ising::of(couplings)?.to_binary();
+    let mut out =
+        String::from("c E = sum_i a_i z_i + sum_(i<j) Q_ij z_i z_j + offset, z = 0 or 1 = (1 + s)/2\n");
+    let _ = writeln!(out, "c offset {offset}");
+    let _ = writeln!(out, "p qubo 0 {0} {0} {1}", linear.len(), quadratic.len());
+    for (i, a) in linear.iter().enumerate() {
+        let _ = writeln!(out, "{i} {i} {a}");
+    }
+    for ([i, j], q) in quadratic {
+        let _ = writeln!(out, "{} {} {q}", i.min(j), i.max(j));
+    }
+    Ok(out.into_bytes())
+}
+
+pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
+    let text = text(bytes, "a quadratic form")?;
+    let (mut offset, mut head, mut data) = (0.0, None, Vec::new());
+    for (line, row) in lines(text) {
+        match row.split_once(char::is_whitespace) {
+            Some(("c", comment)) => {
+                if let Some(value) = comment.trim().strip_prefix("offset ") {
+                    offset = number(value.trim(), line)?;
+                }
+            }
+            _ if row == "c" => {}
+            Some(("p", promise)) if head.is_none() => head = Some((line, promise)),
+            _ => data.push((line, row)),
+        }
+    }
+    let (line, promise) = head.ok_or(Problem::NoDescription("no line begins with `p qubo`"))?;
+    let words: Vec<&str> = promise.split_whitespace().take(6).collect();
+    let &["qubo", _, units, nodes, couplers] = &words[..] else {
+        return Err(Problem::Line { line, reason: "expected `p qubo 0 units nodes couplers`".into() }.into());
+    };
+    let units = promised(number(units, line)?, bytes)?;
+    let promised: [usize; 2] = [number(nodes, line)?, number(couplers, line)?];
+    let (linear, pairs) = split(rows(data.into_iter(), 0)?, units)?;
+    if pairs.len() != promised[1] {
+        let (name, found) = ("the list of couplers".into(), vec![pairs.len()]);
+        return Err(Problem::Shape { name, found, expected: vec![promised[1]] }.into());
+    }
+    model("BINARY", linear, pairs, offset)
+}

@@ -1,0 +1,91 @@
+//! Couplings that follow the units they couple with a delay, as a line with a finite bandwidth makes them.
+//!
+//! ```text
+//! force_i = −2J₂x_i − 4J₄x_i³ − h_i − Σ_j J_ij y_j,      dy_j/dt = ω (x_j − y_j),      y(0) = x(0)      (19)
+//! ```
+//!
+//! with bandwidth ω. That network has no energy: its force on i by j is not the force on j by i.
+
+use burn::tensor::Tensor;
+
+use crate::dynamics::overdamped::Overdamped;
+use crate::dynamics::run::{Dynamics, Place, Step};
+use crate::error::Result;
+use crate::network::potential::Coupling;
+use crate::network::substrate::Substrate;
+use crate::network::topology::Topology;
+use crate::noise::Key;
+
+/// The dynamics (19) of a substrate in a constant field.
+pub(crate) struct Delayed {
+    /// The units without their couplings to each other.
+    uncoupled: Overdamped,
+    coupling: Coupling,
+    field: Tensor<2>,
+    /// e^(−ωΔt).
+    keep: f64,
+}
+
+/// Displacements, and what the couplings have seen of them, both `[batch, unit]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Filtered {
+    pub(crate) x: Tensor<2>,
+    y: Tensor<2>,
+}
+
+impl Delayed {
+    pub(crate) fn new(substrate: &Substrate, field: Tensor<2>, rate: f64, dt: f64, key: Key) -> Result<Self> {
+        let topology = substrate.topology();
+        let among_free = |index: &usize| couples_free_groups(topology, *index);
+        let uncoupled = (0..topology.blocks.len()).filter(among_free).try_fold(
+            substrate.clone(),
+            |substrate, index| {
+                let zero = substrate.coupling(index).zeros_like();
+                substrate.with_coupling(index, zero)
+            },
+        )?;
+        Ok(Self {
+            uncoupled: Overdamped::new(&uncoupled, field.clone(), dt, key)?,
+            coupling: substrate.potential().coupling,
+            field,
+            keep: (-rate * dt).exp(),
+        })
+    }
+
+    /// The state in which the couplings have seen the displacements as they are.
+    pub(crate) fn at_rest(&self, x0: Tensor<2>) -> Filtered {
+        Filtered { y: x0.clone(), x: x0 }
+    }
+
+    /// What an observer of displacements sees of a step.
+    pub(crate) fn displacements(&self, step: &Step<Filtered>) -> Step {
+        Step { index: step.index, before: step.before.x.clone(), after: step.after.x.clone() }
+    }
+}
+
+fn couples_free_groups(topology: &Topology, block: usize) -> bool {
+    let block = &topology.blocks[block];
+    topology.columns(&block.from).is_ok() && topology.columns(&block.to).is_ok()
+}
+
+impl Dynamics for Delayed {
+    type State = Filtered;
+
+    fn step(&self, index: usize, Filtered { x, y }: Filtered) -> Filtered {
+        let y = y * self.keep + x.clone() * (1.0 - self.keep);
+        let field = self.coupling.apply(y.clone()) + self.field.clone();
+        Filtered { x: self.uncoupled.step_in_field(index, x, field), y }
+    }
+
+    fn diverged(&self, state: &Filtered) -> Option<Place> {
+        self.uncoupled.diverged(&state.x)
+    }
+
+    fn fits(&self, start: &Filtered) -> Result<()> {
+        self.uncoupled.fits(&start.x)
+    }
+
+    fn time(&self, steps: usize) -> f64 {
+        self.uncoupled.time(steps)
+    }
+}

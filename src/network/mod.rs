@@ -1,0 +1,16 @@
+//! What a machine is: its units, how they couple, and how it is steered.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`topology`] | groups of units, their constants, and the blocks of couplings between them |
+//! | [`substrate`] | the Burn module whose parameters are couplings and biases |
+//! | [`potential`] | V, ∇V, and the block product they share |
+//! | [`control`], [`protocol`] | field, gains, wells and temperature at one moment, and their course in time |
+//! | [`well`] | one unit alone: equilibrium, relaxation, mean response |
+
+pub mod control;
+pub mod potential;
+pub mod protocol;
+pub mod substrate;
+pub mod topology;
+pub mod well;

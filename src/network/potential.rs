@@ -1,0 +1,235 @@
+//! The potential energy of the free units and its gradient.
+//!
+//! ```text
+//! V(x) = Σ_i (J₂ x_i² + J₄ x_i⁴) + Σ_i h_i x_i + Σ_(ij) J_ij x_i x_j,      h_i = b_i + Σ_c J_ci X_c      (1)
+//! ∂_i V = 2 J₂ x_i + 4 J₄ x_i³ + h_i + Σ_j J_ij x_j                                                   (2)
+//! ```
+//!
+//! (S. Whitelam, PNAS 123, e2528413123 (2026); equation numbers are those of docs/NOTATION.md). The last sum of V
+//! counts each pair of free units once. h is the *field*: biases and the couplings to clamped units at their values
+//! X, constant along a trajectory and therefore computed once an image, unless a [protocol](crate::network::protocol) moves
+//! it; gains are one here. Energies are in the units of kT, forces in energy per displacement.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+use crate::network::control::Control;
+
+/// V and ∇V as differentiable functions of a state, assembled from the parameters of a
+/// [`Substrate`](crate::Substrate) for one pass.
+///
+/// States and fields are `[batch, unit]` over the free units in the order of their groups.
+#[derive(Clone, Debug)]
+pub struct Potential {
+    pub(crate) j2: Tensor<2>,
+    pub(crate) j4: Tensor<2>,
+    pub(crate) coupling: Coupling,
+}
+
+impl Potential {
+    /// V of each state. `control` is a field, or a field with gains.
+    ///
+    /// # Shapes
+    /// `x` and the field `[batch, unit]` → `[batch]`.
+    pub fn energy(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<1> {
+        let Control { field, gain, well, .. } = control.into();
+        let x2 = x.clone() * x.clone();
+        let wells = (self.shifted(well) + self.j4.clone() * x2.clone()) * x2;
+        let pairs = self.coupling.apply_with(x.clone(), gain) * 0.5;
+        (wells + (field + pairs) * x).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// Σ(J₂x² + J₄x⁴) of each state: what is left of V without couplings and fields.
+    ///
+    /// # Shapes
+    /// `[batch, unit]` → `[batch]`.
+    pub fn wells(&self, x: Tensor<2>) -> Tensor<1> {
+        let x2 = x.clone() * x;
+        ((self.j2.clone() + self.j4.clone() * x2.clone()) * x2).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// ∇V at each state; the force is its negative.
+    ///
+    /// # Shapes
+    /// `x` and the field `[batch, unit]` → `[batch, unit]`.
+    pub fn gradient(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
+        let Control { field, gain, well, .. } = control.into();
+        let x2 = x.clone() * x.clone();
+        let wells = (self.shifted(well) * 2.0 + self.j4.clone() * 4.0 * x2) * x.clone();
+        wells + field + self.coupling.apply_with(x, gain)
+    }
+
+    /// J₂ + d.
+    fn shifted(&self, well: Option<Tensor<2>>) -> Tensor<2> {
+        well.map_or_else(|| self.j2.clone(), |well| self.j2.clone() + well)
+    }
+
+    /// The part of the force that is steered from outside: −h − s∘J(s∘x) − 2d∘x, without the fixed wells.
+    ///
+    /// # Shapes
+    /// As [`gradient`](Self::gradient).
+    pub fn steered_force(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
+        let Control { field, gain, well, .. } = control.into();
+        let own = well.map(|well| x.clone() * well * 2.0);
+        let pull = field + self.coupling.apply_with(x, gain);
+        -own.map_or_else(|| pull.clone(), |own| pull.clone() + own)
+    }
+}
+
+/// The couplings among free units as few dense products: target columns, each with runs of source columns.
+///
+/// Blocks that do not exist are not multiplied; neighbouring groups with the same sources share a product.
+#[derive(Clone, Debug)]
+pub(crate) struct Coupling {
+    pub(crate) units: usize,
+    pub(crate) products: Vec<Product>,
+}
+
+/// Consecutive target groups with the same sources.
+#[derive(Clone, Debug)]
+pub(crate) struct Product {
+    pub(crate) targets: Range<usize>,
+    /// Runs of source columns with their couplings `[source, target]`.
+    pub(crate) terms: Vec<(Range<usize>, Tensor<2>)>,
+}
+
+impl Coupling {
+    /// Assembles products from `blocks[a][b]`, the couplings `[units of a, units of b]` from free group a to b.
+    pub(crate) fn new(sizes: &[usize], blocks: &[Vec<Option<Tensor<2>>>]) -> Self {
+        let starts: Vec<usize> = sizes
+            .iter()
+            .scan(0, |end, size| {
+                *end += size;
+                Some(*end - size)
+            })
+            .collect();
+        let sources =
+            |b: usize| -> Vec<usize> { (0..sizes.len()).filter(|&a| blocks[a][b].is_some()).collect() };
+        let mut products = Vec::new();
+        let mut b = 0;
+        while b < sizes.len() {
+            let from = sources(b);
+            let end = (b + 1..sizes.len()).find(|&c| sources(c) != from).unwrap_or(sizes.len());
+            let column = |c: usize, run: &[usize]| {
+                let parts = run.iter().map(|&a| blocks[a][c].clone().expect("a source"));
+                Tensor::cat(parts.collect(), 0)
+            };
+            let term = |run: &[usize]| {
+                let last = run[run.len() - 1];
+                let matrix = Tensor::cat((b..end).map(|c| column(c, run)).collect(), 1);
+                (starts[run[0]]..starts[last] + sizes[last], matrix)
+            };
+            products.push(Product {
+                targets: starts[b]..starts[end - 1] + sizes[end - 1],
+                terms: from.chunk_by(|a, next| a + 1 == *next).map(term).collect(),
+            });
+            b = end;
+        }
+        Self { units: sizes.iter().sum(), products }
+    }
+
+    /// Σ_j J_ij x_j.
+    ///
+    /// # Shapes
+    /// `[batch, unit]` → `[batch, unit]`.
+    pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        let batch = x.dims()[0];
+        let product =
+            |product: &Product| {
+                let term = |(sources, matrix): &(_, Tensor<2>)| multiply(columns(&x, sources), matrix);
+                product.terms.iter().map(term).reduce(|a, b| a + b).unwrap_or_else(|| {
+                    Tensor::zeros([batch, product.targets.len()], (&x.device(), x.dtype()))
+                })
+            };
+        let mut parts: Vec<_> = self.products.iter().map(product).collect();
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => Tensor::cat(parts, 1),
+        }
+    }
+
+    /// s_i Σ_j J_ij s_j x_j with gains s `[1, unit]`, if there are any.
+    pub(crate) fn apply_with(&self, x: Tensor<2>, gain: Option<Tensor<2>>) -> Tensor<2> {
+        match gain {
+            None => self.apply(x),
+            Some(gain) => self.apply(x * gain.clone()) * gain,
+        }
+    }
+
+    /// Σ_i g_i J_ij: the product with the transposed couplings.
+    ///
+    /// # Shapes
+    /// `[batch, unit]` → `[batch, unit]`.
+    pub(crate) fn apply_transposed(&self, g: Tensor<2>) -> Tensor<2> {
+        let terms = self.products.iter().flat_map(|product| {
+            let own = columns(&g, &product.targets);
+            product.terms.iter().map(move |(sources, matrix)| {
+                pad(own.clone().matmul(matrix.clone().transpose()), sources, self.units)
+            })
+        });
+        terms.reduce(|a, b| a + b).unwrap_or_else(|| g.zeros_like())
+    }
+
+    /// A zero for the matrix of every term of every product.
+    pub(crate) fn zeros_like(&self) -> Vec<Vec<Tensor<2>>> {
+        let zeros = |product: &Product| product.terms.iter().map(|(_, matrix)| matrix.zeros_like()).collect();
+        self.products.iter().map(zeros).collect()
+    }
+
+    /// Adds xᵀg to the gradient of the matrix of every term.
+    ///
+    /// # Shapes
+    /// `x_transposed` `[unit, row]`, `g` `[row, unit]`.
+    pub(crate) fn add_outer(&self, sums: &mut [Vec<Tensor<2>>], x_transposed: Tensor<2>, g: Tensor<2>) {
+        for (product, sums) in self.products.iter().zip(sums) {
+            let own = columns(&g, &product.targets);
+            for ((sources, _), sum) in product.terms.iter().zip(sums) {
+                let outer = x_transposed.clone().slice_dim(0, sources.clone()).matmul(own.clone());
+                sum.inplace(|sum| sum + outer);
+            }
+        }
+    }
+}
+
+/// Entries from which on a matrix of couplings is multiplied as (Jᵀxᵀ)ᵀ: a batch is then the narrow side of the
+/// product, which saves a third of the time at 16 rows (`benches/sampling.rs`).
+const LARGE: usize = 1 << 17;
+
+/// Whether a matrix is large.
+pub(crate) fn is_large(matrix: &Tensor<2>) -> bool {
+    matrix.dims().iter().product::<usize>() >= LARGE
+}
+
+/// xJ.
+fn multiply(x: Tensor<2>, matrix: &Tensor<2>) -> Tensor<2> {
+    match is_large(matrix) {
+        true => matrix.clone().transpose().matmul(x.transpose()).transpose(),
+        false => x.matmul(matrix.clone()),
+    }
+}
+
+/// −J∘rate, a rate for each target, in the layout that [`multiply`] wants.
+pub(crate) fn scaled(matrix: Tensor<2>, rate: Tensor<2>) -> Tensor<2> {
+    match is_large(&matrix) {
+        true => (-(matrix.transpose() * rate.transpose())).transpose(),
+        false => -(matrix * rate),
+    }
+}
+
+/// Some columns of `x`, without work when they are all.
+fn columns(x: &Tensor<2>, range: &Range<usize>) -> Tensor<2> {
+    match range.len() == x.dims()[1] {
+        true => x.clone(),
+        false => x.clone().slice_dim(1, range.clone()),
+    }
+}
+
+/// `x` in its columns of a wider tensor of zeros.
+fn pad(x: Tensor<2>, range: &Range<usize>, units: usize) -> Tensor<2> {
+    if range.len() == units {
+        return x;
+    }
+    let zeros = |width| Tensor::zeros([x.dims()[0], width], (&x.device(), x.dtype()));
+    Tensor::cat(vec![zeros(range.start), x.clone(), zeros(units - range.end)], 1)
+}

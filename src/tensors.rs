@@ -1,0 +1,82 @@
+//! Small helpers on Burn tensors.
+
+use burn::module::Param;
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorCreationOptions, TensorData};
+
+use crate::error::{Error, Result};
+
+/// The values of a tensor on the host, in f64.
+pub fn to_f64<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().convert::<f64>().try_into_vec::<f64>().expect("converted to f64")
+}
+
+/// One row of values, `[1, values]`.
+pub(crate) fn row(values: Vec<f64>, options: TensorCreationOptions) -> Tensor<2> {
+    let shape = [1, values.len()];
+    Tensor::from_data(TensorData::new(values, shape), options)
+}
+
+/// The unit matrix in a given data type.
+pub(crate) fn identity(size: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2> {
+    let options = options.into();
+    let eye = Tensor::<2>::eye(size, &options.device);
+    match options.dtype {
+        Some(dtype) => eye.cast(dtype),
+        None => eye,
+    }
+}
+
+/// Refuses a tensor of another shape.
+pub(crate) fn check_shape(what: &str, found: [usize; 2], expected: [usize; 2]) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Shape { what: what.into(), found: found.into(), expected: expected.into() })
+}
+
+/// The place of the first value that is not finite, row-major.
+pub(crate) fn first_not_finite<const D: usize>(x: &Tensor<D>) -> Option<usize> {
+    // One infinity or NaN makes the sum one; a sum of large finite numbers may overflow, so the values decide.
+    let sum = x.clone().inner().abs().sum().into_scalar::<f64>();
+    if sum.is_finite() {
+        return None;
+    }
+    to_f64(x.clone().inner()).iter().position(|value| !value.is_finite())
+}
+
+/// A parameter with new values and the identity, device and gradient setting of the old one.
+pub(crate) fn replace(parameter: &Param<Tensor<2>>, values: Tensor<2>) -> Param<Tensor<2>> {
+    let fresh = values.detach();
+    parameter.clone().map(|old| fresh.set_require_grad(old.is_require_grad()))
+}
+
+/// Listed pairs `[1, pair]` in their places of a matrix of zeros.
+pub(crate) fn scatter(values: Tensor<2>, pairs: &[[usize; 2]], shape: [usize; 2]) -> Tensor<2> {
+    let indices = flat_indices(pairs, shape[1], &values.device());
+    let zeros = Tensor::zeros([1, shape[0] * shape[1]], (&values.device(), values.dtype()));
+    zeros.select_assign(1, indices, values, IndexingUpdateOp::Add).reshape(shape)
+}
+
+/// The listed pairs `[1, pair]` of a matrix.
+pub(crate) fn gather(dense: Tensor<2>, pairs: &[[usize; 2]]) -> Tensor<2> {
+    let ([rows, columns], device) = (dense.dims(), dense.device());
+    dense.reshape([1, rows * columns]).select(1, flat_indices(pairs, columns, &device))
+}
+
+fn flat_indices(pairs: &[[usize; 2]], columns: usize, device: &Device) -> Tensor<1, Int> {
+    let indices: Vec<i32> = pairs.iter().map(|[i, j]| (i * columns + j) as i32).collect();
+    let count = indices.len();
+    Tensor::from_data(TensorData::new(indices, [count]), &device.clone().inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_finite_numbers_are_finite_and_the_first_other_is_found() {
+        let tensor = |values: [f32; 4]| Tensor::<1>::from_data(values, &Device::flex());
+        assert_eq!(first_not_finite(&tensor([f32::MAX; 4])), None);
+        assert_eq!(first_not_finite(&tensor([1.0, f32::MAX, f32::NAN, f32::INFINITY])), Some(2));
+    }
+}
