@@ -139,7 +139,7 @@ impl Couplings {
     /// The substrate with these couplings, on a device.
     ///
     /// # Errors
-    /// [`Error::Couplings`](crate::Error::Couplings) and the errors of [`SubstrateConfig::init`], when the value was put together by hand.
+    /// [`Error::Couplings`](crate::Error::Couplings) and the errors of [`SubstrateConfig::init`](crate::SubstrateConfig::init), when the value was put together by hand.
     pub fn substrate(&self, options: impl Into<TensorCreationOptions>) -> Result<Substrate> {
         self.validate()?;
         let config = &self.description.substrate;
