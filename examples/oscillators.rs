@@ -11,11 +11,15 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use thermograd::{Dynamics, Key, Place, Recorder, Result, run, to_f64};
 
-/// Couplings `[unit, unit]`, temperature, time step and the noise.
+/// Phase oscillators in a bath.
 pub struct Oscillators {
+    /// K, `[unit, unit]`, symmetric.
     pub coupling: Tensor<2>,
+    /// The temperature of the bath.
     pub kt: f64,
+    /// Δt.
     pub dt: f64,
+    /// The noise.
     pub key: Key,
 }
 

@@ -200,6 +200,24 @@ fn a_group_of_unlike_units_is_as_many_groups() {
     assert!(distance(&runs[0].1, &runs[1].1) < 1e-9 && distance(&runs[0].2, &runs[1].2) < 1e-12);
 }
 
+/// Any symmetric positive definite A is a network: J_ii = A_ii/2 in the wells, A_ij in the couplings. At rest Ax = b.
+#[test]
+fn a_general_matrix_is_solved_at_rest() {
+    let a = [[4.0, 1.0, -0.5], [1.0, 3.0, 0.8], [-0.5, 0.8, 2.0]];
+    let wells = (0..3).map(|i| a[i][i] / 2.0).collect::<Vec<f64>>();
+    let topology = Topology::all_to_all([Group::free("unit", 3).wells(wells, 0.0)]);
+    let network = SubstrateConfig::new(topology).with_kt(0.0).init(double()).unwrap();
+    let network = network.with_pair_couplings(0, &[a[0][1], a[0][2], a[1][2]]).unwrap();
+    let b = [1.0, -2.0, 0.5];
+    let schedule = Schedule::new(0.1, 40.0).unwrap();
+    let x0 = Tensor::zeros([1, 3], double());
+    let x = to_f64(network.simulate(x0, row(&b.map(|b| -b)), schedule, Key::new(0), |_| {}).unwrap());
+    for (row, b) in a.iter().zip(b) {
+        let sum: f64 = row.iter().zip(&x).map(|(a, x)| a * x).sum();
+        assert!((sum - b).abs() < 1e-12, "{sum} {b}");
+    }
+}
+
 /// Noise of unlike units has the spread of each one's own well, and a whole group has none.
 #[test]
 fn unlike_units_start_each_in_its_own_well() {

@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`run`](mod@run) | [`Dynamics`](run::Dynamics), the loop, trajectories, divergence |
 //! | [`overdamped`] | Langevin dynamics of the substrate, in two schemes |
+//! | [`simulate`] | the substrate's convenient front of it |
 //! | [`stability`] | the largest time step |
 //! | [`adjoint`] | gradients through the unrolled steps |
 
 pub mod adjoint;
+#[cfg(test)]
+mod orders;
 pub mod overdamped;
 pub mod run;
+pub mod simulate;
 pub mod stability;
