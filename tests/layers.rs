@@ -37,7 +37,7 @@ fn only_experiments_talk_to_people() {
     }
 }
 
-/// The sources of a crate with its folders, without the tests at the end of a file.
+/// The sources of a crate with its folders, without tests: at the end of a file, or a file of them.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
@@ -45,7 +45,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let rust = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     let own = rust.map(|path| {
         let text = fs::read_to_string(&path).unwrap();
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+        let tests = ["#[cfg(test)]\nmod tests", "#![cfg(test)]"];
+        let end = tests.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
+        let code = text[..end].to_owned();
         (path, code)
     });
     below.chain(own).collect()

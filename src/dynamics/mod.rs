@@ -9,7 +9,6 @@
 //! | [`adjoint`] | gradients through the unrolled steps |
 
 pub mod adjoint;
-#[cfg(test)]
 mod orders;
 pub mod overdamped;
 pub mod run;

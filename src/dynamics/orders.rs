@@ -1,5 +1,7 @@
 //! The orders of convergence of both schemes, measured with noise.
 
+#![cfg(test)]
+
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::dynamics::overdamped::{Integrator, Overdamped};
