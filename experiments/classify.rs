@@ -21,9 +21,9 @@ use thermograd_experiments::data::Data;
 use thermograd_experiments::progress::{INTERRUPTED, interrupted, part_bar};
 use thermograd_experiments::run::{self, Run};
 use thermograd_experiments::settings::{Settings as _, shards};
-use thermograd_experiments::training::{Clock, Metric, Watch, stage};
+use thermograd_experiments::training::{Clock, Metric, stage};
 use thermograd_models::{
-    Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Progress, Teacher, exact,
+    Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Parameters, Progress, Teacher, exact,
 };
 
 use crate::settings::{Arguments, Settings, Trainer};
@@ -140,11 +140,9 @@ impl Setup {
         let teacher = match run.has("teacher.bpk") {
             true => teacher.decode(&run.read("teacher.bpk")?)?,
             false => {
-                let fit = teacher.fit(self.train.len(), self.shards, self.key);
-                let train = |fit: &mut Fit<Teacher>, watch: &mut Watch<Teacher>| {
-                    Teacher::train(fit, &self.train, &normalisation, watch)
-                };
-                let Some(teacher) = stage(run, clock, "teacher", fit, |_, _| Ok((None, None)), train)? else {
+                let training = s.teacher.training(&self.train, normalisation);
+                let fit = Fit::new(training, teacher, self.shards, self.key);
+                let Some(teacher) = stage(run, clock, "teacher", fit, |_, _| Ok((None, None)))? else {
                     return Ok(None);
                 };
                 run.write("teacher.bpk", &teacher.encode()?)?;
@@ -166,22 +164,18 @@ impl Setup {
         };
         let lesson = Lesson { teacher: &teacher, guide: s.guide };
         if s.trainer == Trainer::Likelihood {
-            let fit = s.likelihood.fit(&untrained, self.train.len(), self.shards, self.key);
-            let train = |fit: &mut Fit<Substrate>, watch: &mut Watch<Substrate>| {
-                s.likelihood.train(fit, &untrained, lesson, &self.train, watch)
-            };
-            let substrate = stage(run, clock, "likelihood", fit, held_out, train)?;
+            let training = s.likelihood.training(&untrained, lesson, &self.train)?;
+            let fit = Fit::new(training, untrained.substrate.clone(), self.shards, self.key);
+            let substrate = stage(run, clock, "likelihood", fit, held_out)?;
             return Ok(substrate.map(|substrate| untrained.with_substrate(substrate)));
         }
         let solved = self.exact(run, clock, &untrained, lesson)?;
         if s.trainer == Trainer::Exact || interrupted() {
             return Ok((!interrupted()).then_some(solved));
         }
-        let fit = s.pathwise.fit(&solved, self.train.len(), self.shards, self.key);
-        let train = |fit: &mut Fit<Substrate>, watch: &mut Watch<Substrate>| {
-            s.pathwise.train(fit, &solved, &self.train, watch)
-        };
-        let substrate = stage(run, clock, "pathwise", fit, held_out, train)?;
+        let training = s.pathwise.training(&solved, &self.train)?;
+        let fit = Fit::new(training, solved.substrate.clone(), self.shards, self.key);
+        let substrate = stage(run, clock, "pathwise", fit, held_out)?;
         Ok(substrate.map(|substrate| untrained.with_substrate(substrate)))
     }
 

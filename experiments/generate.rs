@@ -20,11 +20,11 @@ use thermograd_experiments::data::Data;
 use thermograd_experiments::progress::{INTERRUPTED, bar, interrupted, part_bar};
 use thermograd_experiments::run::{self, Run};
 use thermograd_experiments::settings::{Settings as _, shards};
-use thermograd_experiments::training::{Clock, Metric, Watch, stage};
-use thermograd_models::metrics::{Nearest, nearest};
+use thermograd_experiments::training::{Clock, Metric, stage};
+use thermograd_models::generator::metrics::{Nearest, nearest};
+use thermograd_models::generator::stored;
 use thermograd_models::{
-    Denoiser, Diffusion, Examples, Fit, Generator, Judge, Reference, Request, Rule, Samples, Scores, Stored,
-    stored,
+    Diffusion, Examples, Fit, Generator, Judge, Parameters, Reference, Request, Rule, Samples, Scores, Stored,
 };
 
 use crate::settings::{Arguments, Mode, Readout, Settings};
@@ -190,28 +190,23 @@ impl Setup {
     /// None after Ctrl-C.
     fn train(&self, run: &Run, clock: &mut Clock) -> Result<Option<Model>> {
         let s = &self.settings;
-        let (examples, count) = (&self.data.train, self.data.train.len());
+        let examples = &self.data.train;
         match s.mode {
             Mode::Stored => Ok(self.train_stored(run, clock)?.map(Model::Computer)),
             Mode::Classes => {
                 let denoiser = s.classes.init(examples.pixels_each(), CLASSES, self.key, &self.device)?;
                 // What cannot be run is not worth training.
                 denoiser.generator(s.noising, s.dt)?.substrate.check_step(s.dt)?;
-                let fit = s.classes.fit(denoiser, count, self.shards, self.key);
-                let train = |fit: &mut Fit<Denoiser>, watch: &mut Watch<Denoiser>| {
-                    s.classes.train(fit, s.noising, examples, watch)
-                };
-                let denoiser = stage(run, clock, "classes", fit, |_, _| Ok((None, None)), train)?;
+                let training = s.classes.training(&denoiser, s.noising, examples)?;
+                let fit = Fit::new(training, denoiser, self.shards, self.key);
+                let denoiser = stage(run, clock, "classes", fit, |_, _| Ok((None, None)))?;
                 let generator = denoiser.map(|denoiser| denoiser.generator(s.noising, s.dt)).transpose()?;
                 Ok(generator.map(Model::Computer))
             }
             Mode::Diffusion => {
                 let network = s.diffusion.init(examples.pixels_each(), CLASSES, self.key, &self.device);
-                let fit = s.diffusion.fit(network, count, self.shards, self.key);
-                let train = |fit: &mut Fit<Diffusion>, watch: &mut Watch<Diffusion>| {
-                    s.diffusion.train(fit, examples, watch)
-                };
-                let network = stage(run, clock, "diffusion", fit, |_, _| Ok((None, None)), train)?;
+                let fit = Fit::new(s.diffusion.training(examples), network, self.shards, self.key);
+                let network = stage(run, clock, "diffusion", fit, |_, _| Ok((None, None)))?;
                 Ok(network.map(Model::Network))
             }
         }
@@ -311,11 +306,9 @@ impl Setup {
             let advice = || format!("in {}; delete it to train another", self.judge_file.display());
             return Ok(Some(judge.with_context(advice)?));
         }
-        let config = self.settings.judge;
         let shards = Shards { size: self.shards.size.div_ceil(2), ..self.shards };
-        let fit = untrained.fit(config, train.len(), shards, key);
-        let train = |fit: &mut Fit<Judge>, watch: &mut Watch<Judge>| Judge::train(fit, config, train, watch);
-        let judge = stage(run, &mut Clock::idle(), "judge", fit, |_, _| Ok((None, None)), train)?;
+        let fit = Fit::new(self.settings.judge.training(train), untrained, shards, key);
+        let judge = stage(run, &mut Clock::idle(), "judge", fit, |_, _| Ok((None, None)))?;
         if let Some(judge) = &judge {
             run::write(&self.judge_file, &judge.encode()?)?;
         }
@@ -457,7 +450,7 @@ impl Setup {
         // Real images that are not those of the reference.
         let other = if self.settings.against_held_out { &self.data.test } else { &self.data.held_out };
         let pixels = train.pixels_each();
-        let level = |p: &u8| thermograd_models::noising::level(*p) as f32;
+        let level = |p: &u8| thermograd_models::generator::noising::level(*p) as f32;
         let real = |index: usize| index % other.len();
         let images = (0..n).flat_map(|index| other.pixels(real(index))).map(level).collect();
         let labels = (0..n).map(|index| other.label(real(index))).collect();

@@ -4,9 +4,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use burn::module::Module;
 use serde::{Deserialize, Serialize};
-use thermograd_models::{Fit, Progress};
+use thermograd_models::{Fit, Progress, Training};
 
 use crate::progress::{bar, interrupted};
 use crate::run::Run;
@@ -28,19 +27,15 @@ pub struct Metric {
     pub held_out_heat_kt: Option<f64>,
 }
 
-/// What a stage calls after every step.
-pub type Watch<'a, M> = dyn FnMut(&Fit<M>, Progress) -> Result<ControlFlow<()>> + 'a;
-
 /// One training with a bar, metrics and a checkpoint after every epoch and at Ctrl-C; goes on from a checkpoint.
 /// None after Ctrl-C.
-pub fn stage<M: Module + Sync>(
+pub fn stage<T: Training>(
     run: &Run,
     clock: &mut Clock,
     name: &str,
-    mut fit: Fit<M>,
-    held_out: impl Fn(&M, Progress) -> Result<(Option<f64>, Option<f64>)>,
-    train: impl FnOnce(&mut Fit<M>, &mut Watch<M>) -> Result<ControlFlow<()>>,
-) -> Result<Option<M>> {
+    mut fit: Fit<T>,
+    held_out: impl Fn(&T::Model, Progress) -> Result<(Option<f64>, Option<f64>)>,
+) -> Result<Option<T::Model>> {
     let file = format!("checkpoints/{name}.ckpt");
     if run.has(&file) {
         fit = fit.resume(&run.read(&file)?).with_context(|| format!("in {}", run.path(&file).display()))?;
@@ -52,7 +47,7 @@ pub fn stage<M: Module + Sync>(
 
     let bar = bar(name, 1);
     let mut best: Option<f64> = None;
-    let outcome = train(&mut fit, &mut |fit, progress| {
+    let outcome = fit.run(|fit, progress| -> Result<_> {
         bar.set_length(progress.steps as u64);
         bar.set_position(progress.step as u64);
         let stop = interrupted();

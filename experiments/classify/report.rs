@@ -6,8 +6,7 @@ use thermograd::{Key, to_f64};
 use thermograd_experiments::figures::{COLOURS, Chart, Line, grey, mosaic, png_uri};
 use thermograd_experiments::report::Report;
 use thermograd_experiments::training::Metric;
-use thermograd_models::classifier::ranking;
-use thermograd_models::{Classifier, Evaluation, Examples};
+use thermograd_models::{Classifier, Evaluation, Examples, ranking};
 
 use crate::Summary;
 use crate::settings::Settings;

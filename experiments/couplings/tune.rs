@@ -10,7 +10,7 @@ use thermograd::{Backend, Couplings, Hardware, Imperfection, Key, Scale, Shards,
 use thermograd_experiments::data::{Data, Dataset};
 use thermograd_experiments::run::Run;
 use thermograd_experiments::settings::{Settings as _, set, shards};
-use thermograd_experiments::training::{Clock, Watch, stage};
+use thermograd_experiments::training::{Clock, stage};
 use thermograd_models::{Classifier, Examples, Fit, Pathwise, Progress};
 
 use crate::arguments::{HELD_OUT, Prune, Quantize, SHARD, TuneArguments, load, save};
@@ -177,16 +177,15 @@ impl Bench {
         let tuned = if s.pathwise.recipe.epochs == 0 {
             start.substrate.clone()
         } else {
-            let fit = s.pathwise.fit(&start, self.data.train.len(), self.shards, self.key.fork("fine-tune"));
+            let training = s.pathwise.training(&start, &self.data.train)?;
+            let key = self.key.fork("fine-tune");
+            let fit = Fit::new(training, start.substrate.clone(), self.shards, key);
             let look = |model: &Substrate, _: Progress| {
                 let accuracy =
                     self.accuracy(&start, &self.rounded(model)?, &self.data.held_out, 1, "held out")?;
                 Ok((Some(accuracy[0]), None))
             };
-            let train = |fit: &mut Fit<Substrate>, watch: &mut Watch<Substrate>| {
-                s.pathwise.train(fit, &start, &self.data.train, watch)
-            };
-            match stage(run, &mut clock, "fine-tune", fit, look, train)? {
+            match stage(run, &mut clock, "fine-tune", fit, look)? {
                 Some(tuned) => tuned,
                 None => return Ok(ControlFlow::Break(())),
             }

@@ -138,7 +138,7 @@ fn neighbours(page: &mut Report, setup: &Setup, drawn: &Drawn, width: usize) -> 
         .iter()
         .map(|nearest| {
             let pixels = candidates.pixels(nearest.index);
-            pixels.iter().map(|&p| thermograd_models::noising::level(p) as f32).collect()
+            pixels.iter().map(|&p| thermograd_models::generator::noising::level(p) as f32).collect()
         })
         .collect();
     let images = drawn.images[name].chunks(pixels).take(count).chain(real.iter().map(Vec::as_slice));
@@ -180,7 +180,7 @@ impl Film {
         let observe = |step: &Step, ledger: Option<&Ledger>| {
             let dt = match s.hidden_units {
                 HiddenUnits::Langevin => generator.schedule.dt,
-                HiddenUnits::Adiabatic => thermograd_models::generator::ADIABATIC_STEP,
+                HiddenUnits::Adiabatic => thermograd_models::generator::adiabatic::ADIABATIC_STEP,
             };
             let time = (step.index + 1) as f64 * dt;
             if step.index == 0 {

@@ -2,29 +2,25 @@
 //!
 //! Two strided convolutions, a layer of 64 features, classes. It is trained on the images of the data set with random
 //! shifts and noise, since what it is to judge is noisy. Its features are the space of the distances in
-//! [`metrics`](crate::metrics).
-
-use std::ops::ControlFlow;
+//! [`metrics`](crate::generator::metrics).
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::optim::GradientsParams;
-use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use thermograd::{Key, Normalisation, Shards, to_f64};
+use thermograd::{Key, Shards, to_f64};
 
-use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::fit::{self, Fit, Progress, Recipe};
+use crate::error::Result;
+use crate::training::examples::{Examples, PIXELS};
+use crate::training::fit::{Recipe, Training, backward};
+use crate::training::network::{cross_entropy, ranking, rows};
 
 /// Features of an image.
 pub const FEATURES: usize = 64;
-
-/// Pixels as −1 … 1.
-pub const PIXELS: Normalisation = Normalisation { offset: 0.5, scale: 0.5, norm: None };
 
 /// How the judge is trained.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -47,6 +43,52 @@ impl Default for JudgeConfig {
             weight_decay: 1e-2,
         };
         Self { recipe, noise: 0.5 }
+    }
+}
+
+impl JudgeConfig {
+    /// The training of a judge on some examples.
+    pub fn training<'a>(&self, examples: &'a Examples) -> JudgeTraining<'a> {
+        JudgeTraining { config: *self, examples }
+    }
+}
+
+/// The training of a [`Judge`].
+pub struct JudgeTraining<'a> {
+    config: JudgeConfig,
+    examples: &'a Examples,
+}
+
+impl Training for JudgeTraining<'_> {
+    type Model = Judge;
+
+    fn name(&self) -> &'static str {
+        "judge"
+    }
+
+    fn recipe(&self) -> Recipe {
+        self.config.recipe
+    }
+
+    fn examples(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn gradient(
+        &self,
+        model: &Judge,
+        indices: &[usize],
+        batch: usize,
+        key: Key,
+    ) -> Result<(f64, GradientsParams)> {
+        let model = model.valid().train();
+        let (examples, [_, classes]) = (self.examples, model.classes.weight.dims());
+        let device = model.classes.weight.device().inner();
+        let images = examples.clamped(indices, &PIXELS, Some(key.fork("shift")), &device);
+        let one_hot = examples.one_hot(indices, classes, &device);
+        let noise = noise(indices.len(), examples.pixels_each(), self.config.noise, key, &device);
+        let (_, logits) = model.look(images + noise);
+        Ok(backward(cross_entropy(logits, one_hot) / batch as f64, &model))
     }
 }
 
@@ -116,52 +158,20 @@ impl Judge {
         (features.clone(), self.classes.forward(features))
     }
 
-    /// A training that has not begun.
-    pub fn fit(self, config: JudgeConfig, examples: usize, shards: Shards, key: Key) -> Fit<Self> {
-        Fit::new("judge", self, config.recipe, examples, shards, key.fork("judge"))
-    }
-
-    /// Trains to the end or until `observe` breaks off.
-    ///
-    /// # Errors
-    /// As [`Fit::run`].
-    pub fn train<E: From<Error>>(
-        fit: &mut Fit<Self>,
-        config: JudgeConfig,
-        examples: &Examples,
-        observe: impl FnMut(&Fit<Self>, Progress) -> Result<ControlFlow<()>, E>,
-    ) -> Result<ControlFlow<()>, E> {
-        let classes = fit.model.classes.weight.dims()[1];
-        let gradient = |model: &Self, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
-            let device = model.classes.weight.device().inner();
-            let images = examples.clamped(indices, &PIXELS, Some(key.fork("shift")), &device);
-            let one_hot = examples.one_hot(indices, classes, &device);
-            let (_, logits) =
-                model.look(images + noise(indices.len(), examples.pixels_each(), config.noise, key, &device));
-            let loss = -(log_softmax(logits, 1) * one_hot).sum() / batch as f64;
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            Ok((loss.into_scalar::<f64>(), gradients))
-        };
-        fit.run(gradient, observe)
-    }
-
     /// Looks at images, given as −1 … 1 and held to that range. Row-major `[image, pixel]`.
     pub fn opinion(&self, images: &[f32], pixels: usize, shards: Shards) -> Opinion {
         let (model, count) = (self.valid(), images.len() / pixels);
         let shards = Shards { size: 250, ..shards };
-        let parts = shards.map(count, |range| {
-            let values: Vec<f32> =
-                images[range.start * pixels..range.end * pixels].iter().map(|v| v.clamp(-1.0, 1.0)).collect();
-            let data = TensorData::new(values, [range.len(), pixels]);
-            let (features, logits) = model.look(Tensor::from_data(data, &model.classes.weight.device()));
-            let columns = logits.dims()[1];
-            let logits = to_f64(logits);
-            let classes =
-                logits.chunks(columns).map(|row| crate::classifier::ranking(row)[0]).collect::<Vec<_>>();
-            (to_f64(features), classes)
+        let seen = shards.map(count, |range| {
+            let values = &images[range.start * pixels..range.end * pixels];
+            let values = values.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
+            let device = model.classes.weight.device();
+            let (features, logits) = model.look(rows(values, range.len(), &device));
+            let [_, classes] = logits.dims();
+            let read = to_f64(logits).chunks(classes).map(|row| ranking(row)[0]).collect::<Vec<_>>();
+            (to_f64(features), read)
         });
-        let (features, classes): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let (features, classes): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
         Opinion { features: features.concat(), classes: classes.concat() }
     }
 
@@ -170,22 +180,6 @@ impl Judge {
         let pixels = examples.clamped(indices, &PIXELS, None, &Device::flex());
         let values = pixels.into_data().try_into_vec::<f32>().expect("f32");
         self.opinion(&values, examples.pixels_each(), shards)
-    }
-
-    /// The trained weights as the bytes of a burnpack file.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`].
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        fit::encode(self)
-    }
-
-    /// This judge with the weights of [`encode`](Self::encode)d bytes.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`] when the bytes are damaged or of another shape.
-    pub fn decode(self, bytes: &[u8]) -> Result<Self> {
-        fit::decode(self, bytes)
     }
 }
 
@@ -200,11 +194,11 @@ fn filled<const D: usize>(
 }
 
 /// Normals, each row on a scale of its own between nothing and `largest`.
-fn noise(rows: usize, pixels: usize, largest: f64, key: Key, device: &Device) -> Tensor<2> {
-    let mut values = key.fork("noise").normals(0, rows, pixels);
+fn noise(count: usize, pixels: usize, largest: f64, key: Key, device: &Device) -> Tensor<2> {
+    let mut values = key.fork("noise").normals(0, count, pixels);
     for (row, values) in values.chunks_mut(pixels).enumerate() {
         let scale = key.row(row as u64).rng().random_range(0.0..=largest) as f32;
         values.iter_mut().for_each(|value| *value *= scale);
     }
-    Tensor::from_data(TensorData::new(values, [rows, pixels]), device)
+    rows(values, count, device)
 }

@@ -10,9 +10,9 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use thermograd::{Key, Pattern, Shards, Substrate, to_f64};
 
-use crate::classifier::Classifier;
+use crate::classifier::model::Classifier;
 use crate::error::{Error, Result};
-use crate::examples::Examples;
+use crate::training::examples::Examples;
 
 /// Examples whose trajectories tell how units vary.
 const SAMPLE: usize = 2000;
@@ -20,7 +20,7 @@ const SAMPLE: usize = 2000;
 /// Mean and variance of a unit.
 type Moment = (f64, f64);
 
-/// The classifier with the part `keep` of its couplings that varies most over some examples, all blocks as lists of
+/// The classifier with the fraction `keep` of its couplings that varies most over some examples, all blocks as lists of
 /// pairs.
 ///
 /// # Errors

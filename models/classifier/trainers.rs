@@ -6,21 +6,19 @@
 //! | [`exact`] | the same | its closed form |
 //! | [`Pathwise`] | cross-entropy of the outputs at t_f, plus a price on heat | Adam through the unrolled steps |
 
-use std::ops::ControlFlow;
-
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 use thermograd::{Direction, Hardware, Imperfection, Key, Moments, Ridge, Schedule, Shards, Substrate};
 
-use crate::classifier::Classifier;
+use crate::classifier::guide::Guide;
+use crate::classifier::model::Classifier;
+use crate::classifier::teacher::Teacher;
 use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::fit::{Fit, Progress, Recipe};
-use crate::guide::Guide;
-use crate::teacher::Teacher;
+use crate::training::examples::Examples;
+use crate::training::fit::{Recipe, Training, backward};
+use crate::training::network::cross_entropy;
 
 /// What a computer is taught: the activations of a teacher, reached as a guide does.
 #[derive(Clone, Copy, Debug)]
@@ -54,43 +52,69 @@ impl Default for Likelihood {
 }
 
 impl Likelihood {
-    /// A training of the classifier, not begun.
-    pub fn fit(&self, classifier: &Classifier, examples: usize, shards: Shards, key: Key) -> Fit<Substrate> {
-        let substrate = classifier.substrate.clone();
-        Fit::new("likelihood", substrate, self.recipe, examples, shards, key.fork("likelihood"))
-    }
-
-    /// Trains to the end or until `observe` breaks off.
+    /// Its training of a classifier on some examples.
     ///
     /// # Errors
-    /// As [`Fit::run`], and those of the guide.
-    pub fn train<E: From<Error>>(
+    /// Those of the guide.
+    pub fn training<'a>(
         &self,
-        fit: &mut Fit<Substrate>,
-        classifier: &Classifier,
+        classifier: &'a Classifier,
         lesson: Lesson,
-        examples: &Examples,
-        observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
-    ) -> Result<ControlFlow<()>, E> {
-        let (guide, teacher, schedule) = (lesson.guide, lesson.teacher.valid(), classifier.schedule);
-        let twin = guide.twin(&classifier.substrate.valid()).map_err(Error::from)?;
-        let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
-            let inputs = examples.clamped(indices, &classifier.normalisation, None, twin.options());
-            let targets = teacher.targets(inputs.clone());
-            let (before, after) = guide.steps(&twin, targets, schedule, key)?;
-            let times = before.dims()[0] / indices.len();
-            let field = model.field(&[inputs])?.repeat_dim(0, times);
-            let action = model.step_action(schedule.dt, Direction::Forward)?.of(before, after, field);
-            let loss = action.sum() / batch as f64;
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            Ok((loss.into_scalar::<f64>(), gradients))
-        };
-        fit.run(gradient, observe)
+        examples: &'a Examples,
+    ) -> Result<LikelihoodTraining<'a>> {
+        let twin = lesson.guide.twin(&classifier.substrate.valid())?;
+        let (teacher, guide) = (lesson.teacher.valid(), lesson.guide);
+        Ok(LikelihoodTraining { recipe: self.recipe, classifier, teacher, guide, twin, examples })
     }
 }
 
-/// The couplings of least action in closed form. `progress` is told the part of the examples that is done.
+/// A training by [`Likelihood`].
+pub struct LikelihoodTraining<'a> {
+    recipe: Recipe,
+    classifier: &'a Classifier,
+    teacher: Teacher,
+    guide: Guide,
+    /// The uncoupled twin that follows the guide.
+    twin: Substrate,
+    examples: &'a Examples,
+}
+
+impl Training for LikelihoodTraining<'_> {
+    type Model = Substrate;
+
+    fn name(&self) -> &'static str {
+        "likelihood"
+    }
+
+    fn recipe(&self) -> Recipe {
+        self.recipe
+    }
+
+    fn examples(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn gradient(
+        &self,
+        model: &Substrate,
+        indices: &[usize],
+        batch: usize,
+        key: Key,
+    ) -> Result<(f64, GradientsParams)> {
+        let (model, schedule) = (model.valid().train(), self.classifier.schedule);
+        let normalisation = &self.classifier.normalisation;
+        let inputs = self.examples.clamped(indices, normalisation, None, self.twin.options());
+        let targets = self.teacher.targets(inputs.clone());
+        let (before, after) = self.guide.steps(&self.twin, targets, schedule, key)?;
+        let times = before.dims()[0] / indices.len();
+        let field = model.field(&[inputs])?.repeat_dim(0, times);
+        let action = model.step_action(schedule.dt, Direction::Forward)?.of(before, after, field);
+        Ok(backward(action.sum() / batch as f64, &model))
+    }
+}
+
+/// The couplings of least action in closed form. `progress` is told the fraction of the examples
+/// that is done.
 ///
 /// # Errors
 /// Those of the guide and of [`Moments::optimum`].
@@ -104,14 +128,14 @@ pub fn exact(
     mut progress: impl FnMut(f64),
 ) -> Result<Substrate> {
     /// Images between two reports; their moments are held at once.
-    const PART: usize = 8192;
+    const CHUNK: usize = 8192;
     let (substrate, guide, teacher) = (classifier.substrate.valid(), lesson.guide, lesson.teacher.valid());
     let (twin, key) = (guide.twin(&substrate)?, key.fork("exact"));
     // Few, large shards: each holds moments of its own.
     let shards = Shards { size: shards.size.saturating_mul(8), ..shards };
     let mut moments = Moments::new(&substrate);
-    for start in (0..examples.len()).step_by(PART) {
-        let count = PART.min(examples.len() - start);
+    for start in (0..examples.len()).step_by(CHUNK) {
+        let count = CHUNK.min(examples.len() - start);
         let parts = shards.map(count, |range| -> Result<Moments> {
             let mut moments = Moments::new(&substrate);
             let indices: Vec<usize> = range.map(|index| start + index).collect();
@@ -183,52 +207,75 @@ impl Pathwise {
         Ok(device)
     }
 
-    /// A training that starts from the couplings of the classifier, not begun.
-    pub fn fit(&self, classifier: &Classifier, examples: usize, shards: Shards, key: Key) -> Fit<Substrate> {
-        let substrate = classifier.substrate.clone();
-        Fit::new("pathwise", substrate, self.recipe, examples, shards, key.fork("pathwise"))
-    }
-
-    /// Trains to the end or until `observe` breaks off.
+    /// Its training of a classifier on some examples.
     ///
     /// # Errors
-    /// As [`Fit::run`].
-    pub fn train<E: From<Error>>(
+    /// Those of [`Substrate::check_step`]: Δt is refused where it is too large for the classifier.
+    pub fn training<'a>(
+        &'a self,
+        classifier: &'a Classifier,
+        examples: &'a Examples,
+    ) -> Result<PathwiseTraining<'a>> {
+        let schedule = Schedule::new(self.dt, classifier.schedule.duration())?;
+        classifier.substrate.check_step(self.dt)?;
+        Ok(PathwiseTraining { pathwise: self, classifier, schedule, examples })
+    }
+}
+
+/// A training by [`Pathwise`].
+pub struct PathwiseTraining<'a> {
+    pathwise: &'a Pathwise,
+    classifier: &'a Classifier,
+    /// The unrolled steps.
+    schedule: Schedule,
+    examples: &'a Examples,
+}
+
+impl Training for PathwiseTraining<'_> {
+    type Model = Substrate;
+
+    fn name(&self) -> &'static str {
+        "pathwise"
+    }
+
+    fn recipe(&self) -> Recipe {
+        self.pathwise.recipe
+    }
+
+    fn examples(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn gradient(
         &self,
-        fit: &mut Fit<Substrate>,
-        classifier: &Classifier,
-        examples: &Examples,
-        observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
-    ) -> Result<ControlFlow<()>, E> {
-        let schedule = Schedule::new(self.dt, classifier.schedule.duration()).map_err(Error::from)?;
-        fit.model.check_step(self.dt).map_err(Error::from)?;
-        let outputs = classifier.outputs();
-        let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
-            let options = model.options();
-            let device = options.device.inner();
-            let shift = self.augment.then(|| key.fork("shift"));
-            let inputs = examples.clamped(indices, &classifier.normalisation, shift, &device);
-            let one_hot = examples.one_hot(indices, outputs.len(), &device);
-            let x0 = Tensor::zeros([indices.len(), model.free_units()], &device);
-            let clamped = [inputs];
-            let loss = |model: &Substrate, x: Tensor<2>| {
-                let logits = x.clone().slice_dim(1, outputs.clone()) * self.logit_gain;
-                let mut loss = -(log_softmax(logits, 1) * one_hot).sum();
-                if self.heat_price > 0.0 {
-                    // From rest, V(x₀) = 0 and the heat of an inference is −V(x).
-                    let heat = -model.potential().energy(x, model.field(&clamped)?);
-                    loss = loss + heat.sum() * (self.heat_price / model.kt());
-                }
-                Ok(loss / batch as f64)
-            };
-            if self.hardware.is_empty() {
-                return Ok(model.pathwise(x0, &clamped, schedule, key, loss)?);
+        model: &Substrate,
+        indices: &[usize],
+        batch: usize,
+        key: Key,
+    ) -> Result<(f64, GradientsParams)> {
+        let Pathwise { logit_gain, heat_price, augment, .. } = *self.pathwise;
+        let (device, outputs) = (model.options().device.inner(), self.classifier.outputs());
+        let shift = augment.then(|| key.fork("shift"));
+        let inputs = self.examples.clamped(indices, &self.classifier.normalisation, shift, &device);
+        let one_hot = self.examples.one_hot(indices, outputs.len(), &device);
+        let x0 = Tensor::zeros([indices.len(), model.free_units()], &device);
+        let clamped = [inputs];
+        let loss = |model: &Substrate, x: Tensor<2>| {
+            let logits = x.clone().slice_dim(1, outputs) * logit_gain;
+            let mut loss = cross_entropy(logits, one_hot);
+            if heat_price > 0.0 {
+                // From rest, V(x₀) = 0 and the heat of an inference is −V(x).
+                let heat = -model.potential().energy(x, model.field(&clamped)?);
+                loss = loss + heat.sum() * (heat_price / model.kt());
             }
-            // A fork leaves the trajectory behind: the shards of a batch share their specimen.
-            let device = self.device(&model.valid(), key.fork("specimen"))?;
-            let (loss, gradients) = device.substrate.pathwise(x0, &clamped, schedule, key, loss)?;
-            Ok((loss, device.pull_back(gradients)))
+            Ok(loss / batch as f64)
         };
-        fit.run(gradient, observe)
+        if self.pathwise.hardware.is_empty() {
+            return Ok(model.pathwise(x0, &clamped, self.schedule, key, loss)?);
+        }
+        // A fork leaves the trajectory behind: the shards of a batch share their specimen.
+        let device = self.pathwise.device(&model.valid(), key.fork("specimen"))?;
+        let (loss, gradients) = device.substrate.pathwise(x0, &clamped, self.schedule, key, loss)?;
+        Ok((loss, device.pull_back(gradients)))
     }
 }
