@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
+use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 use thermograd::{Block, Group, Key, Pattern, Ridge, Shards, Substrate, SubstrateConfig, Topology};
 use thermograd_datasets::{Images, strokes};
 use thermograd_models::{
     Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Lesson, Pathwise, Recipe, Teacher,
-    TeacherConfig, Training, exact,
+    TeacherConfig, exact,
 };
 
 /// f64 on the CPU.
@@ -101,7 +102,7 @@ pub fn reader() -> &'static Reader {
 }
 
 /// A training that ran to its end.
-pub fn run<T: Training>(mut fit: Fit<T>) -> T::Model {
+pub fn run<M: Module + Sync>(mut fit: Fit<M>) -> M {
     let outcome = fit.run(|_, _| Ok::<_, Error>(ControlFlow::Continue(())));
     assert!(outcome.unwrap().is_continue());
     fit.finish()

@@ -3,15 +3,14 @@
 use std::ops::ControlFlow;
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use thermograd::{Direction, Key, Normalisation, Ridge, Shards, Substrate, to_f64};
+use thermograd::{Direction, Key, Ridge, Shards, Substrate, to_f64};
 use thermograd_datasets::{Images, strokes};
 use thermograd_models::training::fit::backward;
 use thermograd_models::training::network::cross_entropy;
 use thermograd_models::{
     Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Lesson, Likelihood, Parameters, Pathwise,
-    Recipe, Result, Teacher, TeacherConfig, Training, exact, ranking,
+    Recipe, Teacher, TeacherConfig, Training, exact, ranking,
 };
 
 use crate::common::{pathwise, run, taught};
@@ -193,45 +192,6 @@ fn a_teacher_comes_back_as_it_was() {
     assert!(other.decode(&bytes).is_err());
 }
 
-/// A linear classifier in training.
-struct LinearTraining<'a>(&'a Examples, Normalisation);
-
-impl Training for LinearTraining<'_> {
-    type Model = burn::nn::Linear;
-
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn recipe(&self) -> Recipe {
-        Recipe {
-            epochs: 15,
-            batch: 128,
-            learning_rate: 3e-3,
-            warm_up: 0,
-            final_fraction: 0.0,
-            weight_decay: 1e-3,
-        }
-    }
-
-    fn examples(&self) -> usize {
-        self.0.len()
-    }
-
-    fn gradient(
-        &self,
-        model: &burn::nn::Linear,
-        indices: &[usize],
-        batch: usize,
-        _: Key,
-    ) -> Result<(f64, GradientsParams)> {
-        let (model, device) = (model.valid().train(), Device::flex());
-        let logits = model.forward(self.0.clamped(indices, &self.1, None, &device));
-        let loss = cross_entropy(logits, self.0.one_hot(indices, 10, &device));
-        Ok(backward(loss / batch as f64, &model))
-    }
-}
-
 /// The drawn digits are a task: no linear classifier does it, a small network does.
 #[test]
 fn strokes_need_more_than_a_linear_classifier() {
@@ -244,9 +204,23 @@ fn strokes_need_more_than_a_linear_classifier() {
     let network = taught(&train, 64, TeacherConfig::default(), shards, Key::new(80));
     let network = network.accuracy(&test, &normalisation, shards);
 
+    let recipe = Recipe {
+        epochs: 15,
+        batch: 128,
+        learning_rate: 3e-3,
+        warm_up: 0,
+        final_fraction: 0.0,
+        weight_decay: 1e-3,
+    };
     let linear =
         burn::nn::LinearConfig::new(784, 10).with_initializer(burn::module::Initializer::Zeros).init(&device);
-    let training = LinearTraining(&train, normalisation);
+    let gradient = |model: &burn::nn::Linear, indices: &[usize], batch: usize, _: Key| {
+        let model = model.valid().train();
+        let logits = model.forward(train.clamped(indices, &normalisation, None, &device));
+        let loss = cross_entropy(logits, train.one_hot(indices, 10, &device));
+        Ok(backward(loss / batch as f64, &model))
+    };
+    let training = Training::new("linear", recipe, train.len(), gradient);
     let linear = run(Fit::new(training, linear, shards, Key::new(1)));
     let indices: Vec<usize> = (0..test.len()).collect();
     let logits = to_f64(linear.forward(test.clamped(&indices, &normalisation, None, &device)));

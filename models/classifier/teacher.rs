@@ -6,12 +6,10 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use thermograd::{Key, Normalisation, Shards, to_f64};
 
-use crate::error::Result;
 use crate::training::examples::Examples;
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::{cross_entropy, linear, ranking};
@@ -55,46 +53,20 @@ impl Default for TeacherConfig {
 
 impl TeacherConfig {
     /// The training of a teacher on examples prepared by `normalisation`.
-    pub fn training<'a>(&self, examples: &'a Examples, normalisation: Normalisation) -> TeacherTraining<'a> {
-        TeacherTraining { recipe: self.recipe, examples, normalisation }
-    }
-}
-
-/// The training of a [`Teacher`].
-pub struct TeacherTraining<'a> {
-    recipe: Recipe,
-    examples: &'a Examples,
-    normalisation: Normalisation,
-}
-
-impl Training for TeacherTraining<'_> {
-    type Model = Teacher;
-
-    fn name(&self) -> &'static str {
-        "teacher"
-    }
-
-    fn recipe(&self) -> Recipe {
-        self.recipe
-    }
-
-    fn examples(&self) -> usize {
-        self.examples.len()
-    }
-
-    fn gradient(
+    pub fn training<'a>(
         &self,
-        model: &Teacher,
-        indices: &[usize],
-        batch: usize,
-        _: Key,
-    ) -> Result<(f64, GradientsParams)> {
-        let model = model.valid().train();
-        let device = model.hidden.weight.device().inner();
-        let inputs = self.examples.clamped(indices, &self.normalisation, None, &device);
-        let [_, _, classes] = model.layers();
-        let one_hot = self.examples.one_hot(indices, classes, &device);
-        Ok(backward(model.loss(inputs, one_hot) / batch as f64, &model))
+        examples: &'a Examples,
+        normalisation: Normalisation,
+    ) -> Training<'a, Teacher> {
+        let gradient = move |model: &Teacher, indices: &[usize], batch: usize, _: Key| {
+            let model = model.valid().train();
+            let device = model.hidden.weight.device().inner();
+            let inputs = examples.clamped(indices, &normalisation, None, &device);
+            let [_, _, classes] = model.layers();
+            let one_hot = examples.one_hot(indices, classes, &device);
+            Ok(backward(model.loss(inputs, one_hot) / batch as f64, &model))
+        };
+        Training::new("teacher", self.recipe, examples.len(), gradient)
     }
 }
 

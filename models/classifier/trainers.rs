@@ -7,7 +7,6 @@
 //! | [`Pathwise`] | cross-entropy of the outputs at t_f, plus a price on heat | Adam through the unrolled steps |
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use thermograd::{Direction, Hardware, Imperfection, Key, Moments, Ridge, Schedule, Shards, Substrate};
@@ -61,55 +60,20 @@ impl Likelihood {
         classifier: &'a Classifier,
         lesson: Lesson,
         examples: &'a Examples,
-    ) -> Result<LikelihoodTraining<'a>> {
-        let twin = lesson.guide.twin(&classifier.substrate.valid())?;
-        let (teacher, guide) = (lesson.teacher.valid(), lesson.guide);
-        Ok(LikelihoodTraining { recipe: self.recipe, classifier, teacher, guide, twin, examples })
-    }
-}
-
-/// A training by [`Likelihood`].
-pub struct LikelihoodTraining<'a> {
-    recipe: Recipe,
-    classifier: &'a Classifier,
-    teacher: Teacher,
-    guide: Guide,
-    /// The uncoupled twin that follows the guide.
-    twin: Substrate,
-    examples: &'a Examples,
-}
-
-impl Training for LikelihoodTraining<'_> {
-    type Model = Substrate;
-
-    fn name(&self) -> &'static str {
-        "likelihood"
-    }
-
-    fn recipe(&self) -> Recipe {
-        self.recipe
-    }
-
-    fn examples(&self) -> usize {
-        self.examples.len()
-    }
-
-    fn gradient(
-        &self,
-        model: &Substrate,
-        indices: &[usize],
-        batch: usize,
-        key: Key,
-    ) -> Result<(f64, GradientsParams)> {
-        let (model, schedule) = (model.valid().train(), self.classifier.schedule);
-        let normalisation = &self.classifier.normalisation;
-        let inputs = self.examples.clamped(indices, normalisation, None, self.twin.options());
-        let targets = self.teacher.targets(inputs.clone());
-        let (before, after) = self.guide.steps(&self.twin, targets, schedule, key)?;
-        let times = before.dims()[0] / indices.len();
-        let field = model.field(&[inputs])?.repeat_dim(0, times);
-        let action = model.step_action(schedule.dt, Direction::Forward)?.of(before, after, field);
-        Ok(backward(action.sum() / batch as f64, &model))
+    ) -> Result<Training<'a, Substrate>> {
+        let (guide, teacher, schedule) = (lesson.guide, lesson.teacher.valid(), classifier.schedule);
+        let twin = guide.twin(&classifier.substrate.valid())?;
+        let gradient = move |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let inputs = examples.clamped(indices, &classifier.normalisation, None, twin.options());
+            let targets = teacher.targets(inputs.clone());
+            let (before, after) = guide.steps(&twin, targets, schedule, key)?;
+            let times = before.dims()[0] / indices.len();
+            let field = model.field(&[inputs])?.repeat_dim(0, times);
+            let action = model.step_action(schedule.dt, Direction::Forward)?.of(before, after, field);
+            Ok(backward(action.sum() / batch as f64, &model))
+        };
+        Ok(Training::new("likelihood", self.recipe, examples.len(), gradient))
     }
 }
 
@@ -215,67 +179,35 @@ impl Pathwise {
         &'a self,
         classifier: &'a Classifier,
         examples: &'a Examples,
-    ) -> Result<PathwiseTraining<'a>> {
+    ) -> Result<Training<'a, Substrate>> {
         let schedule = Schedule::new(self.dt, classifier.schedule.duration())?;
         classifier.substrate.check_step(self.dt)?;
-        Ok(PathwiseTraining { pathwise: self, classifier, schedule, examples })
-    }
-}
-
-/// A training by [`Pathwise`].
-pub struct PathwiseTraining<'a> {
-    pathwise: &'a Pathwise,
-    classifier: &'a Classifier,
-    /// The unrolled steps.
-    schedule: Schedule,
-    examples: &'a Examples,
-}
-
-impl Training for PathwiseTraining<'_> {
-    type Model = Substrate;
-
-    fn name(&self) -> &'static str {
-        "pathwise"
-    }
-
-    fn recipe(&self) -> Recipe {
-        self.pathwise.recipe
-    }
-
-    fn examples(&self) -> usize {
-        self.examples.len()
-    }
-
-    fn gradient(
-        &self,
-        model: &Substrate,
-        indices: &[usize],
-        batch: usize,
-        key: Key,
-    ) -> Result<(f64, GradientsParams)> {
-        let Pathwise { logit_gain, heat_price, augment, .. } = *self.pathwise;
-        let (device, outputs) = (model.options().device.inner(), self.classifier.outputs());
-        let shift = augment.then(|| key.fork("shift"));
-        let inputs = self.examples.clamped(indices, &self.classifier.normalisation, shift, &device);
-        let one_hot = self.examples.one_hot(indices, outputs.len(), &device);
-        let x0 = Tensor::zeros([indices.len(), model.free_units()], &device);
-        let clamped = [inputs];
-        let loss = |model: &Substrate, x: Tensor<2>| {
-            let logits = x.clone().slice_dim(1, outputs) * logit_gain;
-            let mut loss = cross_entropy(logits, one_hot);
-            if heat_price > 0.0 {
-                // From rest, V(x₀) = 0 and the heat of an inference is −V(x).
-                let heat = -model.potential().energy(x, model.field(&clamped)?);
-                loss = loss + heat.sum() * (heat_price / model.kt());
+        let outputs = classifier.outputs();
+        let gradient = move |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
+            let device = model.options().device.inner();
+            let shift = self.augment.then(|| key.fork("shift"));
+            let inputs = examples.clamped(indices, &classifier.normalisation, shift, &device);
+            let one_hot = examples.one_hot(indices, outputs.len(), &device);
+            let x0 = Tensor::zeros([indices.len(), model.free_units()], &device);
+            let clamped = [inputs];
+            let loss = |model: &Substrate, x: Tensor<2>| {
+                let logits = x.clone().slice_dim(1, outputs.clone()) * self.logit_gain;
+                let mut loss = cross_entropy(logits, one_hot);
+                if self.heat_price > 0.0 {
+                    // From rest, V(x₀) = 0 and the heat of an inference is −V(x).
+                    let heat = -model.potential().energy(x, model.field(&clamped)?);
+                    loss = loss + heat.sum() * (self.heat_price / model.kt());
+                }
+                Ok(loss / batch as f64)
+            };
+            if self.hardware.is_empty() {
+                return Ok(model.pathwise(x0, &clamped, schedule, key, loss)?);
             }
-            Ok(loss / batch as f64)
+            // A fork leaves the trajectory behind: the shards of a batch share their specimen.
+            let device = self.device(&model.valid(), key.fork("specimen"))?;
+            let (loss, gradients) = device.substrate.pathwise(x0, &clamped, schedule, key, loss)?;
+            Ok((loss, device.pull_back(gradients)))
         };
-        if self.pathwise.hardware.is_empty() {
-            return Ok(model.pathwise(x0, &clamped, self.schedule, key, loss)?);
-        }
-        // A fork leaves the trajectory behind: the shards of a batch share their specimen.
-        let device = self.pathwise.device(&model.valid(), key.fork("specimen"))?;
-        let (loss, gradients) = device.substrate.pathwise(x0, &clamped, self.schedule, key, loss)?;
-        Ok((loss, device.pull_back(gradients)))
+        Ok(Training::new("pathwise", self.recipe, examples.len(), gradient))
     }
 }

@@ -17,7 +17,6 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -138,7 +137,7 @@ impl ClassesConfig {
         denoiser: &Denoiser,
         noising: Noising,
         examples: &'a Examples,
-    ) -> Result<ClassesTraining<'a>> {
+    ) -> Result<Training<'a, Denoiser>> {
         let topology = denoiser.substrate.topology();
         let table = noising.table(group(topology, "visible")?, self.kt, self.bins)?;
         let end = noising.schedule.duration();
@@ -147,57 +146,30 @@ impl ClassesConfig {
         let row = |moments: &Vec<Moment>| {
             moments.iter().map(|m| [m.mean, m.variance.sqrt(), m.target].map(|value| value as f32)).collect()
         };
-        Ok(ClassesTraining {
-            recipe: self.recipe,
-            examples,
+        let noisy = Noisy {
             weights: table.times.iter().map(at).collect(),
             table: table.moments.iter().map(row).collect(),
             classes: group(topology, "label")?.units / self.knots,
-            response: response(group(topology, "hidden")?, self.kt)?,
-        })
+        };
+        let response = response(group(topology, "hidden")?, self.kt)?;
+        let gradient = move |model: &Denoiser, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let drawn = noisy.draw(examples, indices, key, &model.gain.device().inner());
+            let deviation = model.force(&drawn, &response)? - drawn.target;
+            let loss = (deviation.clone() * deviation).mean() * (indices.len() as f64 / batch as f64);
+            Ok(backward(loss, &model))
+        };
+        Ok(Training::new("classes", self.recipe, examples.len(), gradient))
     }
 }
 
-/// The training of a [`Denoiser`].
-pub struct ClassesTraining<'a> {
-    recipe: Recipe,
-    examples: &'a Examples,
+/// The states of images on their way into noise, and the forces that reverse it.
+struct Noisy {
     /// ⟨x⟩, standard deviation of x and ⟨T⟩, `[time][grey value]`.
     table: Vec<Vec<[f32; 3]>>,
     /// The weights of the knots at each time.
     weights: Vec<Vec<f32>>,
     classes: usize,
-    response: Response,
-}
-
-impl Training for ClassesTraining<'_> {
-    type Model = Denoiser;
-
-    fn name(&self) -> &'static str {
-        "classes"
-    }
-
-    fn recipe(&self) -> Recipe {
-        self.recipe
-    }
-
-    fn examples(&self) -> usize {
-        self.examples.len()
-    }
-
-    fn gradient(
-        &self,
-        model: &Denoiser,
-        indices: &[usize],
-        batch: usize,
-        key: Key,
-    ) -> Result<(f64, GradientsParams)> {
-        let model = model.valid().train();
-        let drawn = self.draw(indices, key, &model.gain.device().inner());
-        let deviation = model.force(&drawn, &self.response)? - drawn.target;
-        let loss = (deviation.clone() * deviation).mean() * (indices.len() as f64 / batch as f64);
-        Ok(backward(loss, &model))
-    }
 }
 
 /// A batch of states on their way into noise.
@@ -210,10 +182,9 @@ struct Drawn {
     label: Tensor<2>,
 }
 
-impl ClassesTraining<'_> {
-    fn draw(&self, indices: &[usize], key: Key, device: &Device) -> Drawn {
-        let (examples, count, knots) = (self.examples, indices.len(), self.weights[0].len());
-        let pixels = examples.pixels_each();
+impl Noisy {
+    fn draw(&self, examples: &Examples, indices: &[usize], key: Key, device: &Device) -> Drawn {
+        let (count, pixels, knots) = (indices.len(), examples.pixels_each(), self.weights[0].len());
         let mut x = key.fork("state").normals(0, count, pixels);
         let mut target = Vec::with_capacity(count * pixels);
         let (mut clock, mut label) = (Vec::new(), vec![0.0_f32; count * knots * self.classes]);

@@ -9,14 +9,12 @@ use std::f64::consts::{FRAC_PI_2, PI};
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::optim::GradientsParams;
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards, to_f64};
 
-use crate::error::Result;
 use crate::training::examples::{Examples, PIXELS};
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::{linear, rows};
@@ -62,60 +60,33 @@ impl DiffusionConfig {
     }
 
     /// The training of the network on some examples.
-    pub fn training<'a>(&self, examples: &'a Examples) -> DiffusionTraining<'a> {
-        DiffusionTraining { config: *self, examples }
-    }
-}
-
-/// The training of a [`Diffusion`].
-pub struct DiffusionTraining<'a> {
-    config: DiffusionConfig,
-    examples: &'a Examples,
-}
-
-impl Training for DiffusionTraining<'_> {
-    type Model = Diffusion;
-
-    fn name(&self) -> &'static str {
-        "diffusion"
-    }
-
-    fn recipe(&self) -> Recipe {
-        self.config.recipe
-    }
-
-    fn examples(&self) -> usize {
-        self.examples.len()
-    }
-
-    fn gradient(
-        &self,
-        model: &Diffusion,
-        indices: &[usize],
-        batch: usize,
-        key: Key,
-    ) -> Result<(f64, GradientsParams)> {
-        let model = model.valid().train();
-        let device = model.last.weight.device().inner();
-        let (examples, count) = (self.examples, indices.len());
-        let mut class = vec![0.0_f32; count * model.classes];
-        let times = indices.iter().enumerate().map(|(row, &index)| {
-            let mut rng = key.row(row as u64).rng();
-            if rng.random::<f64>() >= self.config.drop {
-                class[row * model.classes + examples.label(index)] = 1.0;
-            }
-            rng.random_range(0.005..0.995)
-        });
-        let times: Vec<f64> = times.collect();
-        let image = examples.clamped(indices, &PIXELS, None, &device);
-        let noise = rows(key.fork("noise").normals(0, count, examples.pixels_each()), count, &device);
-        let [alpha, sigma] = [f64::cos, f64::sin].map(|f| {
-            let values = times.iter().map(|time| f(FRAC_PI_2 * time) as f32).collect();
-            rows(values, count, &device)
-        });
-        let told = model.predict(image.clone() * alpha + noise * sigma, &times, rows(class, count, &device));
-        let loss = (told - image).square().mean() * (count as f64 / batch as f64);
-        Ok(backward(loss, &model))
+    pub fn training<'a>(&self, examples: &'a Examples) -> Training<'a, Diffusion> {
+        let drop = self.drop;
+        let gradient = move |model: &Diffusion, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let device = model.last.weight.device().inner();
+            let count = indices.len();
+            let mut class = vec![0.0_f32; count * model.classes];
+            let times = indices.iter().enumerate().map(|(row, &index)| {
+                let mut rng = key.row(row as u64).rng();
+                if rng.random::<f64>() >= drop {
+                    class[row * model.classes + examples.label(index)] = 1.0;
+                }
+                rng.random_range(0.005..0.995)
+            });
+            let times: Vec<f64> = times.collect();
+            let image = examples.clamped(indices, &PIXELS, None, &device);
+            let noise = key.fork("noise").normals(0, count, examples.pixels_each());
+            let [alpha, sigma] = [f64::cos, f64::sin].map(|f| {
+                let values = times.iter().map(|time| f(FRAC_PI_2 * time) as f32).collect();
+                rows(values, count, &device)
+            });
+            let noisy = image.clone() * alpha + rows(noise, count, &device) * sigma;
+            let told = model.predict(noisy, &times, rows(class, count, &device));
+            let loss = (told - image).square().mean() * (count as f64 / batch as f64);
+            Ok(backward(loss, &model))
+        };
+        Training::new("diffusion", self.recipe, examples.len(), gradient)
     }
 }
 

@@ -7,14 +7,12 @@
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::optim::GradientsParams;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards, to_f64};
 
-use crate::error::Result;
 use crate::training::examples::{Examples, PIXELS};
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::{cross_entropy, ranking, rows};
@@ -48,47 +46,18 @@ impl Default for JudgeConfig {
 
 impl JudgeConfig {
     /// The training of a judge on some examples.
-    pub fn training<'a>(&self, examples: &'a Examples) -> JudgeTraining<'a> {
-        JudgeTraining { config: *self, examples }
-    }
-}
-
-/// The training of a [`Judge`].
-pub struct JudgeTraining<'a> {
-    config: JudgeConfig,
-    examples: &'a Examples,
-}
-
-impl Training for JudgeTraining<'_> {
-    type Model = Judge;
-
-    fn name(&self) -> &'static str {
-        "judge"
-    }
-
-    fn recipe(&self) -> Recipe {
-        self.config.recipe
-    }
-
-    fn examples(&self) -> usize {
-        self.examples.len()
-    }
-
-    fn gradient(
-        &self,
-        model: &Judge,
-        indices: &[usize],
-        batch: usize,
-        key: Key,
-    ) -> Result<(f64, GradientsParams)> {
-        let model = model.valid().train();
-        let (examples, [_, classes]) = (self.examples, model.classes.weight.dims());
-        let device = model.classes.weight.device().inner();
-        let images = examples.clamped(indices, &PIXELS, Some(key.fork("shift")), &device);
-        let one_hot = examples.one_hot(indices, classes, &device);
-        let noise = noise(indices.len(), examples.pixels_each(), self.config.noise, key, &device);
-        let (_, logits) = model.look(images + noise);
-        Ok(backward(cross_entropy(logits, one_hot) / batch as f64, &model))
+    pub fn training<'a>(&self, examples: &'a Examples) -> Training<'a, Judge> {
+        let largest = self.noise;
+        let gradient = move |model: &Judge, indices: &[usize], batch: usize, key: Key| {
+            let model = model.valid().train();
+            let ([_, classes], device) = (model.classes.weight.dims(), model.classes.weight.device().inner());
+            let images = examples.clamped(indices, &PIXELS, Some(key.fork("shift")), &device);
+            let one_hot = examples.one_hot(indices, classes, &device);
+            let noise = noise(indices.len(), examples.pixels_each(), largest, key, &device);
+            let (_, logits) = model.look(images + noise);
+            Ok(backward(cross_entropy(logits, one_hot) / batch as f64, &model))
+        };
+        Training::new("judge", self.recipe, examples.len(), gradient)
     }
 }
 

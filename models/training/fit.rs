@@ -69,67 +69,67 @@ impl Progress {
     }
 }
 
-/// What is trained on what, for how long, and the gradient of its loss.
-pub trait Training: Sync {
-    /// What is trained.
-    type Model: Module + Sync;
+/// A loss, and its gradient at the parameters of a model.
+pub type Gradient = (f64, GradientsParams);
 
-    /// Its name in errors and files; the key of the training is forked by it.
-    fn name(&self) -> &'static str;
-
-    /// How long and how fast.
-    fn recipe(&self) -> Recipe;
-
-    /// How many examples a pass goes over.
-    fn examples(&self) -> usize;
-
-    /// The loss of the examples `indices` of a batch of `batch`, divided by `batch`, and its gradient. The key is that
-    /// of the step, skipped to the first of the examples.
-    ///
-    /// # Errors
-    /// Those of the model.
-    fn gradient(
-        &self,
-        model: &Self::Model,
-        indices: &[usize],
-        batch: usize,
-        key: Key,
-    ) -> Result<(f64, GradientsParams)>;
+/// A training: on what, for how long, and the gradient of the loss.
+pub struct Training<'a, M> {
+    name: &'static str,
+    recipe: Recipe,
+    examples: usize,
+    gradient: Box<GradientOf<'a, M>>,
 }
 
-/// A loss as a number, and its gradient at the parameters of `model`.
-pub fn backward(loss: Tensor<1>, model: &impl Module) -> (f64, GradientsParams) {
+type GradientOf<'a, M> = dyn Fn(&M, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a;
+
+impl<'a, M: Module + Sync> Training<'a, M> {
+    /// A training of so many examples; its name appears in errors and files, and the key of a fit is forked by it.
+    ///
+    /// `gradient(model, indices, batch, key)` is of the loss of the examples `indices` of a batch of `batch`, divided
+    /// by `batch`. The key is that of the step, skipped to the first of the examples.
+    pub fn new(
+        name: &'static str,
+        recipe: Recipe,
+        examples: usize,
+        gradient: impl Fn(&M, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a,
+    ) -> Self {
+        Self { name, recipe, examples, gradient: Box::new(gradient) }
+    }
+}
+
+/// The gradient of a loss at the parameters of `model`.
+pub fn backward(loss: Tensor<1>, model: &impl Module) -> Gradient {
     let gradients = GradientsParams::from_grads(loss.backward(), model);
     (loss.into_scalar::<f64>(), gradients)
 }
 
 /// A training under way: the model, the optimiser, and how far they are.
-pub struct Fit<T: Training> {
+pub struct Fit<'a, M> {
     /// The model as it is now.
-    pub model: T::Model,
-    training: T,
+    pub model: M,
+    training: Training<'a, M>,
     optimizer: ModuleOptimizer,
     step: usize,
     key: Key,
     shards: Shards,
 }
 
-impl<T: Training> Fit<T> {
+impl<'a, M: Module + Sync> Fit<'a, M> {
     /// A training of `model` that has not begun.
-    pub fn new(training: T, model: T::Model, shards: Shards, key: Key) -> Self {
-        let weight_decay = training.recipe().weight_decay as f32;
+    pub fn new(training: Training<'a, M>, model: M, shards: Shards, key: Key) -> Self {
+        let weight_decay = training.recipe.weight_decay as f32;
         let optimizer = AdamWConfig::new().with_weight_decay(weight_decay).with_epsilon(1e-8).init();
-        let key = key.fork(training.name());
+        let key = key.fork(training.name);
         Self { model: model.train(), training, optimizer, step: 0, key, shards }
     }
 
     /// The name of the training.
     pub fn name(&self) -> &'static str {
-        self.training.name()
+        self.training.name
     }
 
     /// The model as it is now, without gradients.
-    pub fn finish(self) -> T::Model {
+    pub fn finish(self) -> M {
         self.model.valid()
     }
 
@@ -141,12 +141,12 @@ impl<T: Training> Fit<T> {
     /// Runs to the end, or until `observe` breaks off, and tells which.
     ///
     /// # Errors
-    /// Those of [`Training::gradient`] and `observe`, and [`Error::NotFinite`].
+    /// Those of the gradient and `observe`, and [`Error::NotFinite`].
     pub fn run<E: From<Error>>(
         &mut self,
         mut observe: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>, E>,
     ) -> Result<ControlFlow<()>, E> {
-        let (recipe, examples) = (self.training.recipe(), self.training.examples());
+        let (recipe, examples) = (self.training.recipe, self.training.examples);
         let batch = recipe.batch.max(1);
         // The last batch of a pass may be smaller.
         let steps_per_epoch = examples.div_ceil(batch);
@@ -172,10 +172,10 @@ impl<T: Training> Fit<T> {
     /// One of `steps` steps: down the gradient of the loss of some examples, which is returned.
     fn step(&mut self, indices: &[usize], steps: usize) -> Result<f64> {
         let key = self.key.fork("step").at(self.step as u64);
-        let (training, model) = (&self.training, &self.model);
+        let (gradient, model) = (&self.training.gradient, &self.model);
         let shards = self.shards.map(indices.len(), |range| {
             let key = key.skip(range.start as u64);
-            training.gradient(model, &indices[range], indices.len(), key)
+            gradient(model, &indices[range], indices.len(), key)
         });
         let mut sum = GradientsAccumulator::new();
         let mut loss = 0.0;
@@ -187,7 +187,7 @@ impl<T: Training> Fit<T> {
         if !loss.is_finite() {
             return Err(Error::NotFinite { training: self.name(), step: self.step, loss });
         }
-        let rate = self.training.recipe().rate(self.step, steps);
+        let rate = self.training.recipe.rate(self.step, steps);
         self.model = self.optimizer.step(rate, self.model.clone(), sum.grads());
         self.step += 1;
         Ok(loss)

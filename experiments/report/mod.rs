@@ -1,0 +1,11 @@
+//! What people look at: pages with tables, charts and pictures.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`page`] | one self-contained HTML page |
+//! | [`figures`] | charts as SVG, pictures as PNG |
+//! | [`parts`] | what several pages show: learning curves, coupling fields, settings |
+
+pub mod figures;
+pub mod page;
+pub mod parts;

@@ -1,0 +1,19 @@
+//! What every experiment is made with.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`flags`] | the command line that experiments share, and its help |
+//! | [`settings`] | settings of a run: a file, and flags on top |
+//! | [`data`] | images, device and key that settings ask for |
+//! | [`run`] | the folder of a run |
+//! | [`session`] | one session of a run: begun or resumed, and interrupted |
+//! | [`training`] | one training of a session: bar, metrics, checkpoints |
+//! | [`progress`] | bars, and Ctrl-C |
+
+pub mod data;
+pub mod flags;
+pub mod progress;
+pub mod run;
+pub mod session;
+pub mod settings;
+pub mod training;
