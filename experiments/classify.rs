@@ -14,10 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use thermograd::{Couplings, Substrate};
 use thermograd_datasets::mnist;
-use thermograd_experiments::workbench::data::Bench;
-use thermograd_experiments::workbench::run;
-use thermograd_experiments::workbench::session::Session;
-use thermograd_experiments::workbench::training::{HeldOut, Metric};
+use thermograd_experiments::workbench::{Bench, HeldOut, Metric, Session, run::read};
 use thermograd_models::{
     Classifier, ClassifierConfig, Evaluation, Fit, Lesson, Parameters, Progress, Teacher, Training, exact,
 };
@@ -42,18 +39,18 @@ fn main() {
 }
 
 fn train(arguments: &Arguments) -> Result<()> {
-    let prepare = |settings| Setup::new(settings, arguments);
+    let (run, prepare) = (&arguments.run, |settings| Setup::new(settings, arguments));
     let (mut session, setup) =
-        Session::open("classify", &arguments.run.folders(), || arguments.settings(), prepare)?;
+        Session::open("classify", &run.out, &run.resume, || arguments.settings(), prepare)?;
     let classifier = setup.train(&session)?;
     session.end_training()?;
-    session.run.export(&classifier.couplings(), arguments.run.export.as_deref())?;
+    session.run.export(&classifier.couplings(), run.export.as_deref())?;
     setup.report(&session, &classifier)
 }
 
 fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
-    let couplings = Couplings::decode(&run::read(file)?).with_context(named)?;
+    let couplings = Couplings::decode(&read(file)?).with_context(named)?;
     let setup = Setup::new(arguments.settings()?, arguments)?;
     let classifier = Classifier::from_couplings(&couplings, &setup.bench.device).with_context(named)?;
     let session = Session::evaluation("classify-eval", arguments.run.out.as_deref(), &setup.settings)?;

@@ -17,11 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use thermograd::{Couplings, Schedule, Shards};
-use thermograd_experiments::workbench::data::{Bench, SHARD};
-use thermograd_experiments::workbench::progress::bar;
-use thermograd_experiments::workbench::run;
-use thermograd_experiments::workbench::session::Session;
-use thermograd_experiments::workbench::training::Metric;
+use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, bar, run::read};
 use thermograd_models::generator::metrics::{Nearest, nearest};
 use thermograd_models::generator::stored;
 use thermograd_models::{Diffusion, Examples, Fit, Generator, Parameters, Request, Rule, Samples, Stored};
@@ -47,12 +43,18 @@ pub struct Setup {
     judge_file: PathBuf,
 }
 
-/// Images by read-out, what each is held to be, and the real image most like each.
+/// Generated images in one read-out, what each is held to be, and the real image most like each.
 pub struct Drawn {
-    images: BTreeMap<&'static str, Vec<f32>>,
-    labels: BTreeMap<&'static str, Vec<usize>>,
-    nearest: BTreeMap<&'static str, Vec<Nearest>>,
-    samples: Samples,
+    images: Vec<f32>,
+    labels: Vec<usize>,
+    nearest: Vec<Nearest>,
+}
+
+/// What was drawn, by read-out, and its heat and work.
+pub struct Gallery {
+    drawn: BTreeMap<&'static str, Drawn>,
+    heat: Vec<f64>,
+    work: Vec<f64>,
 }
 
 fn main() {
@@ -66,12 +68,12 @@ fn main() {
 }
 
 fn train(arguments: &Arguments) -> Result<()> {
-    let prepare = |settings| Setup::new(settings, arguments);
+    let (run, prepare) = (&arguments.run, |settings| Setup::new(settings, arguments));
     let (mut session, setup) =
-        Session::open("generate", &arguments.run.folders(), || arguments.settings(), prepare)?;
+        Session::open("generate", &run.out, &run.resume, || arguments.settings(), prepare)?;
     let model = setup.train(&session)?;
     session.end_training()?;
-    match (&model, &arguments.run.export) {
+    match (&model, &run.export) {
         (Model::Computer(generator), export) => {
             session.run.export(&generator.couplings(), export.as_deref())?;
         }
@@ -85,7 +87,7 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
-    let couplings = Couplings::decode(&run::read(file)?).with_context(named)?;
+    let couplings = Couplings::decode(&read(file)?).with_context(named)?;
     let mut settings = arguments.settings()?;
     let device = settings.source.backend.device()?;
     let generator = Generator::from_couplings(&couplings, settings.noising, &device).with_context(named)?;
@@ -204,7 +206,7 @@ impl Setup {
     }
 
     /// Draws the images that were asked for.
-    fn draw(&self, model: &Model, progress: impl FnMut(f64)) -> Result<Drawn> {
+    fn draw(&self, model: &Model, progress: impl FnMut(f64)) -> Result<Gallery> {
         let s = &self.settings;
         let key = self.bench.key.fork("samples");
         let asked: Vec<usize> = (0..s.count()).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
@@ -219,20 +221,20 @@ impl Setup {
                 ..Samples::default()
             },
         };
-        let mut images = BTreeMap::from([("raw", samples.raw.clone())]);
-        if !samples.force.is_empty() {
-            images.insert("force", samples.force.clone());
-        }
         let candidates = self.candidates()?;
-        let found = |images: &Vec<f32>| nearest(images, &candidates, self.bench.shards);
-        let nearest: BTreeMap<_, _> = images.iter().map(|(name, images)| (*name, found(images))).collect();
-        // Nobody asked for one of the stored images: each sample is held to be the one it is most like.
-        let labels = |nearest: &[Nearest]| match s.mode {
-            Mode::Stored => nearest.iter().map(|nearest| candidates.label(nearest.index)).collect(),
-            Mode::Classes | Mode::Diffusion => asked.clone(),
+        let drawn = |images: Vec<f32>| {
+            let nearest = nearest(&images, &candidates, self.bench.shards);
+            // Nobody asked for one of the stored images: each sample is held to be the one it is most like.
+            let labels = match s.mode {
+                Mode::Stored => nearest.iter().map(|nearest| candidates.label(nearest.index)).collect(),
+                Mode::Classes | Mode::Diffusion => asked.clone(),
+            };
+            Drawn { images, labels, nearest }
         };
-        let labels = nearest.iter().map(|(name, nearest)| (*name, labels(nearest))).collect();
-        Ok(Drawn { labels, images, nearest, samples })
+        let readouts = [("raw", samples.raw), ("force", samples.force)];
+        let readouts = readouts.into_iter().filter(|(_, images)| !images.is_empty());
+        let drawn = readouts.map(|(name, images)| (name, drawn(images))).collect();
+        Ok(Gallery { drawn, heat: samples.heat, work: samples.work })
     }
 
     /// The images among which those most like generated ones are looked for.
@@ -259,13 +261,13 @@ impl Setup {
     /// Draws images, and writes and prints what came of it.
     fn report(&self, session: &Session, model: &Model) -> Result<()> {
         let judge = self.judge(session)?;
-        let drawn = session.shown("images", |progress| self.draw(model, progress))?;
-        let evaluation = self.evaluation(model, judge, &drawn)?;
+        let gallery = session.shown("images", |progress| self.draw(model, progress))?;
+        let evaluation = self.evaluation(model, judge, &gallery)?;
         let summary = Summary::new(&self.settings, &evaluation, session.seconds());
         let run = &session.run;
         run.write_json("evaluation.json", &evaluation)?;
         run.write_json("summary.json", &summary)?;
-        let page = report::page(self, model, &drawn, &evaluation, &summary, &session.metrics())?;
+        let page = report::page(self, model, &gallery, &evaluation, &summary, &session.metrics())?;
         run.write("report.html", page.html.as_bytes())?;
         for (name, bytes) in page.pictures {
             run.write(name, &bytes)?;

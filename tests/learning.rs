@@ -215,10 +215,9 @@ fn strokes_need_more_than_a_linear_classifier() {
     let linear =
         burn::nn::LinearConfig::new(784, 10).with_initializer(burn::module::Initializer::Zeros).init(&device);
     let gradient = |model: &burn::nn::Linear, indices: &[usize], batch: usize, _: Key| {
-        let model = model.valid().train();
         let logits = model.forward(train.clamped(indices, &normalisation, None, &device));
         let loss = cross_entropy(logits, train.one_hot(indices, 10, &device));
-        Ok(backward(loss / batch as f64, &model))
+        Ok(backward(loss / batch as f64, model))
     };
     let training = Training::new("linear", recipe, train.len(), gradient);
     let linear = run(Fit::new(training, linear, shards, Key::new(1)));

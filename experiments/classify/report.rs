@@ -4,11 +4,11 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 use maud::{Markup, PreEscaped, html};
 use thermograd::{Key, to_f64};
-use thermograd_experiments::report::figures::{COLOURS, Chart, Line, grey, uri};
-use thermograd_experiments::report::page::{self, confusion, facts, row};
-use thermograd_experiments::report::parts::{fields, learning, percent, pushes, settings};
-use thermograd_experiments::workbench::data::Bench;
-use thermograd_experiments::workbench::training::Metric;
+use thermograd_experiments::report::{
+    COLOURS, Chart, Line, confusion, document, facts, fields, grey, learning, percent, pushes, row, settings,
+    uri,
+};
+use thermograd_experiments::workbench::{Bench, Metric};
 use thermograd_models::{Classifier, Evaluation, Examples, ranking};
 
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub fn page(
         (coupling_fields(classifier, test.width())?)
         (settings(s)?)
     };
-    Ok(page::page("A thermodynamic computer reads digits", &body))
+    Ok(document("A thermodynamic computer reads digits", &body))
 }
 
 fn numbers(
@@ -159,7 +159,7 @@ fn read_out(evaluation: &Evaluation) -> Result<Markup> {
             "Accuracy of one trajectory if the outputs were read earlier, against time and against the mean heat given \
              off until then."
         }
-        (row("", &charts))
+        (row("row", &charts))
     })
 }
 

@@ -6,9 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::{Ridge, Schedule};
-use thermograd_experiments::workbench::data::{SHARD, Source};
-use thermograd_experiments::workbench::flags::{DataFlags, RunFlags, name, parse, with_defaults};
-use thermograd_experiments::workbench::settings::{Settings as _, check_recipes, set, version};
+use thermograd_experiments::workbench::{
+    DataFlags, RunFlags, SHARD, Settings as _, Source, check_recipes, name, parse, set, version,
+    with_defaults,
+};
 use thermograd_models::{ClassifierConfig, Guide, Likelihood, Pathwise, TeacherConfig, Wiring};
 
 /// Train a thermodynamic computer to read digits, and report what it achieved.
@@ -53,10 +54,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "hidden", "beta", "epochs",
         "heat_price", "augment"])]
     pub eval: Option<PathBuf>,
-    /// Which images, and where to compute.
     #[command(flatten)]
     pub data: DataFlags,
-    /// Where the run is kept.
     #[command(flatten)]
     pub run: RunFlags,
 }
@@ -73,7 +72,7 @@ pub enum Trainer {
     Pathwise,
 }
 
-/// β where no pathwise training follows, which would do without so strong a guide.
+/// β for the trainers whose one aim is to follow the guide.
 const BETA_ALONE: f64 = 150.0;
 
 /// Everything that decides the numbers of a run.

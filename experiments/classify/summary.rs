@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 use thermograd::units::digital_energy_kt;
-use thermograd_experiments::report::parts::percent;
-use thermograd_experiments::workbench::flags::name;
-use thermograd_experiments::workbench::session::Session;
+use thermograd_experiments::report::percent;
+use thermograd_experiments::workbench::{Session, name};
 use thermograd_models::{Classifier, Evaluation};
 
 use crate::settings::Settings;

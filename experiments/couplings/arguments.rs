@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use thermograd::{Assumptions, Couplings, Format, Scale};
-use thermograd_experiments::workbench::data::Source;
-use thermograd_experiments::workbench::flags::{DataFlags, parse, with_defaults};
-use thermograd_experiments::workbench::run;
+use thermograd_experiments::workbench::{DataFlags, Source, parse, run, with_defaults};
 
 use crate::settings::{BITS, KEEP, Settings};
 
@@ -56,7 +54,6 @@ pub enum Task {
     Diff(Diff),
 }
 
-/// Arguments of `inspect`.
 #[derive(Args, Debug)]
 pub struct Inspect {
     /// Couplings in any format that can be read.
@@ -69,7 +66,6 @@ pub struct Inspect {
     pub report: Option<PathBuf>,
 }
 
-/// Arguments of `diff`.
 #[derive(Args, Debug)]
 pub struct Diff {
     /// Couplings in any format that can be read.
@@ -81,7 +77,6 @@ pub struct Diff {
     pub tolerance: f64,
 }
 
-/// Arguments of `convert`.
 #[derive(Args, Debug)]
 pub struct Convert {
     /// Couplings in any format that can be read.
@@ -110,12 +105,10 @@ pub struct Convert {
     /// Netlists: the temperature of the bath.
     #[arg(long, default_value_t = 300.0)]
     pub kelvin: f64,
-    /// Images to clamp.
     #[command(flatten)]
     pub data: DataFlags,
 }
 
-/// Arguments of `simulate`.
 #[derive(Args, Debug)]
 pub struct Simulate {
     /// Couplings in any format that can be read.
@@ -150,7 +143,6 @@ pub struct Simulate {
     /// Ledger: temperature of the bath.
     #[arg(long, value_name = "K")]
     pub kelvin: Option<f64>,
-    /// Images to read.
     #[command(flatten)]
     pub data: DataFlags,
 }
@@ -176,7 +168,6 @@ pub enum Knob {
     Bandwidth,
 }
 
-/// Arguments of `perturb`.
 #[derive(Args, Debug)]
 pub struct Perturb {
     /// Couplings of a classifier.
@@ -196,7 +187,6 @@ pub struct Perturb {
     /// Run folder to make.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Images to read.
     #[command(flatten)]
     pub data: DataFlags,
 }
@@ -219,18 +209,15 @@ impl From<ScaleName> for Scale {
     }
 }
 
-/// Arguments of `prune`.
 #[derive(Args, Debug)]
 pub struct Prune {
     /// The fraction of the couplings to keep.
     #[arg(long, value_name = "FRACTION")]
     pub keep: Option<f64>,
-    /// Where from, where to, and what with.
     #[command(flatten)]
     pub tuning: Tune,
 }
 
-/// Arguments of `quantize`.
 #[derive(Args, Debug)]
 pub struct Quantize {
     /// Bits of a coupling: 2^bits − 1 levels.
@@ -239,7 +226,6 @@ pub struct Quantize {
     /// What shares a full scale.
     #[arg(long, value_enum)]
     pub scale: Option<ScaleName>,
-    /// Where from, where to, and what with.
     #[command(flatten)]
     pub tuning: Tune,
 }
@@ -274,7 +260,6 @@ pub struct Tune {
     /// Continue the run in this folder.
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
-    /// Images to learn from.
     #[command(flatten)]
     pub data: DataFlags,
 }
@@ -291,10 +276,14 @@ impl Arguments {
                     ("trajectories", d.trajectories.to_string()),
                     ("run", format!("runs/{task}-N")),
                 ];
+                let scale = format!("{:?}", d.scale).to_lowercase();
                 match task {
                     "prune" => defaults.push(("keep", KEEP.to_string())),
-                    "quantize" => defaults.extend([("bits", BITS.to_string()), ("scale", "unit".into())]),
+                    "quantize" => defaults.extend([("bits", BITS.to_string()), ("scale", scale)]),
                     _ => {}
+                }
+                if task != "tune" {
+                    defaults.push(("fine_tune", d.pathwise.recipe.epochs.to_string()));
                 }
                 with_defaults(with_defaults(command, defaults), DataFlags::defaults(&d.source))
             }

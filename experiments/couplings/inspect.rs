@@ -6,9 +6,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use maud::{Markup, html};
 use thermograd::Couplings;
-use thermograd_experiments::report::figures::{COLOURS, Chart, Line};
-use thermograd_experiments::report::page::{self, row};
-use thermograd_experiments::report::parts::fields;
+use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts as table, fields, row};
 use thermograd_experiments::workbench::run;
 
 use crate::arguments::{Inspect, load};
@@ -139,15 +137,15 @@ fn page(file: &Path, couplings: &Couplings) -> Result<String> {
     let drawn = values.iter().enumerate().filter(|(_, (_, values))| values.len() >= 2);
     let charts = drawn.map(|(index, (name, values))| histogram(name, values, &axis, index));
     let body = html! {
-        (page::facts(&facts(file, couplings)?))
+        (table(&facts(file, couplings)?))
         h2 { "Strengths" }
         p { "Each pair once; the number of couplings (or biases) of a block by their value." }
-        (row("", &charts.collect::<Result<Vec<_>>>()?))
+        (row("row", &charts.collect::<Result<Vec<_>>>()?))
         (pictures(couplings)?)
         h2 { "Description" }
         pre { (couplings.describe()) }
     };
-    Ok(page::page(&format!("Couplings: {name}"), &body))
+    Ok(document(&format!("Couplings: {name}"), &body))
 }
 
 /// How many values lie where.

@@ -5,14 +5,8 @@ use indicatif::ProgressBar;
 use maud::{PreEscaped, html};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
-use thermograd_experiments::report::figures::{COLOURS, Chart, Line};
-use thermograd_experiments::report::page::{self, facts};
-use thermograd_experiments::report::parts::{percent, spread};
-use thermograd_experiments::workbench::data::{Bench, SHARD};
-use thermograd_experiments::workbench::flags::name;
-use thermograd_experiments::workbench::progress::{bar, interrupted};
-use thermograd_experiments::workbench::session::Session;
-use thermograd_experiments::workbench::settings::version;
+use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
+use thermograd_experiments::workbench::{Bench, SHARD, Session, Source, bar, interrupted, name, version};
 use thermograd_models::Classifier;
 
 use crate::arguments::{Knob, Perturb, load};
@@ -34,10 +28,8 @@ struct Settings {
     values: Vec<f64>,
     devices: usize,
     scale: Scale,
-    dataset: String,
-    limit: Option<usize>,
-    seed: u64,
-    backend: String,
+    #[serde(flatten)]
+    source: Source,
 }
 
 /// `couplings perturb`.
@@ -58,10 +50,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
         values: values.clone(),
         devices: task.devices,
         scale: task.scale.into(),
-        dataset: name(&source.dataset),
-        limit: source.limit,
-        seed: source.seed,
-        backend: source.backend.to_string(),
+        source,
     };
     let session = Session::evaluation("perturb", task.out.as_deref(), &settings)?;
     let (by, images) = (name(&task.by), bench.data.test.len());
@@ -169,7 +158,7 @@ fn page(task: &Perturb, images: usize, ideal: &[f64], points: &[Point]) -> Resul
         h2 { "Numbers" }
         (facts(&rows))
     };
-    Ok(page::page(&format!("{}: {}", task.by.title(), task.file.display()), &body))
+    Ok(document(&format!("{}: {}", task.by.title(), task.file.display()), &body))
 }
 
 impl Knob {
@@ -186,22 +175,21 @@ impl Knob {
         }
     }
 
-    fn explanation(self) -> &'static str {
-        match self {
+    fn explanation(self) -> String {
+        let levels = "Levels: 2^bits − 1, with the full scale of least squared error.";
+        let filter = "Couplings between free units follow them through a low-pass filter.";
+        let more = match self {
             Self::Mismatch => {
-                "Every coupling and bias of a device is multiplied by 1 + a normal of this standard deviation, once and for all."
+                return "Every coupling and bias of a device is multiplied by 1 + a normal of this standard \
+                        deviation, once and for all."
+                    .into();
             }
-            Self::Bits => {
-                "Devices are alike here and differ in their thermal noise alone. Levels: 2^bits − 1, with the full scale of least squared error."
-            }
-            Self::FanIn => {
-                "Devices are alike here and differ in their thermal noise alone. Each unit keeps its strongest couplings."
-            }
-            Self::Bandwidth => {
-                "Devices are alike here and differ in their thermal noise alone. Couplings between free units follow them through a low-pass filter."
-            }
-            _ => "Devices are alike here and differ in their thermal noise alone.",
-        }
+            Self::Bits => levels,
+            Self::FanIn => "Each unit keeps its strongest couplings.",
+            Self::Bandwidth => filter,
+            _ => "",
+        };
+        format!("Devices are alike here and differ in their thermal noise alone. {more}")
     }
 
     fn values(self) -> Vec<f64> {

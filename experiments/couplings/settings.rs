@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use thermograd::Scale;
-use thermograd_experiments::workbench::data::{SHARD, Source};
-use thermograd_experiments::workbench::settings::version;
+use thermograd_experiments::workbench::{SHARD, Source, version};
 use thermograd_models::Pathwise;
 
 /// The fraction of the couplings that pruning keeps, unless it is told.

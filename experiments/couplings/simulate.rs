@@ -5,11 +5,8 @@ use burn::tensor::Tensor;
 use thermograd::{
     Account, Assumptions, Couplings, Estimate, Ledger, Measured, Protocol, Step, Substrate, to_f64,
 };
-use thermograd_experiments::report::parts::percent;
-use thermograd_experiments::workbench::data::{Bench, SHARD};
-use thermograd_experiments::workbench::progress::{Interrupted, shown};
-use thermograd_experiments::workbench::run;
-use thermograd_experiments::workbench::settings::set;
+use thermograd_experiments::report::percent;
+use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, run, set, shown};
 use thermograd_models::Classifier;
 
 use crate::arguments::{Simulate, load};

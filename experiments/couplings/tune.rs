@@ -3,9 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use thermograd::{Estimate, Format, Hardware, Imperfection, Scale, Substrate};
-use thermograd_experiments::workbench::data::Bench;
-use thermograd_experiments::workbench::session::{Folders, Session};
-use thermograd_experiments::workbench::settings::{Settings as _, set};
+use thermograd_experiments::workbench::{Bench, Session, Settings as _, set};
 use thermograd_models::{Classifier, Examples, Fit};
 
 use crate::arguments::{Prune, Quantize, Tune, load, save};
@@ -49,11 +47,11 @@ pub fn tune(task: &Tune) -> Result<()> {
 }
 
 fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Result<()> {
-    let folders = Folders { out: task.run.as_deref(), resume: task.resume.as_deref() };
     let prepare = |settings: Settings| {
         Ok(Setup { bench: settings.source.open(settings.shard, task.data.threads)?, settings })
     };
-    let (mut session, setup) = Session::open(command, &folders, || settings(task, change), prepare)?;
+    let (mut session, setup) =
+        Session::open(command, &task.run, &task.resume, || settings(task, change), prepare)?;
     let before = Classifier::from_couplings(&load(&setup.settings.file)?, &setup.bench.device)?;
     let start = setup.start(&session, &before)?;
     let tuned = setup.fine_tuned(&session, &start)?;

@@ -8,14 +8,13 @@ use etcetera::BaseStrategy;
 use rand::RngExt;
 use serde::Serialize;
 use thermograd::{Estimate, Key, Shards};
-use thermograd_experiments::workbench::run;
-use thermograd_experiments::workbench::session::Session;
+use thermograd_experiments::workbench::{Session, run};
 use thermograd_models::generator::metrics::nearest;
 use thermograd_models::generator::noising::level;
 use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
 
 use crate::settings::Settings;
-use crate::{CLASSES, Drawn, Model, Setup};
+use crate::{CLASSES, Drawn, Gallery, Model, Setup};
 
 /// evaluation.json: everything that was measured.
 #[derive(Serialize)]
@@ -34,13 +33,6 @@ pub struct Evaluation {
     pub work_kt: Option<Estimate>,
     /// Multiply–accumulates of one image on the conventional network.
     pub digital_macs: Option<f64>,
-}
-
-/// Images that are to be compared, row-major −1 … 1, and their classes.
-struct Calibration {
-    name: &'static str,
-    images: Vec<f32>,
-    labels: Vec<usize>,
 }
 
 impl Setup {
@@ -69,30 +61,25 @@ impl Setup {
     }
 
     /// Everything that is measured of generated images.
-    pub fn evaluation(&self, model: &Model, judge: Judge, drawn: &Drawn) -> Result<Evaluation> {
+    pub fn evaluation(&self, model: &Model, judge: Judge, gallery: &Gallery) -> Result<Evaluation> {
         let (s, data, shards) = (&self.settings, &self.bench.data, self.bench.shards);
         let held_out: Vec<usize> = (0..data.held_out.len()).collect();
         let read = judge.opinion_of(&data.held_out, &held_out, shards).classes;
         let right = read.iter().zip(&held_out).filter(|(read, index)| **read == data.held_out.label(**index));
         let judge_accuracy = right.count() as f64 / held_out.len() as f64;
         let reference = Reference::new(judge, self.real(), shards);
-        let generated = drawn.images.iter().map(|(name, images)| {
-            let scores = reference.scores(images, &drawn.labels[name], &drawn.nearest[name])?;
-            Ok(((*name).to_owned(), scores))
-        });
-        let calibration = self.calibration().into_iter().map(|Calibration { name, images, labels }| {
-            let nearest = nearest(&images, &data.train, shards);
-            Ok((name.to_owned(), reference.scores(&images, &labels, &nearest)?))
-        });
+        let scores = |(name, Drawn { images, labels, nearest }): (&&'static str, &Drawn)| {
+            Ok(((*name).to_owned(), reference.scores(images, labels, nearest)?))
+        };
         let estimate = |values: &[f64]| (!values.is_empty()).then(|| Estimate::of(values));
         let which = if s.against_held_out { "held-out training" } else { "test" };
         Ok(Evaluation {
             reference: format!("{} {which} images", self.real().len()),
             judge_accuracy,
-            generated: generated.collect::<Result<_>>()?,
-            calibration: calibration.collect::<Result<_>>()?,
-            heat_kt: estimate(&drawn.samples.heat),
-            work_kt: estimate(&drawn.samples.work),
+            generated: gallery.drawn.iter().map(scores).collect::<Result<_>>()?,
+            calibration: self.calibration().iter().map(scores).collect::<Result<_>>()?,
+            heat_kt: estimate(&gallery.heat),
+            work_kt: estimate(&gallery.work),
             digital_macs: match model {
                 Model::Network(network) => {
                     let looks = if s.guidance == 1.0 { 1.0 } else { 2.0 };
@@ -104,7 +91,7 @@ impl Setup {
     }
 
     /// As many real images, class means and noise as were drawn: between what the numbers of generated images lie.
-    fn calibration(&self) -> [Calibration; 3] {
+    fn calibration(&self) -> BTreeMap<&'static str, Drawn> {
         let (n, data) = (self.settings.count(), &self.bench.data);
         let train = &data.train;
         // Real images that are not those of the reference.
@@ -128,11 +115,16 @@ impl Setup {
         let means = asked.iter().flat_map(|&class| mean(class)).collect();
         let mut rng = self.bench.key.fork("uniform noise").rng();
         let noise = (0..n * pixels).map(|_| rng.random_range(-1.0..=1.0)).collect();
-        [
-            Calibration { name: "real images", images, labels },
-            Calibration { name: "class means", images: means, labels: asked.clone() },
-            Calibration { name: "uniform noise", images: noise, labels: asked },
-        ]
+        let sets = [
+            ("real images", images, labels),
+            ("class means", means, asked.clone()),
+            ("uniform noise", noise, asked),
+        ];
+        let drawn = |(name, images, labels): (_, Vec<f32>, Vec<usize>)| {
+            let nearest = nearest(&images, train, self.bench.shards);
+            (name, Drawn { images, labels, nearest })
+        };
+        sets.into_iter().map(drawn).collect()
     }
 }
 

@@ -4,11 +4,11 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 use maud::{Markup, html};
 use thermograd::{Estimate, Ledger, Step, SubstrateConfig, Topology, to_f64};
-use thermograd_experiments::report::figures::{COLOURS, Chart, Line, animation, tiles};
-use thermograd_experiments::report::page::{self, facts, figure, image, row};
-use thermograd_experiments::report::parts::{fields, learning, pushes, settings};
-use thermograd_experiments::workbench::flags::name;
-use thermograd_experiments::workbench::training::Metric;
+use thermograd_experiments::report::{
+    COLOURS, Chart, Line, animation, document, facts, fields, figure, image, learning, pushes, row, settings,
+    tiles,
+};
+use thermograd_experiments::workbench::{Metric, name};
 use thermograd_models::generator::adiabatic::ADIABATIC_STEP;
 use thermograd_models::generator::noising::level;
 use thermograd_models::{Generator, HiddenUnits, Scores};
@@ -16,7 +16,7 @@ use thermograd_models::{Generator, HiddenUnits, Scores};
 use crate::judgement::Evaluation;
 use crate::settings::{Mode, Settings};
 use crate::summary::Summary;
-use crate::{CLASSES, Drawn, Model, Setup};
+use crate::{CLASSES, Drawn, Gallery, Model, Setup};
 
 /// The page, and pictures that stand on their own.
 pub struct Page {
@@ -36,7 +36,7 @@ const FRAMES: usize = 36;
 pub fn page(
     setup: &Setup,
     model: &Model,
-    drawn: &Drawn,
+    gallery: &Gallery,
     evaluation: &Evaluation,
     summary: &Summary,
     metrics: &[Metric],
@@ -51,8 +51,8 @@ pub fn page(
     let body = html! {
         (facts(&numbers(&setup.settings, evaluation, summary)))
         (scores(evaluation))
-        (grid(drawn, width, summary)?)
-        (neighbours(setup, drawn, width)?)
+        (grid(gallery, width, summary)?)
+        (neighbours(setup, gallery, width)?)
         @if let (Some(generator), Some(film), Some((condensing, _))) = (computer, &film, &digits) {
             (condensing)
             (film.strip(width)?)
@@ -64,7 +64,7 @@ pub fn page(
         (settings(&setup.settings)?)
     };
     let pictures = digits.into_iter().map(|(_, bytes)| ("digits.png", bytes)).collect();
-    Ok(Page { html: page::page(title, &body), pictures })
+    Ok(Page { html: document(title, &body), pictures })
 }
 
 fn numbers(settings: &Settings, evaluation: &Evaluation, summary: &Summary) -> Vec<(&'static str, String)> {
@@ -133,22 +133,23 @@ fn scores(evaluation: &Evaluation) -> Markup {
 }
 
 /// A hundred images, ten of each class where classes can be asked for.
-fn grid(drawn: &Drawn, width: usize, summary: &Summary) -> Result<Markup> {
+fn grid(gallery: &Gallery, width: usize, summary: &Summary) -> Result<Markup> {
     let readout = name(&summary.readout);
-    let images = &drawn.images[&readout[..]];
+    let images = &gallery.drawn[&readout[..]].images;
     let picture = tiles(images.chunks(images.len() / summary.n).take(100), width, 10);
     let caption = format!("The first hundred images, {readout} read-out, none left out.");
     Ok(html! { h2 { "Samples" } (figure(&picture, 2, &caption)?) })
 }
 
 /// Images over the real images most like them.
-fn neighbours(setup: &Setup, drawn: &Drawn, width: usize) -> Result<Markup> {
+fn neighbours(setup: &Setup, gallery: &Gallery, width: usize) -> Result<Markup> {
     let candidates = setup.candidates()?;
-    let name = if drawn.images.contains_key("force") { "force" } else { "raw" };
-    let nearest: Vec<_> = drawn.nearest[name].iter().take(20).collect();
+    let name = if gallery.drawn.contains_key("force") { "force" } else { "raw" };
+    let Drawn { images, nearest, .. } = &gallery.drawn[name];
+    let nearest: Vec<_> = nearest.iter().take(20).collect();
     let pixels = |index: usize| candidates.pixels(index).iter().map(|&p| level(p) as f32).collect();
     let real: Vec<Vec<f32>> = nearest.iter().map(|nearest| pixels(nearest.index)).collect();
-    let images = drawn.images[name].chunks(candidates.pixels_each()).take(nearest.len());
+    let images = images.chunks(candidates.pixels_each()).take(nearest.len());
     let picture = tiles(images.chain(real.iter().map(Vec::as_slice)), width, nearest.len());
     let correlations: Vec<String> =
         nearest.iter().map(|nearest| format!("{:.2}", nearest.correlation)).collect();
@@ -261,7 +262,7 @@ impl Film {
                 "Of trajectories while images form: the energy of the units falls, what it loses and what the protocol \
                  does as work goes to the bath as heat. Thin: ten trajectories; thick: the mean of thirty."
             }
-            (row("three", &charts))
+            (row("row three", &charts))
         })
     }
 }

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::Schedule;
-use thermograd_experiments::workbench::data::Source;
-use thermograd_experiments::workbench::flags::{DataFlags, RunFlags, name, parse, with_defaults};
-use thermograd_experiments::workbench::settings::{Settings as _, check_recipes, set, version};
+use thermograd_experiments::workbench::{
+    DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, set, version, with_defaults,
+};
 use thermograd_models::{
     ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
 };
@@ -95,10 +95,8 @@ pub struct Arguments {
     /// Where the judging network is kept between runs.
     #[arg(long, value_name = "FILE")]
     pub judge: Option<PathBuf>,
-    /// Which images, and where to compute.
     #[command(flatten)]
     pub data: DataFlags,
-    /// Where the run is kept.
     #[command(flatten)]
     pub run: RunFlags,
 }
@@ -248,14 +246,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let recipe = Recipe {
-            epochs: 20,
-            batch: 256,
-            learning_rate: 1e-3,
-            warm_up: 100,
-            final_fraction: 0.0,
-            weight_decay: 0.0,
-        };
+        let recipe =
+            Recipe { epochs: 20, batch: 256, learning_rate: 1e-3, warm_up: 100, ..Recipe::default() };
         Self {
             version: version(),
             source: Source::default(),
@@ -357,37 +349,30 @@ impl Arguments {
 
     /// Refuses flags that would do nothing in this mode.
     fn check_for(&self, mode: Mode) -> Result<()> {
-        let stored = [
-            ("--digits", self.digits.is_some()),
-            ("--images", self.images.is_some()),
-            ("--trainer", self.trainer.is_some()),
-            ("--cycles", self.cycles.is_some()),
-            ("--gain", self.gain.is_some()),
-            ("--t-f", self.t_f.is_some()),
-        ];
-        let labels = [
-            ("--class", self.class.is_some()),
-            ("--label-strength", self.label_strength.is_some()),
-            ("--hidden-units", self.hidden_units.is_some()),
-        ];
-        let refuse = |flags: &[(&str, bool)], why: &str| match flags.iter().find(|flag| flag.1) {
-            Some((flag, _)) => bail!("{flag}: {why}"),
-            None => Ok(()),
-        };
+        let (stored, diffusion) = (mode == Mode::Stored, mode == Mode::Diffusion);
         // With --eval the file decides what kind of generator it is.
-        if mode != Mode::Stored {
-            refuse(&stored, "only with --mode stored")?;
+        let labels = mode == Mode::Classes || (stored && self.eval.is_some());
+        let not_stored = "only with --mode stored";
+        let no_labels = match stored {
+            true => "a computer that stores images has no labels; add --mode classes",
+            false => "only with --mode classes",
+        };
+        let flags = [
+            ("--digits", self.digits.is_some(), stored, not_stored),
+            ("--images", self.images.is_some(), stored, not_stored),
+            ("--trainer", self.trainer.is_some(), stored, not_stored),
+            ("--cycles", self.cycles.is_some(), stored, not_stored),
+            ("--gain", self.gain.is_some(), stored, not_stored),
+            ("--t-f", self.t_f.is_some(), stored, not_stored),
+            ("--class", self.class.is_some(), labels || diffusion, no_labels),
+            ("--label-strength", self.label_strength.is_some(), labels, no_labels),
+            ("--hidden-units", self.hidden_units.is_some(), labels, no_labels),
+            ("--guidance", self.guidance.is_some(), diffusion, "only with --mode diffusion"),
+        ];
+        for (flag, given, useful, why) in flags {
+            ensure!(useful || !given, "{flag}: {why}");
         }
-        if mode == Mode::Stored && self.eval.is_none() {
-            refuse(&labels, "a computer that stores images has no labels; add --mode classes")?;
-        }
-        if mode == Mode::Diffusion {
-            refuse(&labels[1..], "only with --mode classes")?;
-        }
-        match (mode, self.guidance) {
-            (Mode::Diffusion, _) | (_, None) => Ok(()),
-            _ => bail!("--guidance: only with --mode diffusion"),
-        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What came of a run of `generate`, in a few numbers.
 
 use serde::Serialize;
-use thermograd_experiments::workbench::flags::name;
+use thermograd_experiments::workbench::name;
 
 use crate::judgement::Evaluation;
 use crate::settings::{Mode, Readout, Settings};

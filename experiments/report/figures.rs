@@ -59,14 +59,16 @@ impl Chart<'_> {
     pub fn svg_with(&self, lines: &[Line], dots: &[(f64, f64)], names: &[String]) -> Result<String> {
         let points = lines.iter().flat_map(|line| line.points.iter().copied()).chain(dots.iter().copied());
         let points: Vec<_> = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        let low = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
-        let high = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::NEG_INFINITY, f64::max);
         if points.is_empty() {
             return Ok(String::new());
         }
-        let (x0, x1) = (low(&mut points.iter().map(|p| p.0)), high(&mut points.iter().map(|p| p.0)));
+        let range = |value: fn(&(f64, f64)) -> f64| {
+            let values = points.iter().map(value);
+            (values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max))
+        };
+        let (x0, x1) = range(|point| point.0);
         let (y0, y1) = self.y_range.unwrap_or_else(|| {
-            let (y0, y1) = (low(&mut points.iter().map(|p| p.1)), high(&mut points.iter().map(|p| p.1)));
+            let (y0, y1) = range(|point| point.1);
             let margin = 0.05 * (y1 - y0).max(1e-9);
             // Room above the lines for a legend.
             let legend = if lines.iter().any(|line| !line.name.is_empty()) { 0.3 * (y1 - y0) } else { 0.0 };

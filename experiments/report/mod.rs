@@ -9,3 +9,7 @@
 pub mod figures;
 pub mod page;
 pub mod parts;
+
+pub use figures::{COLOURS, Chart, Line, Picture, animation, grey, mosaic, tiles, uri};
+pub use page::{confusion, document, facts, figure, image, row};
+pub use parts::{fields, learning, percent, pushes, settings, spread};

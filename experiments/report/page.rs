@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::report::figures::{Picture, uri};
 
 /// The whole page.
-pub fn page(title: &str, body: &Markup) -> String {
+pub fn document(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -18,7 +18,7 @@ pub fn page(title: &str, body: &Markup) -> String {
             body { main { h1 { (title) } (body) } }
         }
     };
-    page.into_string()
+    page.into_string() + "\n"
 }
 
 /// A table of two columns.
@@ -30,9 +30,9 @@ pub fn facts(rows: &[(impl AsRef<str>, impl AsRef<str>)]) -> Markup {
     }
 }
 
-/// Charts side by side.
+/// Charts side by side, of class `row`, or `row three`.
 pub fn row(class: &str, charts: &[String]) -> Markup {
-    html! { div class=(format!("row {class}")) { @for chart in charts { (PreEscaped(chart)) } } }
+    html! { div class=(class) { @for chart in charts { (PreEscaped(chart)) } } }
 }
 
 /// A picture with a caption, `zoom` screen pixels a pixel.

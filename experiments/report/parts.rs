@@ -35,7 +35,7 @@ pub fn learning(metrics: &[Metric]) -> Result<Markup> {
             chart(&format!("{stage}: held-out images, one trajectory"), "accuracy, %", accuracies)?;
         }
     }
-    Ok(html! { @if !charts.is_empty() { h2 { "Learning" } (row("", &charts)) } })
+    Ok(html! { @if !charts.is_empty() { h2 { "Learning" } (row("row", &charts)) } })
 }
 
 /// −J of the first `most` rows of couplings, which are pushes on the units of the columns.

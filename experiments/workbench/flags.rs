@@ -9,7 +9,6 @@ use clap::{ArgMatches, Args, Command, Parser, ValueEnum};
 use thermograd::Backend;
 
 use crate::workbench::data::{Dataset, Source};
-use crate::workbench::session::Folders;
 use crate::workbench::settings::set;
 
 /// Which images, and where to compute.
@@ -52,13 +51,6 @@ pub struct RunFlags {
     /// Also write the trained couplings here.
     #[arg(long, value_name = "FILE")]
     pub export: Option<PathBuf>,
-}
-
-impl RunFlags {
-    /// Where to make or to continue the run.
-    pub fn folders(&self) -> Folders<'_> {
-        Folders { out: self.out.as_deref(), resume: self.resume.as_deref() }
-    }
 }
 
 impl DataFlags {

@@ -17,3 +17,11 @@ pub mod run;
 pub mod session;
 pub mod settings;
 pub mod training;
+
+pub use data::{Bench, Data, Dataset, SHARD, Source};
+pub use flags::{DataFlags, RunFlags, name, parse, with_defaults};
+pub use progress::{Interrupted, bar, interrupted, shown};
+pub use run::Run;
+pub use session::Session;
+pub use settings::{Settings, check_recipes, set, version};
+pub use training::{HeldOut, Metric};

@@ -41,13 +41,6 @@ impl Run {
     /// The file of settings.
     pub const SETTINGS: &str = "config.toml";
 
-    /// A new folder with the text of the settings in it, before anything is computed.
-    pub fn begin(experiment: &str, out: Option<&Path>, settings: &str) -> Result<Self> {
-        let run = Self::create(experiment, out)?;
-        run.write(Self::SETTINGS, settings.as_bytes())?;
-        Ok(run)
-    }
-
     /// Writes trained couplings with their description, here and to `also`.
     pub fn export(&self, couplings: &Couplings, also: Option<&Path>) -> Result<()> {
         let bytes = couplings.encode()?;
@@ -59,8 +52,9 @@ impl Run {
         Ok(())
     }
 
-    /// A new folder: `out`, or the next free `runs/<experiment>-<number>`. An `out` that holds a run is refused.
-    fn create(experiment: &str, out: Option<&Path>) -> Result<Self> {
+    /// A new folder with the text of the settings in it: `out`, or the next free `runs/<experiment>-<number>`. An
+    /// `out` that holds a run is refused.
+    pub fn begin(experiment: &str, out: Option<&Path>, settings: &str) -> Result<Self> {
         let folder = match out {
             Some(out) => out.to_owned(),
             None => {
@@ -74,9 +68,9 @@ impl Run {
                 folder.display()
             );
         }
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        Ok(Self { folder })
+        let run = Self { folder };
+        run.write(Self::SETTINGS, settings.as_bytes())?;
+        Ok(run)
     }
 
     /// The folder of a run that was begun.

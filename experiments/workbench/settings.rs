@@ -10,15 +10,9 @@ use thermograd_models::Recipe;
 /// Everything that decides the numbers of a run, as a file.
 pub trait Settings: Serialize + DeserializeOwned + Default {
     /// Refuses what makes no run.
-    ///
-    /// # Errors
-    /// What is wrong, and what it should be.
     fn check(&self) -> Result<()>;
 
     /// Reads a file of settings; what it leaves out is as by default.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is no such file, or makes no run.
     fn read(path: &Path) -> Result<Self> {
         let named = || format!("in {}", path.display());
         let text =
@@ -29,9 +23,6 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
     }
 
     /// Those of a file, or the defaults.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
     fn below_flags(file: Option<&Path>) -> Result<Self> {
         file.map_or_else(|| Ok(Self::default()), Self::read)
     }
@@ -50,9 +41,6 @@ pub fn set<T>(setting: &mut T, value: Option<T>) {
 }
 
 /// Refuses recipes by which nothing is learnt.
-///
-/// # Errors
-/// Which one, and what it should be.
 pub fn check_recipes<const N: usize>(recipes: [(&str, Recipe); N]) -> Result<()> {
     for (name, recipe) in recipes {
         ensure!(recipe.batch > 0 && recipe.epochs > 0, "{name}: batch and epochs must be at least 1");

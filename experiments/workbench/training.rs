@@ -39,25 +39,17 @@ impl Session {
     }
 
     /// Logs a pass over the examples.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn log(&self, metric: &Metric) -> Result<()> {
         self.run.append_json(Self::METRICS, metric)
     }
 
-    /// Trains to the end, from where an earlier session stopped.
-    ///
-    /// # Errors
-    /// Those of the training, and [`Interrupted`](crate::workbench::progress::Interrupted).
+    /// Trains to the end, from where an earlier session stopped; after Ctrl-C, the error is
+    /// [`Interrupted`](crate::workbench::progress::Interrupted).
     pub fn train<M: Module + Sync>(&self, fit: Fit<M>) -> Result<M> {
         self.train_watched(fit.name(), fit, |_, _| Ok((None, None)))
     }
 
     /// The same under another name, with held-out images looked at after every pass.
-    ///
-    /// # Errors
-    /// As [`train`](Self::train), and those of `held_out`.
     pub fn train_watched<M: Module + Sync>(
         &self,
         name: &str,

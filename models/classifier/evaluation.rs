@@ -1,5 +1,7 @@
 //! How well a classifier reads, and at what cost.
 
+use std::ops::AddAssign;
+
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use thermograd::{Estimate, Hardware, Key, Schedule, Shards, SubstrateConfig, to_f64};
@@ -63,7 +65,7 @@ impl Classifier {
     ) -> Result<Evaluation> {
         let this = self.with_substrate(self.substrate.valid());
         let key = key.fork("evaluation");
-        let mut tally = Tally::new(self.outputs().len(), trajectories);
+        let mut tally = Tally::default();
         // In chunks, so that progress can be told.
         let chunk = shards.size.saturating_mul(4 * shards.threads).min(examples.len());
         for start in (0..examples.len()).step_by(chunk) {
@@ -77,46 +79,45 @@ impl Classifier {
             }
             progress((start + count) as f64 / examples.len() as f64);
         }
-        Ok(tally.finish(self.schedule))
+        Ok(tally.finish(self.outputs().len(), self.schedule, self.substrate.kt()))
     }
 
     fn tally(&self, examples: &Examples, indices: &[usize], trajectories: usize, key: Key) -> Result<Tally> {
         let classes = self.outputs().len();
         let (field, x0) = self.prepare(examples, indices)?;
         let labels: Vec<usize> = indices.iter().map(|&index| examples.label(index)).collect();
-        let mut tally = Tally::new(classes, trajectories);
+        let confusion = vec![0; classes * classes];
+        let mut tally = Tally { images: labels.len(), confusion, ..Tally::default() };
         let mut sum = vec![0.0; labels.len() * classes];
         let every = self.schedule.steps.div_ceil(READ_OUTS);
         let potential = self.substrate.potential();
         for trajectory in 0..trajectories {
             let key = key.at(trajectory as u64).skip(indices[0] as u64);
-            let mut reads = Vec::new();
+            let (mut right_at, mut heat_at) = (Vec::new(), Vec::new());
             let x = self.substrate.simulate(x0.clone(), field.clone(), self.schedule, key, |step| {
                 if (step.index + 1) % every == 0 {
-                    let outputs = self.read(&step.after);
+                    right_at.push(right(&self.read(&step.after), &labels, 1));
                     let energy = potential.energy(step.after.clone(), field.clone());
-                    reads.push((right(&outputs, &labels, 1), -to_f64(energy).iter().sum::<f64>()));
+                    heat_at.push(-to_f64(energy).iter().sum::<f64>());
                 }
             })?;
-            tally.add_reads(reads);
+            add(&mut tally.right_at, &right_at);
+            add(&mut tally.heat_at, &heat_at);
             let outputs = self.read(&x);
             let heat = self.substrate.heat(x0.clone(), x, field.clone());
             tally.heat.extend(to_f64(heat).into_iter().map(|heat| heat / self.substrate.kt()));
-            tally.top1[trajectory] += right(&outputs, &labels, 1);
-            tally.top2[trajectory] += right(&outputs, &labels, 2);
+            tally.top1.push(right(&outputs, &labels, 1));
+            tally.top2.push(right(&outputs, &labels, 2));
             for (row, label) in outputs.chunks(classes).zip(&labels) {
-                tally.confusion[*label][ranking(row)[0]] += 1;
+                tally.confusion[label * classes + ranking(row)[0]] += 1;
             }
             sum.iter_mut().zip(outputs).for_each(|(sum, output)| *sum += output);
         }
         let cold = SubstrateConfig { kt: 0.0, ..self.substrate.config().clone() };
         let cold = self.substrate.clone().with_config(cold)?;
         let noiseless = cold.simulate(x0, field, self.schedule, key, |_| {})?;
-        tally.noiseless += right(&self.read(&noiseless), &labels, 1);
-        tally.average1 += right(&sum, &labels, 1);
-        tally.average2 += right(&sum, &labels, 2);
-        tally.images += labels.len();
-        tally.kt = self.substrate.kt();
+        tally.others =
+            vec![right(&sum, &labels, 1), right(&sum, &labels, 2), right(&self.read(&noiseless), &labels, 1)];
         Ok(tally)
     }
 
@@ -153,79 +154,63 @@ fn right(outputs: &[f64], labels: &[usize], guesses: usize) -> usize {
     rows.filter(|(row, label)| ranking(row)[..guesses.min(classes)].contains(label)).count()
 }
 
-/// Counts of an evaluation in progress.
+/// Sums of an evaluation in progress, over images.
+#[derive(Default)]
 struct Tally {
     images: usize,
-    kt: f64,
+    /// Images read rightly: by each trajectory, with one guess and with two.
     top1: Vec<usize>,
     top2: Vec<usize>,
-    average1: usize,
-    average2: usize,
-    noiseless: usize,
-    confusion: Vec<Vec<usize>>,
+    /// By the average of all trajectories, with one guess and with two, and without noise.
+    others: Vec<usize>,
+    /// `[class · classes + guess]`.
+    confusion: Vec<usize>,
+    /// One a trajectory.
     heat: Vec<f64>,
-    reads: Vec<(usize, f64)>,
+    /// Images read rightly at each read-out, and heat until then.
+    right_at: Vec<usize>,
+    heat_at: Vec<f64>,
+}
+
+/// Adds to sums, of which there are none before the first.
+fn add<T: Copy + Default + AddAssign>(sums: &mut Vec<T>, values: &[T]) {
+    sums.resize(values.len().max(sums.len()), T::default());
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value);
 }
 
 impl Tally {
-    fn new(classes: usize, trajectories: usize) -> Self {
-        Self {
-            images: 0,
-            kt: 1.0,
-            top1: vec![0; trajectories],
-            top2: vec![0; trajectories],
-            average1: 0,
-            average2: 0,
-            noiseless: 0,
-            confusion: vec![vec![0; classes]; classes],
-            heat: Vec::new(),
-            reads: Vec::new(),
-        }
-    }
-
-    fn add_reads(&mut self, reads: Vec<(usize, f64)>) {
-        self.reads.resize(reads.len().max(self.reads.len()), (0, 0.0));
-        for (sum, (right, heat)) in self.reads.iter_mut().zip(reads) {
-            *sum = (sum.0 + right, sum.1 + heat);
-        }
-    }
-
     fn merge(&mut self, other: Self) {
-        let add = |sums: &mut [usize], values: &[usize]| {
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-        };
         self.images += other.images;
-        self.kt = other.kt;
         add(&mut self.top1, &other.top1);
         add(&mut self.top2, &other.top2);
-        self.average1 += other.average1;
-        self.average2 += other.average2;
-        self.noiseless += other.noiseless;
-        self.confusion.iter_mut().zip(&other.confusion).for_each(|(sums, values)| add(sums, values));
+        add(&mut self.others, &other.others);
+        add(&mut self.confusion, &other.confusion);
         self.heat.extend(other.heat);
-        self.add_reads(other.reads);
+        add(&mut self.right_at, &other.right_at);
+        add(&mut self.heat_at, &other.heat_at);
     }
 
-    fn finish(self, schedule: Schedule) -> Evaluation {
+    fn finish(self, classes: usize, schedule: Schedule, kt: f64) -> Evaluation {
         let images = self.images as f64;
         let fractions =
-            |counts: &[usize]| -> Vec<f64> { counts.iter().map(|&count| count as f64 / images).collect() };
-        let runs = images * self.top1.len() as f64;
-        let every = schedule.steps.div_ceil(READ_OUTS);
-        let reads = self.reads.iter().enumerate().map(|(index, &(right, heat))| ReadOut {
+            |counts: &[usize]| counts.iter().map(|&count| count as f64 / images).collect::<Vec<_>>();
+        let others = fractions(&self.others);
+        let (runs, every) = (images * self.top1.len() as f64, schedule.steps.div_ceil(READ_OUTS));
+        let reads = self.right_at.iter().zip(&self.heat_at).enumerate();
+        let reads = reads.map(|(index, (&right, &heat))| ReadOut {
             time: schedule.dt * ((index + 1) * every) as f64,
             accuracy: right as f64 / runs,
-            heat: heat / runs / self.kt,
+            heat: heat / runs / kt,
         });
         Evaluation {
             images: self.images,
             trajectories: self.top1.len(),
             top1_single: Estimate::of(&fractions(&self.top1)),
             top2_single: Estimate::of(&fractions(&self.top2)),
-            top1_average: self.average1 as f64 / images,
-            top2_average: self.average2 as f64 / images,
-            top1_noiseless: self.noiseless as f64 / images,
-            confusion: self.confusion,
+            top1_average: others[0],
+            top2_average: others[1],
+            top1_noiseless: others[2],
+            confusion: self.confusion.chunks(classes).map(<[usize]>::to_vec).collect(),
             heat: Estimate::of(&self.heat),
             read_outs: reads.collect(),
         }

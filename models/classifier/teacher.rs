@@ -39,14 +39,8 @@ pub struct TeacherConfig {
 
 impl Default for TeacherConfig {
     fn default() -> Self {
-        let recipe = Recipe {
-            epochs: 20,
-            batch: 128,
-            learning_rate: 7e-4,
-            warm_up: 0,
-            final_fraction: 0.0,
-            weight_decay: 0.5,
-        };
+        let recipe =
+            Recipe { epochs: 20, batch: 128, learning_rate: 7e-4, weight_decay: 0.5, ..Recipe::default() };
         Self { loss: TeacherLoss::CrossEntropy, logit_scale: 5.0, recipe }
     }
 }
@@ -59,12 +53,11 @@ impl TeacherConfig {
         normalisation: Normalisation,
     ) -> Training<'a, Teacher> {
         let gradient = move |model: &Teacher, indices: &[usize], batch: usize, _: Key| {
-            let model = model.valid().train();
             let device = model.hidden.weight.device().inner();
             let inputs = examples.clamped(indices, &normalisation, None, &device);
             let [_, _, classes] = model.layers();
             let one_hot = examples.one_hot(indices, classes, &device);
-            Ok(backward(model.loss(inputs, one_hot) / batch as f64, &model))
+            Ok(backward(model.loss(inputs, one_hot) / batch as f64, model))
         };
         Training::new("teacher", self.recipe, examples.len(), gradient)
     }

@@ -38,14 +38,8 @@ pub struct Likelihood {
 
 impl Default for Likelihood {
     fn default() -> Self {
-        let recipe = Recipe {
-            epochs: 8,
-            batch: 128,
-            learning_rate: 1e-2,
-            warm_up: 0,
-            final_fraction: 0.01,
-            weight_decay: 0.0,
-        };
+        let recipe =
+            Recipe { epochs: 8, batch: 128, learning_rate: 1e-2, final_fraction: 0.01, ..Recipe::default() };
         Self { recipe }
     }
 }
@@ -64,14 +58,13 @@ impl Likelihood {
         let (guide, teacher, schedule) = (lesson.guide, lesson.teacher.valid(), classifier.schedule);
         let twin = guide.twin(&classifier.substrate.valid())?;
         let gradient = move |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
             let inputs = examples.clamped(indices, &classifier.normalisation, None, twin.options());
             let targets = teacher.targets(inputs.clone());
             let (before, after) = guide.steps(&twin, targets, schedule, key)?;
             let times = before.dims()[0] / indices.len();
             let field = model.field(&[inputs])?.repeat_dim(0, times);
             let action = model.step_action(schedule.dt, Direction::Forward)?.of(before, after, field);
-            Ok(backward(action.sum() / batch as f64, &model))
+            Ok(backward(action.sum() / batch as f64, model))
         };
         Ok(Training::new("likelihood", self.recipe, examples.len(), gradient))
     }
@@ -148,7 +141,7 @@ impl Default for Pathwise {
             learning_rate: 1e-2,
             warm_up: 150,
             final_fraction: 0.01,
-            weight_decay: 0.0,
+            ..Recipe::default()
         };
         Self { recipe, dt: 5e-3, logit_gain: 3.0, heat_price: 0.0, augment: false, hardware: Vec::new() }
     }

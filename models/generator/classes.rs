@@ -59,14 +59,8 @@ pub struct ClassesConfig {
 
 impl Default for ClassesConfig {
     fn default() -> Self {
-        let recipe = Recipe {
-            epochs: 14,
-            batch: 256,
-            learning_rate: 3e-3,
-            warm_up: 100,
-            final_fraction: 0.0,
-            weight_decay: 0.0,
-        };
+        let recipe =
+            Recipe { epochs: 14, batch: 256, learning_rate: 3e-3, warm_up: 100, ..Recipe::default() };
         Self {
             hidden: 1024,
             kt: 0.1,
@@ -153,11 +147,10 @@ impl ClassesConfig {
         };
         let response = response(group(topology, "hidden")?, self.kt)?;
         let gradient = move |model: &Denoiser, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
             let drawn = noisy.draw(examples, indices, key, &model.gain.device().inner());
             let deviation = model.force(&drawn, &response)? - drawn.target;
             let loss = (deviation.clone() * deviation).mean() * (indices.len() as f64 / batch as f64);
-            Ok(backward(loss, &model))
+            Ok(backward(loss, model))
         };
         Ok(Training::new("classes", self.recipe, examples.len(), gradient))
     }

@@ -63,7 +63,6 @@ impl DiffusionConfig {
     pub fn training<'a>(&self, examples: &'a Examples) -> Training<'a, Diffusion> {
         let drop = self.drop;
         let gradient = move |model: &Diffusion, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
             let device = model.last.weight.device().inner();
             let count = indices.len();
             let mut class = vec![0.0_f32; count * model.classes];
@@ -84,7 +83,7 @@ impl DiffusionConfig {
             let noisy = image.clone() * alpha + rows(noise, count, &device) * sigma;
             let told = model.predict(noisy, &times, rows(class, count, &device));
             let loss = (told - image).square().mean() * (count as f64 / batch as f64);
-            Ok(backward(loss, &model))
+            Ok(backward(loss, model))
         };
         Training::new("diffusion", self.recipe, examples.len(), gradient)
     }

@@ -49,13 +49,12 @@ impl JudgeConfig {
     pub fn training<'a>(&self, examples: &'a Examples) -> Training<'a, Judge> {
         let largest = self.noise;
         let gradient = move |model: &Judge, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
             let ([_, classes], device) = (model.classes.weight.dims(), model.classes.weight.device().inner());
             let images = examples.clamped(indices, &PIXELS, Some(key.fork("shift")), &device);
             let one_hot = examples.one_hot(indices, classes, &device);
             let noise = noise(indices.len(), examples.pixels_each(), largest, key, &device);
             let (_, logits) = model.look(images + noise);
-            Ok(backward(cross_entropy(logits, one_hot) / batch as f64, &model))
+            Ok(backward(cross_entropy(logits, one_hot) / batch as f64, model))
         };
         Training::new("judge", self.recipe, examples.len(), gradient)
     }
@@ -95,23 +94,18 @@ impl Judge {
             LinearConfig::new(from, to).with_initializer(Initializer::Zeros).init(device)
         };
         let quarter = |side: usize| side.div_ceil(2).div_ceil(2);
+        let inputs = 32 * quarter(width) * quarter(height);
         let mut judge = Self {
             fine: conv(1, 16, 5),
             coarse: conv(16, 32, 3),
-            features: linear(32 * quarter(width) * quarter(height), FEATURES),
+            features: linear(inputs, FEATURES),
             classes: linear(FEATURES, classes),
             width,
         };
-        // He et al. 2015: variance 2 over the inputs of a unit.
-        let fill = |key: Key, count: usize, inputs: usize| -> Vec<f32> {
-            let scale = (2.0 / inputs as f32).sqrt();
-            key.normals(0, 1, count).into_iter().map(|value| scale * value).collect()
-        };
-        judge.fine.weight = filled(&judge.fine.weight, &|n| fill(key.at(0), n, 25));
-        judge.coarse.weight = filled(&judge.coarse.weight, &|n| fill(key.at(1), n, 16 * 9));
-        let inputs = judge.features.weight.dims()[0];
-        judge.features.weight = filled(&judge.features.weight, &|n| fill(key.at(2), n, inputs));
-        judge.classes.weight = filled(&judge.classes.weight, &|n| fill(key.at(3), n, FEATURES));
+        judge.fine.weight = random(&judge.fine.weight, 25, key.at(0));
+        judge.coarse.weight = random(&judge.coarse.weight, 16 * 9, key.at(1));
+        judge.features.weight = random(&judge.features.weight, inputs, key.at(2));
+        judge.classes.weight = random(&judge.classes.weight, FEATURES, key.at(3));
         judge
     }
 
@@ -152,14 +146,12 @@ impl Judge {
     }
 }
 
-/// A parameter with the values that `fill` gives for their number.
-fn filled<const D: usize>(
-    parameter: &Param<Tensor<D>>,
-    fill: &dyn Fn(usize) -> Vec<f32>,
-) -> Param<Tensor<D>> {
-    let shape = parameter.dims();
-    let data = TensorData::new(fill(shape.iter().product()), shape);
-    Param::from_tensor(Tensor::from_data(data, &parameter.device()))
+/// Weights of units with so many inputs: normals of variance 2 over their number (K. He et al., ICCV 2015).
+fn random<const D: usize>(weights: &Param<Tensor<D>>, inputs: usize, key: Key) -> Param<Tensor<D>> {
+    let (shape, scale) = (weights.dims(), (2.0 / inputs as f32).sqrt());
+    let values: Vec<f32> =
+        key.normals(0, 1, shape.iter().product()).iter().map(|value| scale * value).collect();
+    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &weights.device()))
 }
 
 /// Normals, each row on a scale of its own between nothing and `largest`.

@@ -165,25 +165,20 @@ impl Generator {
         Ok(well.equilibrium(self.noising.field).moments().0)
     }
 
-    /// The values of the clamped groups for some labels.
-    ///
-    /// # Errors
-    /// [`Error::Request`] when labels are asked of a computer without, missing, unknown or not as many as images.
-    fn clamped(&self, request: &Request, rows: Range<usize>) -> Result<Vec<Tensor<2>>> {
+    /// The values of the clamped groups for some images of a request that has been checked.
+    fn clamped(&self, request: &Request, rows: Range<usize>) -> Vec<Tensor<2>> {
         let options = self.substrate.options();
-        let label = |classes: usize| -> Result<Tensor<2>> {
-            let labels = request.labels.as_ref().ok_or_else(|| {
-                Error::Request(format!("this generator draws {classes} classes: say which"))
-            })?;
+        let label = |classes: usize| -> Tensor<2> {
+            let labels = request.labels.as_ref().expect("a request with labels");
             let mut values = vec![0.0_f32; rows.len() * classes];
             for (row, &label) in labels[rows.clone()].iter().enumerate() {
                 values[row * classes + label] = request.label_strength as f32;
             }
-            Ok(Tensor::from_data(TensorData::new(values, [rows.len(), classes]), options.clone()))
+            Tensor::from_data(TensorData::new(values, [rows.len(), classes]), options.clone())
         };
         let values = self.substrate.topology().clamped().map(|group| match group.name.as_str() {
             "label" => label(self.classes().expect("a label group")),
-            _ => Ok(Tensor::ones([rows.len(), 1], options.clone())),
+            _ => Tensor::ones([rows.len(), 1], options.clone()),
         });
         values.collect()
     }
@@ -216,11 +211,6 @@ impl Generator {
             Some(course) => self.substrate.protocol(course, clamped)?,
             None => self.substrate.field(clamped)?.into(),
         })
-    }
-
-    /// Thermal noise of the untrained computer.
-    fn noise(&self, rows: &Range<usize>, key: Key) -> Result<Tensor<2>> {
-        Ok(self.substrate.uncoupled_equilibrium(rows.clone(), key.fork("noise"))?)
     }
 
     /// Draws images. `progress` is told the fraction that is done.
@@ -266,9 +256,9 @@ impl Generator {
     ) -> Result<Samples> {
         self.check(request)?;
         let key = key.skip(rows.start as u64);
-        let clamped = self.clamped(request, rows.clone())?;
+        let clamped = self.clamped(request, rows.clone());
         let protocol = self.protocol(&clamped)?;
-        let x0 = self.noise(&rows, key)?;
+        let x0 = self.substrate.uncoupled_equilibrium(rows.clone(), key.fork("noise"))?;
         let kt = self.substrate.kt();
         let pixels = self.pixels();
         let (visible, ledger, force) = match request.hidden {

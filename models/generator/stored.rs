@@ -112,10 +112,7 @@ impl Stored {
     /// The grey value that each unit of a generator feels: the pixels on visible units, and again, from the first, on
     /// hidden ones.
     fn pixels(image: &[u8], units: usize) -> impl Iterator<Item = u8> {
-        (0..units).map(|unit| match unit < image.len() {
-            true => image[unit],
-            false => image[(unit - image.len()) % image.len()],
-        })
+        (0..units).map(|unit| image[unit % image.len()])
     }
 }
 

@@ -15,8 +15,8 @@ use thermograd::{Key, Shards};
 use crate::error::{Error, Result};
 use crate::training::network::{Parameters, unusable};
 
-/// How long and how fast to learn.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+/// How long and how fast to learn; by default not at all.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Passes over the examples.
@@ -86,7 +86,8 @@ impl<'a, M: Module + Sync> Training<'a, M> {
     /// A training of so many examples; its name appears in errors and files, and the key of a fit is forked by it.
     ///
     /// `gradient(model, indices, batch, key)` is of the loss of the examples `indices` of a batch of `batch`, divided
-    /// by `batch`. The key is that of the step, skipped to the first of the examples.
+    /// by `batch`. The model is a copy to differentiate, one a shard; the key is that of the step, skipped to the
+    /// first of the examples.
     pub fn new(
         name: &'static str,
         recipe: Recipe,
@@ -174,8 +175,8 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         let key = self.key.fork("step").at(self.step as u64);
         let (gradient, model) = (&self.training.gradient, &self.model);
         let shards = self.shards.map(indices.len(), |range| {
-            let key = key.skip(range.start as u64);
-            gradient(model, &indices[range], indices.len(), key)
+            let (model, key) = (model.valid().train(), key.skip(range.start as u64));
+            gradient(&model, &indices[range], indices.len(), key)
         });
         let mut sum = GradientsAccumulator::new();
         let mut loss = 0.0;
