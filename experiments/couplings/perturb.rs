@@ -166,7 +166,7 @@ impl Knob {
         match self {
             Self::Bits => "Bits of a coupling",
             Self::Mismatch => "Relative mismatch of couplings",
-            Self::Range => "Largest coupling, part of the largest there is",
+            Self::Range => "Largest coupling, fraction of the largest there is",
             Self::FanIn => "Couplings that reach a unit",
             Self::Temperature => "Temperature, multiple of the right one",
             Self::Wells => "J₂ and J₄, multiple of the right ones",

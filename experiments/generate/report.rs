@@ -26,8 +26,8 @@ pub struct Page {
     pub pictures: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Images of the animation, and how many stand in a row.
-const CONDENSING: (usize, usize) = (30, 6);
+/// Images of the animation.
+const FILMED: usize = 30;
 
 /// Frames of the animation.
 const FRAMES: usize = 36;
@@ -174,7 +174,7 @@ struct Film {
 impl Film {
     fn shoot(setup: &Setup, generator: &Generator) -> Result<Self> {
         let s = &setup.settings;
-        let labels: Vec<usize> = (0..CONDENSING.0).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
+        let labels: Vec<usize> = (0..FILMED).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
         let request = setup.request(generator, labels);
         let (white, kt, pixels) = (generator.white()?, generator.substrate.kt(), generator.pixels());
         let mut film = Self { times: Vec::new(), frames: Vec::new(), account: Vec::new(), pixels };
@@ -194,7 +194,7 @@ impl Film {
                 film.times.push(0.0);
                 film.frames.push(seen(&step.before));
                 if ledger.is_some() {
-                    film.account.push([(); 3].map(|()| vec![0.0; CONDENSING.0]));
+                    film.account.push([(); 3].map(|()| vec![0.0; FILMED]));
                 }
             }
             // The last digit is written late: frames get closer as the image forms.
@@ -210,13 +210,13 @@ impl Film {
                 }
             }
         };
-        generator.draw(&request, 0..CONDENSING.0, setup.bench.key.fork("film"), observe)?;
+        generator.draw(&request, 0..FILMED, setup.bench.key.fork("film"), observe)?;
         Ok(film)
     }
 
     /// Noise condensing into digits, moving: a section, and the bytes of its picture.
     fn condensing(&self, width: usize) -> Result<(Markup, Vec<u8>)> {
-        let frames = self.frames.iter().map(|frame| tiles(frame.chunks(self.pixels), width, CONDENSING.1));
+        let frames = self.frames.iter().map(|frame| tiles(frame.chunks(self.pixels), width, 6));
         let frames: Vec<_> = frames.collect();
         let bytes = animation(&frames, 80)?;
         let caption = "The visible units of thirty trajectories from thermal noise to the read-out.";

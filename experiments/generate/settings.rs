@@ -20,11 +20,11 @@ use thermograd_models::{
 /// condenses into images. The run folder holds the configuration, metrics, checkpoints, the trained couplings
 /// (couplings.safetensors and couplings.json), evaluation.json, summary.json, digits.png (animated) and report.html.
 ///
-/// Keys of summary.json: mode, dataset, seed; n (images); recognised (part that correlates with a stored image, or
-/// with its nearest training image, by more than 0.7); accuracy (part that our own classifier reads as what was asked
-/// or stored); frechet, recall, class_entropy (on that classifier's features and classes); readout (of these numbers;
-/// the other one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, null without a
-/// computer); train_seconds.
+/// Keys of summary.json: mode, dataset, seed; n (images); recognised (fraction that correlates with a stored image,
+/// or with its nearest training image, by more than 0.7); accuracy (fraction that our own classifier reads as what
+/// was asked or stored); frechet, recall, class_entropy (on that classifier's features and classes); readout (of
+/// these numbers; the other one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, null
+/// without a computer); train_seconds.
 #[derive(Parser, Debug)]
 #[command(
     version,

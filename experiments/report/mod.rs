@@ -4,12 +4,12 @@
 //! |---|---|
 //! | [`page`] | one self-contained HTML page |
 //! | [`figures`] | charts as SVG, pictures as PNG |
-//! | [`parts`] | what several pages show: learning curves, coupling fields, settings |
+//! | [`sections`] | what several pages show: learning curves, coupling fields, settings |
 
 pub mod figures;
 pub mod page;
-pub mod parts;
+pub mod sections;
 
 pub use figures::{COLOURS, Chart, Line, Picture, animation, grey, mosaic, tiles, uri};
 pub use page::{confusion, document, facts, figure, image, row};
-pub use parts::{fields, learning, percent, pushes, settings, spread};
+pub use sections::{fields, learning, percent, pushes, settings, spread};

@@ -116,8 +116,9 @@ impl Classifier {
         let cold = SubstrateConfig { kt: 0.0, ..self.substrate.config().clone() };
         let cold = self.substrate.clone().with_config(cold)?;
         let noiseless = cold.simulate(x0, field, self.schedule, key, |_| {})?;
-        tally.others =
-            vec![right(&sum, &labels, 1), right(&sum, &labels, 2), right(&self.read(&noiseless), &labels, 1)];
+        tally.top1_average = right(&sum, &labels, 1);
+        tally.top2_average = right(&sum, &labels, 2);
+        tally.top1_noiseless = right(&self.read(&noiseless), &labels, 1);
         Ok(tally)
     }
 
@@ -161,8 +162,10 @@ struct Tally {
     /// Images read rightly: by each trajectory, with one guess and with two.
     top1: Vec<usize>,
     top2: Vec<usize>,
-    /// By the average of all trajectories, with one guess and with two, and without noise.
-    others: Vec<usize>,
+    /// By the average of all trajectories, and without noise.
+    top1_average: usize,
+    top2_average: usize,
+    top1_noiseless: usize,
     /// `[class · classes + guess]`.
     confusion: Vec<usize>,
     /// One a trajectory.
@@ -183,7 +186,9 @@ impl Tally {
         self.images += other.images;
         add(&mut self.top1, &other.top1);
         add(&mut self.top2, &other.top2);
-        add(&mut self.others, &other.others);
+        self.top1_average += other.top1_average;
+        self.top2_average += other.top2_average;
+        self.top1_noiseless += other.top1_noiseless;
         add(&mut self.confusion, &other.confusion);
         self.heat.extend(other.heat);
         add(&mut self.right_at, &other.right_at);
@@ -192,9 +197,8 @@ impl Tally {
 
     fn finish(self, classes: usize, schedule: Schedule, kt: f64) -> Evaluation {
         let images = self.images as f64;
-        let fractions =
-            |counts: &[usize]| counts.iter().map(|&count| count as f64 / images).collect::<Vec<_>>();
-        let others = fractions(&self.others);
+        let fraction = |count: usize| count as f64 / images;
+        let fractions = |counts: Vec<usize>| counts.into_iter().map(fraction).collect::<Vec<_>>();
         let (runs, every) = (images * self.top1.len() as f64, schedule.steps.div_ceil(READ_OUTS));
         let reads = self.right_at.iter().zip(&self.heat_at).enumerate();
         let reads = reads.map(|(index, (&right, &heat))| ReadOut {
@@ -205,11 +209,11 @@ impl Tally {
         Evaluation {
             images: self.images,
             trajectories: self.top1.len(),
-            top1_single: Estimate::of(&fractions(&self.top1)),
-            top2_single: Estimate::of(&fractions(&self.top2)),
-            top1_average: others[0],
-            top2_average: others[1],
-            top1_noiseless: others[2],
+            top1_single: Estimate::of(&fractions(self.top1)),
+            top2_single: Estimate::of(&fractions(self.top2)),
+            top1_average: fraction(self.top1_average),
+            top2_average: fraction(self.top2_average),
+            top1_noiseless: fraction(self.top1_noiseless),
             confusion: self.confusion.chunks(classes).map(<[usize]>::to_vec).collect(),
             heat: Estimate::of(&self.heat),
             read_outs: reads.collect(),

@@ -93,7 +93,7 @@ pub fn exact(
     let mut moments = Moments::new(&substrate);
     for start in (0..examples.len()).step_by(CHUNK) {
         let count = CHUNK.min(examples.len() - start);
-        let parts = shards.map(count, |range| -> Result<Moments> {
+        let added = shards.map(count, |range| -> Result<Moments> {
             let mut moments = Moments::new(&substrate);
             let indices: Vec<usize> = range.map(|index| start + index).collect();
             let key = key.skip(indices[0] as u64);
@@ -103,8 +103,8 @@ pub fn exact(
             moments.add(&substrate, &[inputs], before, after, classifier.schedule.dt)?;
             Ok(moments)
         });
-        for part in parts {
-            moments.merge(&part?);
+        for one in added {
+            moments.merge(&one?);
         }
         progress((start + count) as f64 / examples.len() as f64);
     }
