@@ -1,7 +1,5 @@
 //! Labelled grey images of one size.
 
-use burn_dataset::{Dataset, DatasetError};
-
 /// One labelled image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Image {
@@ -34,6 +32,24 @@ pub struct Split {
 }
 
 impl Images {
+    /// How many images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// One image with its class.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn get(&self, index: usize) -> Image {
+        Image { pixels: self.pixels_of(index).to_vec(), label: self.labels[index] }
+    }
+
     /// Pixels of one image.
     pub fn size(&self) -> usize {
         self.width * self.height
@@ -46,13 +62,13 @@ impl Images {
 
     /// The first `count` images, or all.
     pub fn first(&self, count: usize) -> Self {
-        self.part(0..count.min(self.labels.len()))
+        self.part(0..count.min(self.len()))
     }
 
     /// Cuts the images in two: all but the last `count`, and the last `count`.
     pub fn hold_out(&self, count: usize) -> (Self, Self) {
-        let cut = self.labels.len().saturating_sub(count);
-        (self.part(0..cut), self.part(cut..self.labels.len()))
+        let cut = self.len().saturating_sub(count);
+        (self.part(0..cut), self.part(cut..self.len()))
     }
 
     fn part(&self, range: std::ops::Range<usize>) -> Self {
@@ -64,12 +80,13 @@ impl Images {
     }
 }
 
-impl Dataset<Image> for Images {
-    fn get(&self, index: usize) -> Result<Image, DatasetError> {
-        Ok(Image { pixels: self.pixels_of(index).to_vec(), label: self.labels[index] })
+#[cfg(feature = "download")]
+impl burn_dataset::Dataset<Image> for Images {
+    fn get(&self, index: usize) -> Result<Image, burn_dataset::DatasetError> {
+        Ok(Self::get(self, index))
     }
 
     fn len(&self) -> usize {
-        self.labels.len()
+        Self::len(self)
     }
 }

@@ -1,4 +1,4 @@
-//! Images to train thermodynamic computers on, as [`burn_dataset::Dataset`]s.
+//! Images to train thermodynamic computers on; with the feature `download` also as Burn's data sets.
 //!
 //! | module | what |
 //! |---|---|

@@ -4,48 +4,36 @@
 mod arguments;
 #[path = "couplings/convert.rs"]
 mod convert;
+#[path = "couplings/diff.rs"]
+mod diff;
 #[path = "couplings/inspect.rs"]
 mod inspect;
 #[path = "couplings/perturb.rs"]
 mod perturb;
+#[path = "couplings/settings.rs"]
+mod settings;
 #[path = "couplings/simulate.rs"]
 mod simulate;
 #[path = "couplings/tune.rs"]
 mod tune;
 
-use std::ops::ControlFlow;
-use std::process::ExitCode;
-
-use clap::Parser;
-
 use crate::arguments::{Arguments, Task};
 
-fn main() -> ExitCode {
+fn main() {
     // What is printed is often read by another program, which may close its end early.
     #[cfg(unix)]
     // SAFETY: no other thread runs yet.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
-    let Arguments { task } = Arguments::parse();
-    let done = |result: anyhow::Result<()>| result.map(|()| ControlFlow::Continue(()));
-    if let Err(error) = thermograd_experiments::begin() {
-        thermograd_experiments::end(Err(error));
-    }
-    let outcome = match task {
-        Task::Inspect(task) => done(inspect::inspect(&task)),
-        Task::Diff(task) => match inspect::diff(&task) {
-            // As diff does.
-            Ok(false) => return ExitCode::from(1),
-            outcome => done(outcome.map(|_| ())),
-        },
-        Task::Convert(task) => done(convert::convert(&task)),
-        Task::Simulate(task) => done(simulate::simulate(&task)),
+    thermograd_experiments::conduct(|| match Arguments::read().task {
+        Task::Inspect(task) => inspect::inspect(&task),
+        Task::Diff(task) => diff::diff(&task),
+        Task::Convert(task) => convert::convert(&task),
+        Task::Simulate(task) => simulate::simulate(&task),
         Task::Perturb(task) => perturb::perturb(&task),
         Task::Prune(task) => tune::prune(&task),
         Task::Tune(task) => tune::tune(&task),
         Task::Quantize(task) => tune::quantize(&task),
-    };
-    thermograd_experiments::end(outcome);
-    ExitCode::SUCCESS
+    });
 }

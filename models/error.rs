@@ -12,11 +12,11 @@ pub enum Error {
     Physics(#[from] thermograd::Error),
     /// A loss that is no number any more.
     #[error(
-        "{stage}: the loss became {loss} at step {step}; a smaller learning rate or time step, or a clipped gradient, is needed"
+        "{training}: the loss became {loss} at step {step}; a smaller learning rate or time step, or a clipped gradient, is needed"
     )]
     NotFinite {
         /// Which training.
-        stage: String,
+        training: &'static str,
         /// At which step.
         step: usize,
         /// The loss.

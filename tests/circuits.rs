@@ -140,7 +140,7 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
             |_| {},
         );
         let ours = classifier.read(&x.unwrap());
-        let reads = |row: &[f64]| thermograd_models::classifier::ranking(row)[0] == test.label(index);
+        let reads = |row: &[f64]| thermograd_models::ranking(row)[0] == test.label(index);
         let hits = ours.chunks(10).filter(|row| reads(row)).count();
         // Laplace's rule: no chance is exactly 0 or 1 after a finite number of runs.
         chances.extend([(hits as f64 + 1.0) / (OURS as f64 + 2.0); RUNS]);

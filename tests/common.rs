@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
+use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 use thermograd::{Block, Group, Key, Pattern, PerUnit, Ridge, Shards, Substrate, SubstrateConfig, Topology};
 use thermograd_datasets::{Images, strokes};
 use thermograd_models::{
-    Classifier, ClassifierConfig, Examples, Fit, Guide, Lesson, Pathwise, Recipe, Teacher, TeacherConfig,
-    exact,
+    Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Lesson, Pathwise, Recipe, Teacher,
+    TeacherConfig, exact,
 };
 
 /// f64 on the CPU.
@@ -102,34 +103,30 @@ pub fn reader() -> &'static Reader {
         let (device, shards) = (Device::flex(), Shards { size: 64, threads: 2 });
         let mut config = TeacherConfig::default();
         (config.recipe.epochs, config.recipe.learning_rate) = (10, 2e-3);
-        let mut fit = Teacher::new(config, [784, 16, 10], Key::new(180), &device).fit(
-            train.len(),
-            shards,
-            Key::new(180),
-        );
-        complete(Teacher::train(&mut fit, &train, &normalisation, go_on));
+        let teacher = taught(&train, 16, config, shards, Key::new(180));
         let untrained = ClassifierConfig::new(784, 16, 10).init(normalisation, &device).unwrap();
-        let lesson = Lesson { teacher: &fit.finish(), guide: Guide { beta: 100.0, ..Guide::default() } };
+        let lesson = Lesson { teacher: &teacher, guide: Guide { beta: 100.0, ..Guide::default() } };
         let solved =
             exact(&untrained, lesson, &train, Ridge::default(), shards, Key::new(181), |_| {}).unwrap();
         let solved = untrained.with_substrate(solved);
         let recipe = Recipe { epochs: 8, warm_up: 20, ..Pathwise::default().recipe };
-        let classifier = pathwise(&solved, &train, Pathwise { recipe, ..Pathwise::default() });
+        let trainer = Pathwise { recipe, ..Pathwise::default() };
+        let classifier = pathwise(&solved, &train, &trainer, shards, Key::new(182));
         Reader { classifier, train, test }
     })
 }
 
-/// An observer that never stops a training.
-pub fn go_on<M>(
-    _: &Fit<M>,
-    _: thermograd_models::Progress,
-) -> Result<ControlFlow<()>, thermograd_models::Error> {
-    Ok(ControlFlow::Continue(()))
+/// A training that ran to its end.
+pub fn run<M: Module + Sync>(mut fit: Fit<M>) -> M {
+    let outcome = fit.run(|_, _| Ok::<_, Error>(ControlFlow::Continue(())));
+    assert!(outcome.unwrap().is_continue());
+    fit.finish()
 }
 
-/// A training that ran to its end.
-pub fn complete(outcome: Result<ControlFlow<()>, thermograd_models::Error>) {
-    assert!(outcome.unwrap().is_continue());
+/// A trained teacher of ten digits.
+pub fn taught(train: &Examples, hidden: usize, config: TeacherConfig, shards: Shards, key: Key) -> Teacher {
+    let teacher = Teacher::new(config, [784, hidden, 10], key, &Device::flex());
+    run(Fit::new(config.training(train, train.normalisation()), teacher, shards, key))
 }
 
 /// The chances that of independent runs with these chances at most so many succeed, and at least so many.
@@ -143,10 +140,15 @@ pub fn tails(chances: &[f64], successes: usize) -> (f64, f64) {
 }
 
 /// A classifier trained further, through its noisy steps.
-pub fn pathwise(start: &Classifier, train: &Examples, pathwise: Pathwise) -> Classifier {
-    let mut fit = pathwise.fit(start, train.len(), Shards { size: 64, threads: 2 }, Key::new(182));
-    complete(pathwise.train(&mut fit, start, train, go_on));
-    start.with_substrate(fit.finish())
+pub fn pathwise(
+    start: &Classifier,
+    train: &Examples,
+    trainer: &Pathwise,
+    shards: Shards,
+    key: Key,
+) -> Classifier {
+    let training = trainer.training(start, train).unwrap();
+    start.with_substrate(run(Fit::new(training, start.substrate.clone(), shards, key)))
 }
 
 /// Whether a program is there; where the environment requires it, it must be.

@@ -4,14 +4,13 @@ use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::Device;
-use burn_dataset::Dataset;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use thermograd::export::schema::VERSION;
 use thermograd::{Couplings, Error, Key, Problem, Schedule, SubstrateConfig, to_f64};
 use thermograd_datasets::idx::{self, IdxProblem};
 use thermograd_datasets::mnist;
-use thermograd_experiments::run;
+use thermograd_experiments::workbench::run;
 
 use crate::common::networks;
 
@@ -43,7 +42,7 @@ fn mnist_files_are_read_plain_and_gzipped() {
     let split = mnist::load(folder.path()).unwrap();
     assert_eq!(split.train, split.test);
     assert_eq!(split.train.len(), 3);
-    let image = Dataset::get(&split.train, 2).unwrap();
+    let image = split.train.get(2);
     assert_eq!((image.pixels, image.label), (vec![8, 9, 10, 11], 9));
 }
 

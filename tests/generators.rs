@@ -1,18 +1,16 @@
 //! Generators on small images: what is learnt, and by which way.
 
-use std::ops::ControlFlow;
-
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use thermograd::{Couplings, Direction, Estimate, Key, Schedule, Shards, Substrate, to_f64};
-use thermograd_models::generator::HiddenUnits;
+use thermograd_models::generator::{metrics, noising, stored};
 use thermograd_models::{
-    ClassesConfig, Denoiser, Descent, Error, Examples, Fit, Generator, Noising, Recipe, Request, Rule,
-    Stored, StoredConfig, metrics, stored,
+    ClassesConfig, Descent, Error, Examples, Fit, Generator, HiddenUnits, Noising, Recipe, Request, Rule,
+    Stored, StoredConfig,
 };
 
-use crate::common::{distance, double, networks, normals, random};
+use crate::common::{distance, double, networks, normals, random, run};
 
 /// Autodiff of the reversed action against the local rule, on networks of every kind.
 #[test]
@@ -102,7 +100,7 @@ fn the_exact_solution_is_a_stationary_point_of_the_expected_action() {
         for image in &pictures.images {
             let units: Vec<u8> = image.iter().chain(&image[..24]).copied().collect();
             for moments in &table.moments {
-                let row = |value: fn(&thermograd_models::noising::Moment) -> f64| {
+                let row = |value: fn(&noising::Moment) -> f64| {
                     let values: Vec<f64> =
                         units.iter().map(|&pixel| value(&moments[usize::from(pixel)])).collect();
                     Tensor::<2>::from_data(burn::tensor::TensorData::new(values, [1, 60]), double())
@@ -206,12 +204,11 @@ fn stripes() -> Examples {
     Examples::new(6, 6, pixels, (0..count).map(|index| (index % 2) as u8).collect()).unwrap()
 }
 
-fn trained(config: &ClassesConfig, noising: Noising, examples: &Examples, threads: usize) -> Fit<Denoiser> {
+fn trained(config: &ClassesConfig, noising: Noising, examples: &Examples, threads: usize) -> Generator {
     let denoiser = config.init(36, 2, Key::new(128), &Device::flex()).unwrap();
-    let mut fit = config.fit(denoiser, examples.len(), Shards { size: 32, threads }, Key::new(129));
-    let done = config.train::<Error>(&mut fit, noising, examples, |_, _| Ok(ControlFlow::Continue(())));
-    assert!(done.unwrap().is_continue());
-    fit
+    let training = config.training(&denoiser, noising, examples).unwrap();
+    let fit = Fit::new(training, denoiser, Shards { size: 32, threads }, Key::new(129));
+    run(fit).generator(noising, 5e-3).unwrap()
 }
 
 #[test]
@@ -226,8 +223,7 @@ fn a_small_computer_draws_the_class_it_is_asked_for() {
         recipe,
         ..ClassesConfig::default()
     };
-    let fit = trained(&config, noising, &examples, 2);
-    let generator = fit.finish().generator(noising, 5e-3).unwrap();
+    let generator = trained(&config, noising, &examples, 2);
     let labels: Vec<usize> = (0..60).map(|k| k % 2).collect();
     for hidden in [HiddenUnits::Langevin, HiddenUnits::Adiabatic] {
         let request =
@@ -262,7 +258,7 @@ fn a_small_computer_draws_the_class_it_is_asked_for() {
     assert_eq!(draw(&again).raw, draw(&generator).raw);
 
     // One thread or many: the same bits.
-    let alone = trained(&config, noising, &examples, 1).finish().generator(noising, 5e-3).unwrap();
+    let alone = trained(&config, noising, &examples, 1);
     assert!(alone.couplings().encode().unwrap() == bytes);
 }
 

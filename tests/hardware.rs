@@ -272,7 +272,8 @@ fn pruning_keeps_the_mean_field() {
 
 fn tuned(start: &Classifier, hardware: Vec<Imperfection>) -> Classifier {
     let recipe = Recipe { epochs: 8, warm_up: 20, ..Pathwise::default().recipe };
-    pathwise(start, &reader().train, Pathwise { recipe, hardware, ..Pathwise::default() })
+    let trainer = Pathwise { recipe, hardware, ..Pathwise::default() };
+    pathwise(start, &reader().train, &trainer, SHARDS, Key::new(182))
 }
 
 #[test]

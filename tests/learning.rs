@@ -3,17 +3,17 @@
 use std::ops::ControlFlow;
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use burn::tensor::activation::log_softmax;
 use thermograd::{Direction, Key, Ridge, Shards, Substrate, to_f64};
 use thermograd_datasets::{Images, strokes};
+use thermograd_models::training::fit::backward;
+use thermograd_models::training::network::cross_entropy;
 use thermograd_models::{
-    Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Lesson, Likelihood, Pathwise, Recipe, Teacher,
-    TeacherConfig, exact,
+    Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Lesson, Likelihood, Parameters, Pathwise,
+    Recipe, Teacher, TeacherConfig, Training, exact, ranking,
 };
 
-use crate::common::{complete, go_on};
+use crate::common::{pathwise, run, taught};
 
 const SHARDS: Shards = Shards { size: 64, threads: 2 };
 
@@ -36,18 +36,9 @@ fn small() -> Small {
     let mut config = TeacherConfig::default();
     config.recipe.epochs = 12;
     config.recipe.learning_rate = 2e-3;
-    let teacher = taught(&train, 24, config, SHARDS);
+    let teacher = taught(&train, 24, config, SHARDS, Key::new(80));
     let classifier = ClassifierConfig::new(784, 24, 10).init(normalisation, &device).unwrap();
     Small { train, test, teacher, classifier }
-}
-
-/// A trained teacher.
-fn taught(train: &Examples, hidden: usize, config: TeacherConfig, shards: Shards) -> Teacher {
-    let normalisation = train.normalisation();
-    let teacher = Teacher::new(config, [784, hidden, 10], Key::new(80), &Device::flex());
-    let mut fit = teacher.fit(train.len(), shards, Key::new(80));
-    complete(Teacher::train(&mut fit, train, &normalisation, go_on));
-    fit.finish()
 }
 
 fn accuracy(classifier: &Classifier, examples: &Examples) -> f64 {
@@ -76,17 +67,15 @@ fn each_trainer_learns_and_the_last_does_best() {
 
     let mut likelihood = Likelihood::default();
     likelihood.recipe.epochs = 10;
-    let mut fit = likelihood.fit(&small.classifier, train.len(), SHARDS, Key::new(83));
-    complete(likelihood.train(&mut fit, &small.classifier, lesson, train, go_on));
-    let descended = small.classifier.with_substrate(fit.finish());
+    let training = likelihood.training(&small.classifier, lesson, train).unwrap();
+    let fit = Fit::new(training, small.classifier.substrate.clone(), SHARDS, Key::new(83));
+    let descended = small.classifier.with_substrate(run(fit));
 
-    let pathwise = Pathwise {
+    let trainer = Pathwise {
         recipe: Recipe { epochs: 6, warm_up: 20, ..Pathwise::default().recipe },
         ..Pathwise::default()
     };
-    let mut fit = pathwise.fit(&solved, train.len(), SHARDS, Key::new(84));
-    complete(pathwise.train(&mut fit, &solved, train, go_on));
-    let tuned = solved.with_substrate(fit.finish());
+    let tuned = pathwise(&solved, train, &trainer, SHARDS, Key::new(84));
 
     let scores = [&descended, &solved, &tuned].map(|classifier| accuracy(classifier, &small.test));
     println!("teacher {reached}, untrained {untrained}, likelihood, exact, pathwise {scores:?}");
@@ -122,17 +111,13 @@ fn a_heat_price_lowers_the_heat() {
         exact(&small.classifier, lesson, &small.train, Ridge::default(), SHARDS, Key::new(82), |_| {});
     let solved = small.classifier.with_substrate(solved.unwrap());
     let heat = |heat_price: f64| {
-        let pathwise = Pathwise {
+        let trainer = Pathwise {
             recipe: Recipe { epochs: 4, warm_up: 20, ..Pathwise::default().recipe },
             heat_price,
             ..Pathwise::default()
         };
-        let mut fit = pathwise.fit(&solved, small.train.len(), SHARDS, Key::new(86));
-        complete(pathwise.train(&mut fit, &solved, &small.train, go_on));
-        let result = solved
-            .with_substrate(fit.finish())
-            .evaluate(&small.test, 1, SHARDS, Key::new(87), |_| {})
-            .unwrap();
+        let trained = pathwise(&solved, &small.train, &trainer, SHARDS, Key::new(86));
+        let result = trained.evaluate(&small.test, 1, SHARDS, Key::new(87), |_| {}).unwrap();
         println!("price {heat_price}: {:.0} kT, {:.3}", result.heat.mean, result.top1_single.mean);
         result.heat.mean
     };
@@ -149,14 +134,12 @@ fn the_number_of_threads_does_not_show() {
         let solved =
             exact(&small.classifier, lesson, &small.train, Ridge::default(), shards, Key::new(1), |_| {});
         let solved = small.classifier.with_substrate(solved.unwrap());
-        let pathwise = Pathwise {
+        let trainer = Pathwise {
             recipe: Recipe { epochs: 1, ..Pathwise::default().recipe },
             augment: true,
             ..Pathwise::default()
         };
-        let mut fit = pathwise.fit(&solved, small.train.len(), shards, Key::new(2));
-        complete(pathwise.train(&mut fit, &solved, &small.train, go_on));
-        let trained = solved.with_substrate(fit.finish());
+        let trained = pathwise(&solved, &small.train, &trainer, shards, Key::new(2));
         let result = trained.evaluate(&small.test, 2, shards, Key::new(3), |_| {}).unwrap();
         (parameters(&trained.substrate), result)
     };
@@ -169,29 +152,28 @@ fn a_resumed_training_is_the_uninterrupted_one() {
     let train = examples(strokes::draw(6, 0..600));
     let classifier = ClassifierConfig::new(784, 12, 10).init(train.normalisation(), &Device::flex()).unwrap();
     let start = classifier.with_substrate(classifier.substrate.clone().randomised(0.3, Key::new(90)));
-    let pathwise = Pathwise {
+    let trainer = Pathwise {
         recipe: Recipe { epochs: 3, batch: 100, ..Pathwise::default().recipe },
         augment: true,
         ..Pathwise::default()
     };
-    let new = || pathwise.fit(&start, train.len(), SHARDS, Key::new(91));
-    let mut whole = new();
-    complete(pathwise.train(&mut whole, &start, &train, go_on));
+    let training = || trainer.training(&start, &train).unwrap();
+    let new = || Fit::new(training(), start.substrate.clone(), SHARDS, Key::new(91));
+    let whole = run(new());
     for stop in [1, 6, 11] {
         let mut first = new();
-        let halt = |_: &Fit<Substrate>, progress: thermograd_models::Progress| {
+        let halted = first.run(|_, progress| {
             let done = progress.step == stop;
             Ok::<_, Error>(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        };
-        assert!(pathwise.train(&mut first, &start, &train, halt).unwrap().is_break());
+        });
+        assert!(halted.unwrap().is_break());
         let bytes = first.checkpoint().unwrap();
         for length in [0, 20, bytes.len() / 2, bytes.len() - 1] {
             assert!(matches!(new().resume(&bytes[..length]), Err(Error::Checkpoint(_))));
         }
-        let mut second = new().resume(&bytes).unwrap();
+        let second = new().resume(&bytes).unwrap();
         assert_eq!(second.steps_done(), stop);
-        complete(pathwise.train(&mut second, &start, &train, go_on));
-        assert_eq!(parameters(&second.finish()), parameters(&whole.model.valid()), "stopped at step {stop}");
+        assert_eq!(parameters(&run(second)), parameters(&whole), "stopped at step {stop}");
     }
 }
 
@@ -219,8 +201,8 @@ fn strokes_need_more_than_a_linear_classifier() {
     let device = Device::flex();
 
     let shards = Shards { size: 128, threads: 2 };
-    let network =
-        taught(&train, 64, TeacherConfig::default(), shards).accuracy(&test, &normalisation, shards);
+    let network = taught(&train, 64, TeacherConfig::default(), shards, Key::new(80));
+    let network = network.accuracy(&test, &normalisation, shards);
 
     let recipe = Recipe {
         epochs: 15,
@@ -232,18 +214,16 @@ fn strokes_need_more_than_a_linear_classifier() {
     };
     let linear =
         burn::nn::LinearConfig::new(784, 10).with_initializer(burn::module::Initializer::Zeros).init(&device);
-    let mut fit = Fit::new("linear", linear, recipe, train.len(), shards, Key::new(1));
     let gradient = |model: &burn::nn::Linear, indices: &[usize], batch: usize, _: Key| {
-        let model = model.valid().train();
         let logits = model.forward(train.clamped(indices, &normalisation, None, &device));
-        let loss = -(log_softmax(logits, 1) * train.one_hot(indices, 10, &device)).sum() / batch as f64;
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        Ok((loss.into_scalar::<f64>(), gradients))
+        let loss = cross_entropy(logits, train.one_hot(indices, 10, &device));
+        Ok(backward(loss / batch as f64, model))
     };
-    complete(fit.run(gradient, go_on));
+    let training = Training::new("linear", recipe, train.len(), gradient);
+    let linear = run(Fit::new(training, linear, shards, Key::new(1)));
     let indices: Vec<usize> = (0..test.len()).collect();
-    let logits = to_f64(fit.finish().forward(test.clamped(&indices, &normalisation, None, &device)));
-    let best = logits.chunks(10).map(|row| thermograd_models::classifier::ranking(row)[0]);
+    let logits = to_f64(linear.forward(test.clamped(&indices, &normalisation, None, &device)));
+    let best = logits.chunks(10).map(|row| ranking(row)[0]);
     let right = best.enumerate().filter(|&(index, best)| test.label(index) == best).count();
     let linear = right as f64 / test.len() as f64;
     println!("linear {linear:.4}, network {network:.4}");
@@ -263,7 +243,7 @@ fn mnist_is_learnt_where_there_is_mnist() {
     let normalisation = train.normalisation();
     let device = Device::flex();
     let shards = Shards { size: 128, threads: 2 };
-    let teacher = taught(&train, 64, TeacherConfig::default(), shards);
+    let teacher = taught(&train, 64, TeacherConfig::default(), shards, Key::new(80));
     let classifier = ClassifierConfig::new(784, 64, 10).init(normalisation, &device).unwrap();
     let lesson = Lesson { teacher: &teacher, guide: Guide { beta: 150.0, ..Guide::default() } };
     let solved = exact(&classifier, lesson, &train, Ridge::default(), shards, Key::new(0), |_| {}).unwrap();

@@ -12,13 +12,13 @@ use thermograd::{
     Schedule, Shards, SubstrateConfig, Topology, to_f64,
 };
 use thermograd_datasets::strokes;
-use thermograd_models::generator::HiddenUnits;
+use thermograd_models::generator::stored;
 use thermograd_models::{
-    ClassesConfig, Classifier, ClassifierConfig, Examples, Generator, Noising, Pathwise, Recipe, Request,
-    Stored, StoredConfig, stored,
+    ClassesConfig, Classifier, ClassifierConfig, Error, Examples, Fit, Generator, HiddenUnits, Noising,
+    Pathwise, Recipe, Request, Stored, StoredConfig,
 };
 
-use crate::common::{double, networks, normals, random};
+use crate::common::{double, networks, normals, random, run};
 
 /// Compares with what was written down, and prints what to write down where they differ.
 fn pinned(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
@@ -151,10 +151,11 @@ fn ten_steps_of_a_pathwise_training_go_where_they_went() {
     let pathwise = Pathwise { recipe, augment: true, heat_price: 1e-4, ..Pathwise::default() };
     let shards = Shards { size: 64, threads: 2 };
     let mut losses = Vec::new();
-    let mut fit = pathwise.fit(&start, examples.len(), shards, Key::new(316));
-    let done = pathwise.train::<thermograd_models::Error>(&mut fit, &start, &examples, |_, progress| {
+    let training = pathwise.training(&start, &examples).unwrap();
+    let mut fit = Fit::new(training, start.substrate.clone(), shards, Key::new(316));
+    let done = fit.run(|_, progress| {
         losses.push(progress.loss);
-        Ok(ControlFlow::Continue(()))
+        Ok::<_, Error>(ControlFlow::Continue(()))
     });
     assert!(done.unwrap().is_continue() && losses.len() == 10);
     pinned("mean losses", &losses, &LOSSES, 2e-3);
@@ -225,11 +226,9 @@ fn images_of_classes_are_what_they_were() {
     let config =
         ClassesConfig { hidden: 16, hidden_mobility: 5.0, bins: 10, knots: 4, recipe, ..Default::default() };
     let denoiser = config.init(36, 2, Key::new(323), &Device::flex()).unwrap();
-    let mut fit = config.fit(denoiser, 64, Shards { size: 32, threads: 1 }, Key::new(324));
-    let go_on = |_: &_, _| Ok(ControlFlow::Continue(()));
-    let done = config.train::<thermograd_models::Error>(&mut fit, noising(), &examples, go_on);
-    assert!(done.unwrap().is_continue());
-    let generator = fit.finish().generator(noising(), 5e-3).unwrap();
+    let training = config.training(&denoiser, noising(), &examples).unwrap();
+    let fit = Fit::new(training, denoiser, Shards { size: 32, threads: 1 }, Key::new(324));
+    let generator = run(fit).generator(noising(), 5e-3).unwrap();
     let labels: Vec<usize> = (0..8).map(|k| k % 2).collect();
     for (hidden, expected) in [(HiddenUnits::Langevin, &CLASSES[..]), (HiddenUnits::Adiabatic, &ADIABATIC)] {
         let found = draw(&generator, Some(labels.clone()), hidden);

@@ -163,7 +163,10 @@ fn noising(dt: f64, rows: usize) -> (Substrate, Protocol, thermograd::Trajectory
         states.push(step.after.clone());
     };
     noising.fall(&substrate, &pixels, Key::new(112), observe).unwrap();
-    let p = pixels.iter().map(|&p| noising.field * thermograd_models::noising::level(p)).collect::<Vec<_>>();
+    let p = pixels
+        .iter()
+        .map(|&p| noising.field * thermograd_models::generator::noising::level(p))
+        .collect::<Vec<_>>();
     let p = Tensor::<2>::from_data(TensorData::new(p, [rows, units]), double());
     let run = thermograd::Trajectory { states: Tensor::stack(states, 0), interval: dt };
     (substrate, noising.protocol(p).unwrap(), run)

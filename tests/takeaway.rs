@@ -6,10 +6,10 @@ use std::process::Command;
 use burn::tensor::Device;
 use thermograd::{Format, Hardware, Key, Shards, SubstrateConfig};
 use thermograd_models::{
-    Classifier, ClassifierConfig, Examples, Guide, Lesson, Teacher, TeacherConfig, exact,
+    Classifier, ClassifierConfig, Examples, Guide, Lesson, TeacherConfig, exact, ranking,
 };
 
-use crate::common::{Reader, has, reader, tails};
+use crate::common::{Reader, has, reader, tails, taught};
 
 const DIGITS: usize = 20;
 
@@ -20,11 +20,9 @@ fn published() -> Classifier {
     let shards = Shards { size: 64, threads: 2 };
     let mut config = TeacherConfig::default();
     (config.recipe.epochs, config.recipe.learning_rate) = (8, 2e-3);
-    let mut fit =
-        Teacher::new(config, [784, 64, 10], Key::new(230), &device).fit(train.len(), shards, Key::new(230));
-    crate::common::complete(Teacher::train(&mut fit, &train, &normalisation, crate::common::go_on));
+    let teacher = taught(&train, 64, config, shards, Key::new(230));
     let untrained = ClassifierConfig::new(784, 64, 10).init(normalisation, &device).unwrap();
-    let lesson = Lesson { teacher: &fit.finish(), guide: Guide { beta: 100.0, ..Guide::default() } };
+    let lesson = Lesson { teacher: &teacher, guide: Guide { beta: 100.0, ..Guide::default() } };
     let solved =
         exact(&untrained, lesson, &train, Default::default(), shards, Key::new(231), |_| {}).unwrap();
     untrained.with_substrate(solved)
@@ -67,8 +65,7 @@ fn check(program: impl Fn(&Path, usize, f64) -> Command) {
     let indices: Vec<usize> = (0..DIGITS).collect();
     let (field, x0) = cold.prepare(test, &indices).unwrap();
     let ours = cold.read(&cold.substrate.simulate(x0, field, cold.schedule, Key::new(0), |_| {}).unwrap());
-    let ours: Vec<usize> =
-        ours.chunks(10).map(|row| thermograd_models::classifier::ranking(row)[0]).collect();
+    let ours: Vec<usize> = ours.chunks(10).map(|row| ranking(row)[0]).collect();
     assert_eq!(read(0.0), ours);
 
     const OURS: usize = 400;

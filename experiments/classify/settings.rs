@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
-use thermograd::{Backend, Ridge, Schedule};
-use thermograd_experiments::data::Dataset;
-use thermograd_experiments::settings::{Settings as _, set};
-use thermograd_models::{Guide, Likelihood, Pathwise, TeacherConfig, Wiring};
+use thermograd::{Ridge, Schedule};
+use thermograd_experiments::workbench::{
+    DataFlags, RunFlags, SHARD, Settings as _, Source, check_recipes, name, parse, set, version,
+    with_defaults,
+};
+use thermograd_models::{ClassifierConfig, Guide, Likelihood, Pathwise, TeacherConfig, Wiring};
 
 /// Train a thermodynamic computer to read digits, and report what it achieved.
 ///
@@ -27,62 +29,35 @@ use thermograd_models::{Guide, Likelihood, Pathwise, TeacherConfig, Wiring};
   classify --eval runs/classify-1/couplings.safetensors --dataset mnist --data-dir DIR"
 )]
 pub struct Arguments {
-    /// What to read [default: strokes].
-    #[arg(long, value_enum)]
-    dataset: Option<Dataset>,
-    /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
-    #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// How to find the couplings [default: pathwise].
+    /// How to find the couplings.
     #[arg(long, value_enum)]
     trainer: Option<Trainer>,
-    /// Hidden units [default: 64].
+    /// Hidden units.
     #[arg(long, value_name = "N")]
     hidden: Option<usize>,
-    /// Strength of the guide bias [default: 50 before pathwise training, else 150].
+    /// Strength of the guide bias.
     #[arg(long, allow_negative_numbers = true)]
     beta: Option<f64>,
-    /// Passes over the examples of the likelihood or pathwise trainer [default: 8 or 20].
+    /// Passes over the examples of the likelihood or pathwise trainer.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Price of heat in the pathwise loss, in cross-entropy per kT [default: 0].
+    /// Price of heat in the pathwise loss, in cross-entropy per kT.
     #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
     heat_price: Option<f64>,
     /// Shift training images by up to one pixel in pathwise training.
     #[arg(long)]
     augment: bool,
-    /// Seed of everything random [default: 0].
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where to compute: flex, ndarray, wgpu or cuda [default: flex].
-    #[arg(long)]
-    backend: Option<Backend>,
-    /// Independent trajectories of every test image [default: 10].
+    /// Independent trajectories of every test image.
     #[arg(long, value_name = "N")]
     trajectories: Option<usize>,
-    /// Use the first N images of each split only, for a quick try [default: all].
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Threads on CPU backends; results do not depend on it [default: all cores].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Settings as in the config.toml of a run; flags come on top.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Run folder to make [default: runs/classify-N].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Continue the run in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "config", "eval", "dataset", "trainer", "hidden",
-        "beta", "epochs", "heat_price", "augment", "seed", "backend", "trajectories", "limit"])]
-    pub resume: Option<PathBuf>,
-    /// Also write the trained couplings here.
-    #[arg(long, value_name = "FILE")]
-    pub export: Option<PathBuf>,
     /// Evaluate exported couplings instead of training.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "hidden", "beta", "epochs",
         "heat_price", "augment"])]
     pub eval: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataFlags,
+    #[command(flatten)]
+    pub run: RunFlags,
 }
 
 /// How to find the couplings.
@@ -97,26 +72,20 @@ pub enum Trainer {
     Pathwise,
 }
 
+/// β for the trainers whose one aim is to follow the guide.
+const BETA_ALONE: f64 = 150.0;
+
 /// Everything that decides the numbers of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The version of the program that wrote this.
     pub version: String,
-    /// What to read.
-    pub dataset: Dataset,
-    /// Where the files are.
-    pub data_dir: Option<PathBuf>,
+    /// Images, device and key.
+    #[serde(flatten)]
+    pub source: Source,
     /// How to find the couplings.
     pub trainer: Trainer,
-    /// Where to compute.
-    pub backend: Backend,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Images of each split that are used: the first ones; all if none.
-    pub limit: Option<usize>,
-    /// Training images set aside for selection; never trained on.
-    pub held_out: usize,
     /// Independent trajectories of every test image.
     pub trajectories: usize,
     /// Examples a shard of a batch: sums keep their bits only for equal sizes.
@@ -149,24 +118,20 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        let ClassifierConfig { hidden, wiring, j2, j4, kt, schedule, .. } = ClassifierConfig::new(0, 64, 0);
         Self {
-            version: env!("CARGO_PKG_VERSION").into(),
-            dataset: Dataset::Strokes,
-            data_dir: None,
+            version: version(),
+            source: Source::default(),
             trainer: Trainer::Pathwise,
-            backend: Backend::Flex,
-            seed: 0,
-            limit: None,
-            held_out: 5000,
             trajectories: 10,
-            shard: 128,
+            shard: SHARD,
             mac_picojoule: 1.0,
-            hidden: 64,
-            wiring: Wiring::AllToAll,
-            j2: 1.0,
-            j4: 1.0,
-            kt: 1.0,
-            schedule: Schedule { dt: 1e-3, steps: 200 },
+            hidden,
+            wiring,
+            j2,
+            j4,
+            kt,
+            schedule,
             teacher: TeacherConfig::default(),
             guide: Guide::default(),
             ridge: Ridge::default(),
@@ -177,25 +142,33 @@ impl Default for Settings {
 }
 
 impl Arguments {
+    /// What was given on the command line.
+    pub fn read() -> Self {
+        let d = Settings::default();
+        let mut defaults = DataFlags::defaults(&d.source);
+        defaults.extend([
+            ("dataset", name(&d.source.dataset)),
+            ("trainer", name(&d.trainer)),
+            ("hidden", d.hidden.to_string()),
+            ("beta", format!("{} before pathwise training, else {BETA_ALONE}", d.guide.beta)),
+            ("epochs", format!("{} or {}", d.likelihood.recipe.epochs, d.pathwise.recipe.epochs)),
+            ("heat_price", d.pathwise.heat_price.to_string()),
+            ("trajectories", d.trajectories.to_string()),
+            ("out", "runs/classify-N".into()),
+        ]);
+        parse(with_defaults(Self::command(), defaults))
+    }
+
     /// Defaults, then the file, then the flags.
     pub fn settings(&self) -> Result<Settings> {
-        let mut settings = match &self.config {
-            Some(path) => Settings::read(path)?,
-            None => Settings::default(),
-        };
+        let mut settings = Settings::below_flags(self.run.config.as_deref())?;
         let s = &mut settings;
-        set(&mut s.dataset, self.dataset);
+        self.data.set(&mut s.source)?;
         set(&mut s.trainer, self.trainer);
         set(&mut s.hidden, self.hidden);
-        set(&mut s.seed, self.seed);
-        set(&mut s.backend, self.backend);
         set(&mut s.trajectories, self.trajectories);
         set(&mut s.pathwise.heat_price, self.heat_price);
         s.pathwise.augment |= self.augment;
-        s.limit = self.limit.or(s.limit);
-        if let Some(folder) = &self.data_dir {
-            s.data_dir = Some(std::path::absolute(folder)?);
-        }
         if let Some(epochs) = self.epochs {
             match s.trainer {
                 Trainer::Likelihood => s.likelihood.recipe.epochs = epochs,
@@ -203,34 +176,31 @@ impl Arguments {
                 Trainer::Exact => bail!("--epochs: the exact trainer has none"),
             }
         }
-        if self.config.is_none() && s.trainer != Trainer::Pathwise {
-            s.guide.beta = 150.0;
+        if self.run.config.is_none() && s.trainer != Trainer::Pathwise {
+            s.guide.beta = BETA_ALONE;
         }
         set(&mut s.guide.beta, self.beta);
-        s.version = env!("CARGO_PKG_VERSION").into();
+        s.version = version();
         s.check()?;
         Ok(settings)
     }
 }
 
-impl thermograd_experiments::settings::Settings for Settings {
+impl thermograd_experiments::workbench::settings::Settings for Settings {
     fn check(&self) -> Result<()> {
         ensure!(self.hidden > 0, "hidden: at least one unit is needed");
         ensure!(self.trajectories > 0, "trajectories: at least one is needed");
-        ensure!(self.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
+        ensure!(self.source.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
         ensure!(self.shard > 0, "shard: at least one example is needed");
         ensure!(self.guide.beta > 0.0 && self.guide.beta.is_finite(), "beta: must be positive");
         ensure!(self.guide.kt >= 0.0, "guide.kt: must not be negative");
         ensure!(self.pathwise.heat_price >= 0.0, "heat price: must not be negative");
         ensure!(self.mac_picojoule > 0.0, "mac_picojoule: must be positive");
-        for (name, recipe) in [
+        check_recipes([
             ("teacher", self.teacher.recipe),
             ("likelihood", self.likelihood.recipe),
             ("pathwise", self.pathwise.recipe),
-        ] {
-            ensure!(recipe.batch > 0 && recipe.epochs > 0, "{name}: batch and epochs must be at least 1");
-            ensure!(recipe.learning_rate > 0.0, "{name}: the learning rate must be positive");
-        }
+        ])?;
         Schedule::new(self.schedule.dt, self.schedule.duration()).context("schedule")?;
         Ok(())
     }

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use thermograd::{Backend, Couplings, Format, Key, Scale, Shards};
-use thermograd_experiments::data::{Data, Dataset};
-use thermograd_experiments::run;
-use thermograd_experiments::settings::shards;
+use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+use thermograd::{Assumptions, Couplings, Format, Scale};
+use thermograd_experiments::workbench::{DataFlags, Source, parse, run, with_defaults};
+
+use crate::settings::{BITS, KEEP, Settings};
 
 /// Take trained couplings away: look at them, convert them, run them, and see what hardware makes of them.
 #[derive(Parser, Debug)]
@@ -50,12 +49,11 @@ pub enum Task {
     /// Round couplings to few levels, and fine-tune what they are rounded from.
     Quantize(Quantize),
     /// Fine-tune couplings as they are, for devices with mismatch say.
-    Tune(TuneArguments),
+    Tune(Tune),
     /// Compare two files; the exit status is 1 if they differ.
     Diff(Diff),
 }
 
-/// Arguments of `inspect`.
 #[derive(Args, Debug)]
 pub struct Inspect {
     /// Couplings in any format that can be read.
@@ -68,7 +66,6 @@ pub struct Inspect {
     pub report: Option<PathBuf>,
 }
 
-/// Arguments of `diff`.
 #[derive(Args, Debug)]
 pub struct Diff {
     /// Couplings in any format that can be read.
@@ -80,7 +77,6 @@ pub struct Diff {
     pub tolerance: f64,
 }
 
-/// Arguments of `convert`.
 #[derive(Args, Debug)]
 pub struct Convert {
     /// Couplings in any format that can be read.
@@ -109,12 +105,10 @@ pub struct Convert {
     /// Netlists: the temperature of the bath.
     #[arg(long, default_value_t = 300.0)]
     pub kelvin: f64,
-    /// Images to clamp.
     #[command(flatten)]
-    pub data: DataArguments,
+    pub data: DataFlags,
 }
 
-/// Arguments of `simulate`.
 #[derive(Args, Debug)]
 pub struct Simulate {
     /// Couplings in any format that can be read.
@@ -134,24 +128,23 @@ pub struct Simulate {
     /// Write the energy ledger as JSON.
     #[arg(long, value_name = "FILE.json")]
     pub ledger: Option<PathBuf>,
-    /// Ledger: joules of a digital multiply–accumulate [default: 1e-12].
+    /// Ledger: joules of a digital multiply–accumulate.
     #[arg(long, value_name = "J")]
     pub mac_joules: Option<f64>,
-    /// Ledger: joules of a conversion, over 2^bits [default: 1e-14].
+    /// Ledger: joules of a conversion, over 2^bits.
     #[arg(long, value_name = "J")]
     pub conversion_joules: Option<f64>,
-    /// Ledger: bits of a conversion [default: 8].
+    /// Ledger: bits of a conversion.
     #[arg(long, value_name = "N")]
     pub conversion_bits: Option<u32>,
-    /// Ledger: capacitance of the line of a clamped unit [default: 1e-15].
+    /// Ledger: capacitance of the line of a clamped unit.
     #[arg(long, value_name = "F")]
     pub farads: Option<f64>,
-    /// Ledger: temperature of the bath [default: 300].
+    /// Ledger: temperature of the bath.
     #[arg(long, value_name = "K")]
     pub kelvin: Option<f64>,
-    /// Images to read.
     #[command(flatten)]
-    pub data: DataArguments,
+    pub data: DataFlags,
 }
 
 /// What to sweep.
@@ -161,7 +154,7 @@ pub enum Knob {
     Bits,
     /// Relative standard deviation of every coupling and bias.
     Mismatch,
-    /// Largest coupling, as a part of the largest there is.
+    /// Largest coupling, as a fraction of the largest there is.
     Range,
     /// Couplings that reach a unit.
     FanIn,
@@ -175,7 +168,6 @@ pub enum Knob {
     Bandwidth,
 }
 
-/// Arguments of `perturb`.
 #[derive(Args, Debug)]
 pub struct Perturb {
     /// Couplings of a classifier.
@@ -192,12 +184,11 @@ pub struct Perturb {
     /// Bits: what shares a full scale.
     #[arg(long, value_enum, default_value = "unit")]
     pub scale: ScaleName,
-    /// Run folder to make [default: runs/perturb-N].
+    /// Run folder to make.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Images to read.
     #[command(flatten)]
-    pub data: DataArguments,
+    pub data: DataFlags,
 }
 
 /// What shares a full scale.
@@ -218,34 +209,30 @@ impl From<ScaleName> for Scale {
     }
 }
 
-/// Arguments of `prune`.
 #[derive(Args, Debug)]
 pub struct Prune {
-    /// The part of the couplings to keep [default: 0.2].
-    #[arg(long, value_name = "PART", conflicts_with = "resume")]
+    /// The fraction of the couplings to keep.
+    #[arg(long, value_name = "FRACTION")]
     pub keep: Option<f64>,
-    /// Where from, where to, and what with.
     #[command(flatten)]
-    pub tuning: TuneArguments,
+    pub tuning: Tune,
 }
 
-/// Arguments of `quantize`.
 #[derive(Args, Debug)]
 pub struct Quantize {
-    /// Bits of a coupling: 2^bits − 1 levels [default: 4].
-    #[arg(long, conflicts_with = "resume")]
+    /// Bits of a coupling: 2^bits − 1 levels.
+    #[arg(long)]
     pub bits: Option<u32>,
-    /// What shares a full scale [default: unit].
-    #[arg(long, value_enum, conflicts_with = "resume")]
+    /// What shares a full scale.
+    #[arg(long, value_enum)]
     pub scale: Option<ScaleName>,
-    /// Where from, where to, and what with.
     #[command(flatten)]
-    pub tuning: TuneArguments,
+    pub tuning: Tune,
 }
 
-/// What changing couplings has in common.
+/// Arguments of `tune`, and what changing couplings has in common.
 #[derive(Args, Debug)]
-pub struct TuneArguments {
+pub struct Tune {
     /// Couplings of a classifier.
     #[arg(required_unless_present = "resume")]
     pub file: Option<PathBuf>,
@@ -255,7 +242,7 @@ pub struct TuneArguments {
     /// Passes over the training images; 0 to leave the couplings as they come.
     #[arg(long, value_name = "EPOCHS")]
     pub fine_tune: Option<usize>,
-    /// The learning rate at its highest [default: 0.003].
+    /// The learning rate at its highest.
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// Shift training images by up to one pixel.
@@ -267,71 +254,61 @@ pub struct TuneArguments {
     /// Trajectories of every test image.
     #[arg(long, value_name = "N")]
     pub trajectories: Option<usize>,
-    /// Run folder to make [default: runs/prune-N or runs/quantize-N].
+    /// Run folder to make.
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Continue the run in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "out", "run", "fine_tune", "learning_rate", "augment",
-        "mismatch", "trajectories", "dataset", "seed", "limit"])]
+    #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
-    /// Images to learn from.
     #[command(flatten)]
-    pub data: DataArguments,
+    pub data: DataFlags,
 }
 
-/// Which images, and where to compute.
-#[derive(Args, Debug)]
-pub struct DataArguments {
-    /// Images to read.
-    #[arg(long, value_enum)]
-    pub dataset: Option<Dataset>,
-    /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
-    #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Use the first N images of each split only [default: all].
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Where to compute: flex, ndarray, wgpu or cuda.
-    #[arg(long, default_value = "flex")]
-    pub backend: Backend,
-    /// Threads on CPU backends; results do not depend on it [default: all cores].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-}
-
-/// Training images set aside, as `classify` does.
-pub const HELD_OUT: usize = 5000;
-
-/// Examples a shard.
-pub const SHARD: usize = 128;
-
-impl DataArguments {
-    /// What is asked for.
-    pub fn dataset(&self) -> Result<Dataset> {
-        self.dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")
-    }
-
-    /// The images asked for.
-    pub fn load(&self) -> Result<Data> {
-        Data::load(self.dataset()?, self.data_dir.as_deref(), self.seed, self.limit, HELD_OUT)
-    }
-
-    /// The device asked for.
-    pub fn device(&self) -> Result<Device> {
-        Ok(self.backend.device()?)
-    }
-
-    /// How batches are split.
-    pub fn shards(&self) -> Shards {
-        shards(self.backend, self.threads, SHARD)
-    }
-
-    /// The key of everything random.
-    pub fn key(&self) -> Key {
-        Key::new(self.seed)
+impl Arguments {
+    /// What was given on the command line.
+    pub fn read() -> Self {
+        let data = |command: Command| with_defaults(command, DataFlags::defaults(&Source::default()));
+        let tune = |task: &'static str| {
+            move |command: Command| {
+                let d = Settings::default();
+                let mut defaults = vec![
+                    ("learning_rate", d.pathwise.recipe.learning_rate.to_string()),
+                    ("trajectories", d.trajectories.to_string()),
+                    ("run", format!("runs/{task}-N")),
+                ];
+                let scale = format!("{:?}", d.scale).to_lowercase();
+                match task {
+                    "prune" => defaults.push(("keep", KEEP.to_string())),
+                    "quantize" => defaults.extend([("bits", BITS.to_string()), ("scale", scale)]),
+                    _ => {}
+                }
+                if task != "tune" {
+                    defaults.push(("fine_tune", d.pathwise.recipe.epochs.to_string()));
+                }
+                with_defaults(with_defaults(command, defaults), DataFlags::defaults(&d.source))
+            }
+        };
+        let simulate = |command: Command| {
+            let a = Assumptions::default();
+            let defaults = vec![
+                ("mac_joules", format!("{:e}", a.mac_joules)),
+                ("conversion_joules", format!("{:e}", a.conversion_joules)),
+                ("conversion_bits", a.bits.to_string()),
+                ("farads", format!("{:e}", a.farads)),
+                ("kelvin", a.kelvin.to_string()),
+            ];
+            data(with_defaults(command, defaults))
+        };
+        let command = Self::command()
+            .mut_subcommand("convert", data)
+            .mut_subcommand("simulate", simulate)
+            .mut_subcommand("perturb", |command| {
+                data(with_defaults(command, vec![("out", "runs/perturb-N".into())]))
+            })
+            .mut_subcommand("prune", tune("prune"))
+            .mut_subcommand("quantize", tune("quantize"))
+            .mut_subcommand("tune", tune("tune"));
+        parse(command)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
 use thermograd::{Circuit, Couplings, Key, Scales, Start, Substrate, to_f64};
-use thermograd_experiments::run;
+use thermograd_experiments::workbench::run;
 use thermograd_models::Classifier;
 
 use crate::arguments::{Convert, load, numbers, save};
@@ -35,18 +35,19 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
             "control parameters that move in time have no circuit here; clamp one moment of them in another file"
         );
     }
-    let device = task.data.device()?;
+    let source = task.data.source()?;
+    let device = source.backend.device()?;
     let substrate = couplings.substrate(&device)?;
     let field = match task.example {
         Some(example) => {
             let classifier = Classifier::from_couplings(couplings, &device)?;
-            let test = task.data.load()?.test;
+            let test = task.data.named_source()?.data()?.test;
             ensure!(example < test.len(), "--example {example}: there are {} test images", test.len());
             classifier.prepare(&test, &[example])?.0
         }
         None => substrate.field(&clamped(&substrate, task.clamp.as_deref(), 1, 1)?)?,
     };
-    let start = start(couplings, &substrate, 1, task.data.key())?;
+    let start = start(couplings, &substrate, 1, source.key())?;
     let table = task.out.with_extension("data");
     let table = table.file_name().context("no file name")?.to_string_lossy();
     let thermal = Scales::thermal(task.farads, task.seconds, task.kelvin);
@@ -81,9 +82,9 @@ pub fn clamped(
     ensure!(values.len() == units, "{} clamped values for {units} clamped units", values.len());
     let mut rest = &values[..];
     let groups = topology.clamped().map(|group| {
-        let (own, others) = rest.split_at(group.units / knots);
+        let (values, others) = rest.split_at(group.units / knots);
         rest = others;
-        let row = TensorData::new(own.to_vec(), [1, own.len()]);
+        let row = TensorData::new(values.to_vec(), [1, values.len()]);
         Tensor::<2>::from_data(row, substrate.options()).repeat_dim(0, rows)
     });
     Ok(groups.collect())

@@ -1,15 +1,13 @@
 //! One imperfection swept over several devices.
 
-use std::ops::ControlFlow;
-
 use anyhow::{Result, ensure};
+use indicatif::ProgressBar;
+use maud::{PreEscaped, html};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
-use thermograd_experiments::figures::{COLOURS, Chart, Line};
-use thermograd_experiments::progress::{bar, interrupted};
-use thermograd_experiments::report::Report;
-use thermograd_experiments::run::Run;
-use thermograd_models::{Classifier, Examples};
+use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
+use thermograd_experiments::workbench::{Bench, SHARD, Session, Source, bar, interrupted, name, version};
+use thermograd_models::Classifier;
 
 use crate::arguments::{Knob, Perturb, load};
 
@@ -24,68 +22,59 @@ struct Point {
 /// What decides the numbers.
 #[derive(Serialize)]
 struct Settings {
-    version: &'static str,
+    version: String,
     file: String,
     by: String,
     values: Vec<f64>,
     devices: usize,
     scale: Scale,
-    dataset: String,
-    limit: Option<usize>,
-    seed: u64,
-    backend: String,
+    #[serde(flatten)]
+    source: Source,
 }
 
 /// `couplings perturb`.
-pub fn perturb(task: &Perturb) -> Result<ControlFlow<()>> {
+pub fn perturb(task: &Perturb) -> Result<()> {
     ensure!(task.devices > 0, "devices: at least one is needed");
-    let classifier = Classifier::from_couplings(&load(&task.file)?, &task.data.device()?)?;
+    let classifier = Classifier::from_couplings(&load(&task.file)?, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
     // Before an hour of work: is every value one that a device can have?
     for &value in &values {
         made(&classifier, task, value, Key::new(0))?;
     }
-    let test = task.data.load()?.test;
+    let source = task.data.named_source()?;
+    let bench = source.open(SHARD, task.data.threads)?;
     let settings = Settings {
-        version: env!("CARGO_PKG_VERSION"),
+        version: version(),
         file: std::path::absolute(&task.file)?.display().to_string(),
         by: format!("{:?}", task.by),
         values: values.clone(),
         devices: task.devices,
         scale: task.scale.into(),
-        dataset: format!("{:?}", task.data.dataset).to_lowercase(),
-        limit: task.data.limit,
-        seed: task.data.seed,
-        backend: task.data.backend.to_string(),
+        source,
     };
-    let run = Run::begin("perturb", task.out.as_deref(), &settings)?;
-    println!("run folder: {}", run.folder().display());
-    println!(
-        "{:>14}  accuracy of one trajectory, {} test images, {} devices",
-        task.by.name(),
-        test.len(),
-        task.devices
-    );
+    let session = Session::evaluation("perturb", task.out.as_deref(), &settings)?;
+    let (by, images) = (name(&task.by), bench.data.test.len());
+    println!("{by:>14}  accuracy of one trajectory, {images} test images, {} devices", task.devices);
 
     let bar = bar("devices", ((values.len() + 1) * task.devices) as u64);
-    let Some(ideal) = measure(&classifier, task, None, &test, &bar)? else {
-        return Ok(ControlFlow::Break(()));
+    let Some(ideal) = measure(&classifier, task, None, &bench, &bar)? else {
+        return session.go_on();
     };
     tell(&bar, "none", &ideal);
     let mut points = Vec::new();
     for value in values {
-        let Some(accuracies) = measure(&classifier, task, Some(value), &test, &bar)? else {
+        let Some(accuracies) = measure(&classifier, task, Some(value), &bench, &bar)? else {
             break;
         };
         tell(&bar, &value.to_string(), &accuracies);
         points.push(Point { value, accuracies });
-        run.write_json("sweep.json", &points)?;
+        session.run.write_json("sweep.json", &points)?;
     }
     bar.finish_and_clear();
-    run.write("sweep.csv", table(&points).as_bytes())?;
-    run.write("report.html", page(task, &test, &ideal, &points)?.as_bytes())?;
-    println!("report: {}", run.path("report.html").display());
-    Ok(if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    session.run.write("sweep.csv", table(&points).as_bytes())?;
+    session.run.write("report.html", page(task, images, &ideal, &points)?.as_bytes())?;
+    println!("report: {}", session.run.path("report.html").display());
+    session.go_on()
 }
 
 /// A specimen with the imperfection at one value.
@@ -103,10 +92,10 @@ fn measure(
     classifier: &Classifier,
     task: &Perturb,
     value: Option<f64>,
-    test: &Examples,
-    bar: &indicatif::ProgressBar,
+    bench: &Bench,
+    bar: &ProgressBar,
 ) -> Result<Option<Vec<f64>>> {
-    let key = task.data.key().fork("perturb");
+    let key = bench.key.fork("perturb");
     let mut accuracies = Vec::new();
     for device in 0..task.devices as u64 {
         if interrupted() {
@@ -117,16 +106,15 @@ fn measure(
             None => Hardware::ideal(classifier.substrate.clone()),
         };
         let key = key.fork("noise").at(device);
-        accuracies.push(classifier.accuracy_on(&hardware, test, task.data.shards(), key)?);
+        accuracies.push(classifier.accuracy_on(&hardware, &bench.data.test, bench.shards, key)?);
         bar.inc(1);
     }
     Ok(Some(accuracies))
 }
 
-fn tell(bar: &indicatif::ProgressBar, value: &str, accuracies: &[f64]) {
+fn tell(bar: &ProgressBar, value: &str, accuracies: &[f64]) {
     let Estimate { mean, sd, .. } = Estimate::of(accuracies);
-    let spread = if sd.is_finite() { format!(" (s.d. {:.2})", 100.0 * sd) } else { String::new() };
-    bar.suspend(|| println!("{value:>14}  {:.2} %{spread}", 100.0 * mean));
+    bar.suspend(|| println!("{value:>14}  {}{}", percent(mean), spread(sd)));
 }
 
 fn table(points: &[Point]) -> String {
@@ -137,72 +125,48 @@ fn table(points: &[Point]) -> String {
     std::iter::once("value,device,accuracy\n".to_owned()).chain(rows).collect()
 }
 
-fn page(task: &Perturb, test: &Examples, ideal: &[f64], points: &[Point]) -> Result<String> {
-    let percent = |value: &f64| 100.0 * value;
-    let mut page = Report::new(&format!("{}: {}", task.by.title(), task.file.display()));
-    page.text(&format!(
-        "Accuracy of one trajectory on {} test images. Each dot is a device; the thick line joins their means, \
-         the thin blue ones are one standard deviation of devices away, and the grey one is the computer as designed. {}",
-        test.len(),
-        task.by.explanation()
-    ));
+fn page(task: &Perturb, images: usize, ideal: &[f64], points: &[Point]) -> Result<String> {
     // A row of places rather than a scale: values are often spread over decades.
-    let place = |index: usize| index as f64;
     let statistics: Vec<Estimate> = points.iter().map(|point| Estimate::of(&point.accuracies)).collect();
     let along = |value: &dyn Fn(&Estimate) -> f64| -> Vec<(f64, f64)> {
-        statistics.iter().enumerate().map(|(index, e)| (place(index), value(e))).collect()
+        statistics.iter().enumerate().map(|(index, e)| (index as f64, 100.0 * value(e))).collect()
     };
     let sd = |e: &Estimate| if e.sd.is_finite() { e.sd } else { 0.0 };
     let line = |colour: usize, width, points| Line { name: "", colour: COLOURS[colour], width, points };
-    let ideal_mean = percent(&Estimate::of(ideal).mean);
-    let last = place(points.len().saturating_sub(1));
+    let (ideal, last) = (Estimate::of(ideal), points.len().saturating_sub(1) as f64);
     let lines = [
-        line(7, 1, vec![(0.0, ideal_mean), (last, ideal_mean)]),
-        line(0, 3, along(&|e| 100.0 * e.mean)),
-        line(5, 1, along(&|e| 100.0 * (e.mean - sd(e)))),
-        line(5, 1, along(&|e| 100.0 * (e.mean + sd(e)))),
+        line(7, 1, vec![(0.0, 100.0 * ideal.mean), (last, 100.0 * ideal.mean)]),
+        line(0, 3, along(&|e| e.mean)),
+        line(5, 1, along(&|e| e.mean - sd(e))),
+        line(5, 1, along(&|e| e.mean + sd(e))),
     ];
-    let dots: Vec<(f64, f64)> = points
-        .iter()
-        .enumerate()
-        .flat_map(|(index, point)| point.accuracies.iter().map(move |a| (place(index), 100.0 * a)))
+    let dots = points.iter().enumerate();
+    let dots: Vec<(f64, f64)> = dots
+        .flat_map(|(index, point)| point.accuracies.iter().map(move |a| (index as f64, 100.0 * a)))
         .collect();
     let names: Vec<String> = points.iter().map(|point| point.value.to_string()).collect();
     let chart = Chart { title: "", x: task.by.title(), y: "accuracy, %", size: (900, 420), y_range: None };
-    page.markup(&chart.svg_with(&lines, &dots, &names)?);
-    let mut rows = vec![("none".to_owned(), Estimate::of(ideal))];
-    rows.extend(names.into_iter().zip(statistics));
-    page.section("Numbers");
-    let spread =
-        |e: &Estimate| if e.sd.is_finite() { format!(" (s.d. {:.2})", 100.0 * e.sd) } else { String::new() };
-    let cells: Vec<(String, String)> = rows
-        .iter()
-        .map(|(name, e)| (name.clone(), format!("{:.2} %{}", 100.0 * e.mean, spread(e))))
-        .collect();
-    let facts: Vec<(&str, String)> = cells.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
-    page.facts(&facts);
-    Ok(page.html())
+    let rows = [("none", ideal)].into_iter().chain(names.iter().map(String::as_str).zip(statistics));
+    let rows: Vec<_> = rows.map(|(name, e)| (name, percent(e.mean) + &spread(e.sd))).collect();
+    let body = html! {
+        p {
+            "Accuracy of one trajectory on " (images) " test images. Each dot is a device; the thick line joins their \
+             means, the thin blue ones are one standard deviation of devices away, and the grey one is the computer as \
+             designed. " (task.by.explanation())
+        }
+        (PreEscaped(chart.svg_with(&lines, &dots, &names)?))
+        h2 { "Numbers" }
+        (facts(&rows))
+    };
+    Ok(document(&format!("{}: {}", task.by.title(), task.file.display()), &body))
 }
 
 impl Knob {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bits => "bits",
-            Self::Mismatch => "mismatch",
-            Self::Range => "range",
-            Self::FanIn => "fan-in",
-            Self::Temperature => "temperature",
-            Self::Wells => "wells",
-            Self::ReadOut => "read-out",
-            Self::Bandwidth => "bandwidth",
-        }
-    }
-
     fn title(self) -> &'static str {
         match self {
             Self::Bits => "Bits of a coupling",
             Self::Mismatch => "Relative mismatch of couplings",
-            Self::Range => "Largest coupling, part of the largest there is",
+            Self::Range => "Largest coupling, fraction of the largest there is",
             Self::FanIn => "Couplings that reach a unit",
             Self::Temperature => "Temperature, multiple of the right one",
             Self::Wells => "J₂ and J₄, multiple of the right ones",
@@ -211,22 +175,21 @@ impl Knob {
         }
     }
 
-    fn explanation(self) -> &'static str {
-        match self {
+    fn explanation(self) -> String {
+        let levels = "Levels: 2^bits − 1, with the full scale of least squared error.";
+        let filter = "Couplings between free units follow them through a low-pass filter.";
+        let more = match self {
             Self::Mismatch => {
-                "Every coupling and bias of a device is multiplied by 1 + a normal of this standard deviation, once and for all."
+                return "Every coupling and bias of a device is multiplied by 1 + a normal of this standard \
+                        deviation, once and for all."
+                    .into();
             }
-            Self::Bits => {
-                "Devices are alike here and differ in their thermal noise alone. Levels: 2^bits − 1, with the full scale of least squared error."
-            }
-            Self::FanIn => {
-                "Devices are alike here and differ in their thermal noise alone. Each unit keeps its strongest couplings."
-            }
-            Self::Bandwidth => {
-                "Devices are alike here and differ in their thermal noise alone. Couplings between free units follow them through a low-pass filter."
-            }
-            _ => "Devices are alike here and differ in their thermal noise alone.",
-        }
+            Self::Bits => levels,
+            Self::FanIn => "Each unit keeps its strongest couplings.",
+            Self::Bandwidth => filter,
+            _ => "",
+        };
+        format!("Devices are alike here and differ in their thermal noise alone. {more}")
     }
 
     fn values(self) -> Vec<f64> {
@@ -247,7 +210,7 @@ impl Knob {
             ensure!(
                 value.fract() == 0.0 && (0.0..1e9).contains(&value),
                 "{}: {value} is no whole number",
-                self.name()
+                name(&self)
             );
             Ok(value as u32)
         };

@@ -3,14 +3,13 @@
 use anyhow::{Result, ensure};
 use burn::tensor::Tensor;
 use thermograd::{
-    Account, Assumptions, Couplings, Estimate, Key, Ledger, Measured, Protocol, Substrate, to_f64,
+    Account, Assumptions, Couplings, Estimate, Ledger, Measured, Protocol, Step, Substrate, to_f64,
 };
-use thermograd_experiments::progress::{INTERRUPTED, interrupted, part_bar};
-use thermograd_experiments::run;
-use thermograd_experiments::settings::set;
-use thermograd_models::{Classifier, Examples};
+use thermograd_experiments::report::percent;
+use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, run, set, shown};
+use thermograd_models::Classifier;
 
-use crate::arguments::{DataArguments, Simulate, load};
+use crate::arguments::{Simulate, load};
 use crate::convert::{clamped, start};
 
 /// `couplings simulate`.
@@ -18,9 +17,11 @@ pub fn simulate(task: &Simulate) -> Result<()> {
     ensure!(task.trajectories > 0, "trajectories: at least one is needed");
     let mut couplings = load(&task.file)?;
     if let Some(kt) = task.kt {
+        let moves = couplings.description.course.as_ref().is_some_and(|course| course.kt.is_some());
+        ensure!(!moves, "--kt: the temperature of {} moves in time", task.file.display());
         couplings.description.substrate.kt = kt;
     }
-    let device = task.data.device()?;
+    let device = task.data.source()?.backend.device()?;
     let measured = match task.data.dataset {
         Some(_) => {
             let classifier = Classifier::from_couplings(&couplings, &device)?;
@@ -48,18 +49,11 @@ pub fn simulate(task: &Simulate) -> Result<()> {
 
 /// Accuracy on the test images, and what one inference costs.
 fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measured>> {
-    let test = task.data.load()?.test;
-    let (bar, mut progress) = part_bar("test");
-    let tell = |part| {
-        progress(part);
-        if interrupted() {
-            std::process::exit(INTERRUPTED);
-        }
-    };
-    let key = task.data.key();
-    let result = classifier.evaluate(&test, task.trajectories, task.data.shards(), key.fork("test"), tell)?;
-    bar.finish_and_clear();
-    let percent = |part: f64| format!("{:.2} %", 100.0 * part);
+    let bench = task.data.named_source()?.open(SHARD, task.data.threads)?;
+    let Bench { data, shards, key, .. } = &bench;
+    let result = shown("test", Interrupted::stopped(), |progress| {
+        classifier.evaluate(&data.test, task.trajectories, *shards, key.fork("test"), progress)
+    })?;
     println!("{} test images, {} trajectories each", result.images, result.trajectories);
     println!(
         "  one trajectory        {} (s.d. {:.2})",
@@ -68,7 +62,7 @@ fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measur
     );
     println!("  average of {:<3}        {}", result.trajectories, percent(result.top1_average));
     println!("  without noise         {}", percent(result.top1_noiseless));
-    let (reset, clamped_square, ends) = ends(classifier, &test, &task.data, key)?;
+    let (reset, clamped_square, ends) = ends(classifier, &bench)?;
     if let Some(file) = &task.states {
         write_states(file, &classifier.substrate, &ends)?;
     }
@@ -84,27 +78,22 @@ fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measur
 }
 
 /// Over one trajectory of each image: the mean energy left in the wells, in kT; the mean ΣX²; the final states.
-fn ends(
-    classifier: &Classifier,
-    test: &Examples,
-    data: &DataArguments,
-    key: Key,
-) -> Result<(f64, f64, Vec<f64>)> {
-    let substrate = &classifier.substrate;
-    let parts = data.shards().map(test.len(), |range| -> Result<_> {
+fn ends(classifier: &Classifier, bench: &Bench) -> Result<(f64, f64, Vec<f64>)> {
+    let (substrate, test) = (&classifier.substrate, &bench.data.test);
+    let shards = bench.shards.map(test.len(), |range| -> Result<_> {
         let indices: Vec<usize> = range.clone().collect();
         let (field, x0) = classifier.prepare(test, &indices)?;
-        let key = key.fork("ends").skip(range.start as u64);
+        let key = bench.key.fork("ends").skip(range.start as u64);
         let x = substrate.simulate(x0, field, classifier.schedule, key, |_| {})?;
         let images = test.clamped(&indices, &classifier.normalisation, None, substrate.options());
         let wells = to_f64(substrate.potential().wells(x.clone())).iter().sum::<f64>();
         Ok((wells, to_f64(images.square().sum())[0], to_f64(x)))
     });
     let (mut wells, mut square, mut states) = (0.0, 0.0, Vec::new());
-    for part in parts {
-        let part = part?;
-        (wells, square) = (wells + part.0, square + part.1);
-        states.extend(part.2);
+    for shard in shards {
+        let shard = shard?;
+        (wells, square) = (wells + shard.0, square + shard.1);
+        states.extend(shard.2);
     }
     let count = test.len() as f64;
     Ok((wells / count / substrate.kt(), square / count, states))
@@ -113,7 +102,7 @@ fn ends(
 /// Trajectories of a computer that reads no images.
 fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> Result<Option<Measured>> {
     let rows = task.trajectories;
-    let (schedule, key) = (couplings.description.schedule, task.data.key());
+    let (schedule, key) = (couplings.description.schedule, task.data.source()?.key());
     let course = couplings.course();
     let knots = course.as_ref().map_or(1, |course| course.times.len());
     let held = clamped(substrate, task.clamp.as_deref(), rows, knots)?;
@@ -121,17 +110,14 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
         Some(course) => substrate.protocol(course, &held)?,
         None => Protocol::from(substrate.field(&held)?),
     };
-    let (bar, mut progress) = part_bar("run");
     let mut ledger = Ledger::new(substrate, protocol.clone(), schedule.dt);
     let x0 = start(couplings, substrate, rows, key)?;
-    let x = substrate.simulate(x0, protocol, schedule, key.fork("run"), |step| {
-        ledger.observe(step);
-        progress((step.index + 1) as f64 / schedule.steps as f64);
-        if interrupted() {
-            std::process::exit(INTERRUPTED);
-        }
+    let x = shown("run", Interrupted::stopped(), |progress| {
+        substrate.simulate(x0, protocol, schedule, key.fork("run"), |step: &Step| {
+            ledger.observe(step);
+            progress((step.index + 1) as f64 / schedule.steps as f64);
+        })
     })?;
-    bar.finish_and_clear();
     // Where there is no kT, energies are in the units of the couplings.
     let (kt, unit) =
         if substrate.kt() > 0.0 { (substrate.kt(), "kT") } else { (1.0, "units of the couplings") };
@@ -141,8 +127,12 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
     let (heat, work) = (Estimate::of(&scaled(ledger.heat())), Estimate::of(&scaled(ledger.work())));
     println!("{rows} trajectories of {} steps of {}", schedule.steps, schedule.dt);
     println!("  heat                  {:.4e} {unit} (s.d. {:.1e})", heat.mean, heat.sd);
-    if course.is_some() {
+    if let Some(course) = &course {
         println!("  work of the protocol  {:.4e} {unit} (s.d. {:.1e})", work.mean, work.sd);
+        if course.kt.is_some() {
+            let entropy = Estimate::of(&ledger.entropy().map(to_f64).unwrap_or_default());
+            println!("  entropy of the bath   {:.4e} k_B (s.d. {:.1e})", entropy.mean, entropy.sd);
+        }
     }
     for group in substrate.topology().free() {
         let columns = substrate.topology().columns(&group.name)?;

@@ -1,80 +1,13 @@
 //! Couplings that bear hardware: left out or rounded, and fine-tuned so.
 
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use thermograd::{Estimate, Format, Hardware, Imperfection, Scale, Substrate};
+use thermograd_experiments::workbench::{Bench, Session, Settings as _, set};
+use thermograd_models::{Classifier, Examples, Fit};
 
-use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
-use serde::{Deserialize, Serialize};
-use thermograd::{Backend, Couplings, Hardware, Imperfection, Key, Scale, Shards, Substrate};
-use thermograd_experiments::data::{Data, Dataset};
-use thermograd_experiments::run::Run;
-use thermograd_experiments::settings::{Settings as _, set, shards};
-use thermograd_experiments::training::{Clock, Watch, stage};
-use thermograd_models::{Classifier, Examples, Fit, Pathwise, Progress};
-
-use crate::arguments::{HELD_OUT, Prune, Quantize, SHARD, TuneArguments, load, save};
-
-/// Everything that decides the numbers of a run.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Settings {
-    version: String,
-    file: PathBuf,
-    out: PathBuf,
-    /// The part of the couplings to keep; all if none.
-    keep: Option<f64>,
-    /// Bits of a coupling; no rounding if none.
-    bits: Option<u32>,
-    scale: Scale,
-    dataset: Dataset,
-    data_dir: Option<PathBuf>,
-    limit: Option<usize>,
-    held_out: usize,
-    seed: u64,
-    backend: Backend,
-    shard: usize,
-    trajectories: usize,
-    /// No epochs: no fine-tuning.
-    pathwise: Pathwise,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let mut pathwise = Pathwise::default();
-        pathwise.recipe.epochs = 0;
-        pathwise.recipe.learning_rate = 3e-3;
-        Self {
-            version: env!("CARGO_PKG_VERSION").into(),
-            file: PathBuf::new(),
-            out: PathBuf::new(),
-            keep: None,
-            bits: None,
-            scale: Scale::Unit,
-            dataset: Dataset::Strokes,
-            data_dir: None,
-            limit: None,
-            held_out: HELD_OUT,
-            seed: 0,
-            backend: Backend::Flex,
-            shard: SHARD,
-            trajectories: 10,
-            pathwise,
-        }
-    }
-}
-
-impl thermograd_experiments::settings::Settings for Settings {
-    fn check(&self) -> Result<()> {
-        let part = self.keep.unwrap_or(1.0);
-        ensure!(part > 0.0 && part <= 1.0, "keep: a part above 0 and up to 1 is needed, not {part}");
-        ensure!(self.bits.is_none_or(|bits| (2..=24).contains(&bits)), "bits: 2 to 24 are possible");
-        ensure!(self.pathwise.recipe.learning_rate > 0.0, "the learning rate must be positive");
-        ensure!(self.trajectories > 0, "trajectories: at least one is needed");
-        ensure!(self.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
-        Ok(())
-    }
-}
+use crate::arguments::{Prune, Quantize, Tune, load, save};
+use crate::settings::{BITS, KEEP, Settings};
 
 /// What came of it: accuracies of one trajectory on the test images.
 #[derive(Serialize)]
@@ -92,145 +25,130 @@ struct Summary {
 }
 
 /// `couplings prune`.
-pub fn prune(task: &Prune) -> Result<ControlFlow<()>> {
-    begin("prune", &task.tuning, |s| s.keep = Some(task.keep.unwrap_or(0.2)))
+pub fn prune(task: &Prune) -> Result<()> {
+    run("couplings prune", &task.tuning, |s| s.keep = Some(task.keep.unwrap_or(KEEP)))
 }
 
 /// `couplings quantize`.
-pub fn quantize(task: &Quantize) -> Result<ControlFlow<()>> {
-    begin("quantize", &task.tuning, |s| {
-        s.bits = Some(task.bits.unwrap_or(4));
-        s.scale = task.scale.map_or(Scale::Unit, Scale::from);
+pub fn quantize(task: &Quantize) -> Result<()> {
+    run("couplings quantize", &task.tuning, |s| {
+        s.bits = Some(task.bits.unwrap_or(BITS));
+        set(&mut s.scale, task.scale.map(Scale::from));
     })
 }
 
 /// `couplings tune`.
-pub fn tune(task: &TuneArguments) -> Result<ControlFlow<()>> {
+pub fn tune(task: &Tune) -> Result<()> {
     ensure!(
         task.resume.is_some() || task.fine_tune.is_some_and(|epochs| epochs > 0),
         "how long? Add --fine-tune EPOCHS"
     );
-    begin("tune", task, |_| {})
+    run("couplings tune", task, |_| {})
 }
 
-fn begin(name: &str, task: &TuneArguments, change: impl Fn(&mut Settings)) -> Result<ControlFlow<()>> {
-    let (run, settings) = match &task.resume {
-        Some(folder) => {
-            let run = Run::open(folder)?;
-            let settings = Settings::read(&run.path(Run::SETTINGS))?;
-            (run, settings)
-        }
-        None => {
-            let mut s = Settings {
-                dataset: task.data.dataset()?,
-                file: std::path::absolute(task.file.as_deref().expect("required"))?,
-                out: std::path::absolute(task.out.as_deref().expect("required"))?,
-                data_dir: task.data.data_dir.as_deref().map(std::path::absolute).transpose()?,
-                ..Settings::default()
-            };
-            (s.limit, s.seed, s.backend) = (task.data.limit, task.data.seed, task.data.backend);
-            set(&mut s.pathwise.recipe.epochs, task.fine_tune);
-            set(&mut s.pathwise.recipe.learning_rate, task.learning_rate);
-            set(&mut s.trajectories, task.trajectories);
-            s.pathwise.augment = task.augment;
-            change(&mut s);
-            s.pathwise.hardware.extend(task.mismatch.map(|sd| Imperfection::Mismatch { sd }));
-            let rounding = s.bits.map(|bits| Imperfection::Quantised { bits, scale: s.scale });
-            s.pathwise.hardware.extend(rounding);
-            s.check()?;
-            thermograd::Format::of_name(&s.out.to_string_lossy())?;
-            load(&s.file)?; // before a run folder is made for nothing
-            (Run::begin(name, task.run.as_deref(), &s)?, s)
-        }
+fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Result<()> {
+    let prepare = |settings: Settings| {
+        Ok(Setup { bench: settings.source.open(settings.shard, task.data.threads)?, settings })
     };
-    println!("run folder: {}", run.folder().display());
-    let bench = Bench::new(settings, task.data.threads)?;
-    if bench.tune(&run)?.is_break() {
-        println!("\nsaved; continue with: couplings {name} --resume {}", run.folder().display());
-        return Ok(ControlFlow::Break(()));
-    }
-    Ok(ControlFlow::Continue(()))
+    let (mut session, setup) =
+        Session::open(command, &task.run, &task.resume, || settings(task, change), prepare)?;
+    let before = Classifier::from_couplings(&load(&setup.settings.file)?, &setup.bench.device)?;
+    let start = setup.start(&session, &before)?;
+    let tuned = setup.fine_tuned(&session, &start)?;
+    session.end_training()?;
+    setup.report(&session, &before, &start, &tuned)
 }
 
-struct Bench {
+/// Defaults, then the flags.
+fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
+    let mut s = Settings { source: task.data.named_source()?, ..Settings::default() };
+    s.file = std::path::absolute(task.file.as_deref().expect("required"))?;
+    s.out = std::path::absolute(task.out.as_deref().expect("required"))?;
+    set(&mut s.pathwise.recipe.epochs, task.fine_tune);
+    set(&mut s.pathwise.recipe.learning_rate, task.learning_rate);
+    set(&mut s.trajectories, task.trajectories);
+    s.pathwise.augment = task.augment;
+    change(&mut s);
+    s.pathwise.hardware.extend(task.mismatch.map(|sd| Imperfection::Mismatch { sd }));
+    let rounding = s.bits.map(|bits| Imperfection::Quantised { bits, scale: s.scale });
+    s.pathwise.hardware.extend(rounding);
+    s.check()?;
+    Format::of_name(&s.out.to_string_lossy())?;
+    load(&s.file)?; // before images are read for nothing
+    Ok(s)
+}
+
+/// Settings, and what they ask for.
+struct Setup {
     settings: Settings,
-    data: Data,
-    shards: Shards,
-    device: Device,
-    key: Key,
+    bench: Bench,
 }
 
-impl Bench {
-    fn new(settings: Settings, threads: Option<usize>) -> Result<Self> {
-        let s = &settings;
-        let data = Data::load(s.dataset, s.data_dir.as_deref(), s.seed, s.limit, s.held_out)?;
-        let device = s.backend.device()?;
-        let shards = shards(s.backend, threads, s.shard);
-        Ok(Self { data, shards, device, key: Key::new(s.seed), settings })
+impl Setup {
+    /// What fine-tuning starts from, from the file of an earlier session if there is one.
+    fn start(&self, session: &Session, before: &Classifier) -> Result<Classifier> {
+        const FILE: &str = "start.safetensors";
+        let Bench { data, device, shards, key } = &self.bench;
+        if let Some(couplings) = session.run.read_couplings(FILE)? {
+            return Ok(Classifier::from_couplings(&couplings, device)?);
+        }
+        let start = match self.settings.keep {
+            Some(keep) => thermograd_models::prune(before, &data.train, keep, *shards, *key)?,
+            None => before.clone(),
+        };
+        session.run.write(FILE, &start.couplings().encode()?)?;
+        Ok(start)
     }
 
-    fn tune(&self, run: &Run) -> Result<ControlFlow<()>> {
-        let s = &self.settings;
-        let before = Classifier::from_couplings(&load(&s.file)?, &self.device)?;
-        let start = self.start(run, &before)?;
-        let mut clock = Clock::open(run);
-        let tuned = if s.pathwise.recipe.epochs == 0 {
-            start.substrate.clone()
-        } else {
-            let fit = s.pathwise.fit(&start, self.data.train.len(), self.shards, self.key.fork("fine-tune"));
-            let look = |model: &Substrate, _: Progress| {
-                let accuracy =
-                    self.accuracy(&start, &self.rounded(model)?, &self.data.held_out, 1, "held out")?;
-                Ok((Some(accuracy[0]), None))
-            };
-            let train = |fit: &mut Fit<Substrate>, watch: &mut Watch<Substrate>| {
-                s.pathwise.train(fit, &start, &self.data.train, watch)
-            };
-            match stage(run, &mut clock, "fine-tune", fit, look, train)? {
-                Some(tuned) => tuned,
-                None => return Ok(ControlFlow::Break(())),
-            }
-        };
-        let seconds = clock.seconds();
-        let made = self.rounded(&tuned)?;
-        let couplings = start.with_substrate(made.clone()).couplings();
-        run.export(&couplings, None)?;
-        save(&s.out, &couplings)?;
+    fn fine_tuned(&self, session: &Session, start: &Classifier) -> Result<Substrate> {
+        let (pathwise, Bench { data, shards, key, .. }) = (&self.settings.pathwise, &self.bench);
+        if pathwise.recipe.epochs == 0 {
+            return Ok(start.substrate.clone());
+        }
+        let training = pathwise.training(start, &data.train)?;
+        let fit = Fit::new(training, start.substrate.clone(), *shards, key.fork("fine-tune"));
+        session.train_watched("fine-tune", fit, |model, _| {
+            let accuracy = self.accuracy(start, &self.rounded(model)?, &data.held_out, "held out", 0)?;
+            Ok((Some(accuracy), None))
+        })
+    }
 
-        let test =
-            |substrate: &Substrate| self.accuracy(&start, substrate, &self.data.test, s.trajectories, "test");
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let after = thermograd::Estimate::of(&test(&made)?);
+    /// Writes the couplings, and writes and prints what the test images say of them.
+    fn report(
+        &self,
+        session: &Session,
+        before: &Classifier,
+        start: &Classifier,
+        tuned: &Substrate,
+    ) -> Result<()> {
+        let (s, test) = (&self.settings, &self.bench.data.test);
+        let made = self.rounded(tuned)?;
+        let couplings = start.with_substrate(made.clone()).couplings();
+        session.run.export(&couplings, None)?;
+        save(&s.out, &couplings)?;
+        let tested = |substrate: &Substrate| -> Result<Estimate> {
+            let run = |index: usize| {
+                session.go_on()?;
+                self.accuracy(start, substrate, test, "test", index as u64)
+            };
+            Ok(Estimate::of(&(0..s.trajectories).map(run).collect::<Result<Vec<_>>>()?))
+        };
+        let after = tested(&made)?;
         let summary = Summary {
             couplings_before: before.couplings().count(),
             couplings: couplings.count(),
             bits: s.bits,
-            top1_before: mean(&test(&before.substrate)?),
-            top1_untrained: mean(&test(&self.rounded(&start.substrate)?)?),
+            top1_before: tested(&before.substrate)?.mean,
+            top1_untrained: tested(&self.rounded(&start.substrate)?)?.mean,
             top1: after.mean,
             top1_sd: after.sd,
             trajectories: s.trajectories,
-            train_seconds: seconds,
+            train_seconds: session.seconds(),
         };
-        run.write_json("summary.json", &summary)?;
-        summary.print(self.data.test.len(), s.pathwise.recipe.epochs > 0);
+        session.run.write_json("summary.json", &summary)?;
+        summary.print(test.len(), s.pathwise.recipe.epochs > 0);
         println!("couplings: {}", s.out.display());
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// What fine-tuning starts from, from the file of an earlier session if there is one.
-    fn start(&self, run: &Run, before: &Classifier) -> Result<Classifier> {
-        const FILE: &str = "start.safetensors";
-        if run.has(FILE) {
-            let couplings = Couplings::decode(&run.read(FILE)?).with_context(|| format!("in {FILE}"))?;
-            return Ok(Classifier::from_couplings(&couplings, &self.device)?);
-        }
-        let start = match self.settings.keep {
-            Some(keep) => thermograd_models::prune(before, &self.data.train, keep, self.shards, self.key)?,
-            None => before.clone(),
-        };
-        run.write(FILE, &start.couplings().encode()?)?;
-        Ok(start)
+        Ok(())
     }
 
     /// The couplings that a file can hold: on their levels, if they have levels.
@@ -239,22 +157,21 @@ impl Bench {
             return Ok(substrate.clone());
         };
         let rounding = Imperfection::Quantised { bits, scale: self.settings.scale };
-        Ok(Hardware::ideal(substrate.clone()).with(rounding, self.key)?.substrate)
+        Ok(Hardware::ideal(substrate.clone()).with(rounding, self.bench.key)?.substrate)
     }
 
-    /// Single-trajectory accuracy, once a trajectory.
+    /// Accuracy of one trajectory of each example, the one of a name and a number.
     fn accuracy(
         &self,
         classifier: &Classifier,
         substrate: &Substrate,
         examples: &Examples,
-        trajectories: usize,
         name: &str,
-    ) -> Result<Vec<f64>> {
+        trajectory: u64,
+    ) -> Result<f64> {
         let device = Hardware::ideal(substrate.clone());
-        let key = self.key.fork(name);
-        let run = |run: usize| classifier.accuracy_on(&device, examples, self.shards, key.at(run as u64));
-        Ok((0..trajectories).map(run).collect::<Result<_, _>>()?)
+        let key = self.bench.key.fork(name).at(trajectory);
+        Ok(classifier.accuracy_on(&device, examples, self.bench.shards, key)?)
     }
 }
 

@@ -2,14 +2,21 @@
 
 use anyhow::Result;
 use burn::tensor::Tensor;
+use maud::{Markup, html};
 use thermograd::{Estimate, Ledger, Step, SubstrateConfig, Topology, to_f64};
-use thermograd_experiments::figures::{COLOURS, Chart, Line, animation, mosaic, png_uri, tiles, uri};
-use thermograd_experiments::report::{Report, escape};
-use thermograd_experiments::training::Metric;
-use thermograd_models::{Generator, HiddenUnits, Noising, Scores};
+use thermograd_experiments::report::{
+    COLOURS, Chart, Line, animation, document, facts, fields, figure, image, learning, pushes, row, settings,
+    tiles,
+};
+use thermograd_experiments::workbench::{Metric, name};
+use thermograd_models::generator::adiabatic::ADIABATIC_STEP;
+use thermograd_models::generator::noising::level;
+use thermograd_models::{Generator, HiddenUnits, Scores};
 
+use crate::judgement::Evaluation;
 use crate::settings::{Mode, Settings};
-use crate::{CLASSES, Drawn, Evaluation, Model, Setup, Summary};
+use crate::summary::Summary;
+use crate::{CLASSES, Drawn, Gallery, Model, Setup};
 
 /// The page, and pictures that stand on their own.
 pub struct Page {
@@ -19,8 +26,8 @@ pub struct Page {
     pub pictures: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Images of the animation, and how many stand in a row.
-const CONDENSING: (usize, usize) = (30, 6);
+/// Images of the animation.
+const FILMED: usize = 30;
 
 /// Frames of the animation.
 const FRAMES: usize = 36;
@@ -29,40 +36,41 @@ const FRAMES: usize = 36;
 pub fn page(
     setup: &Setup,
     model: &Model,
-    drawn: &Drawn,
+    gallery: &Gallery,
     evaluation: &Evaluation,
     summary: &Summary,
     metrics: &[Metric],
 ) -> Result<Page> {
-    let settings = &setup.settings;
-    let width = setup.data.train.width();
-    let mut page = Report::new(match model {
-        Model::Computer(_) => "A thermodynamic computer makes digits from noise",
-        Model::Network(_) => "A conventional network makes digits from noise",
-    });
-    let mut pictures = Vec::new();
-    facts(&mut page, settings, evaluation, summary);
-    scores(&mut page, evaluation);
-    grid(&mut page, drawn, width, summary)?;
-    neighbours(&mut page, setup, drawn, width)?;
-    if let Model::Computer(generator) = model {
-        let film = Film::shoot(setup, generator)?;
-        let bytes = film.condensing(&mut page, width)?;
-        pictures.push(("digits.png", bytes));
-        film.strip(&mut page, width)?;
-        noising(&mut page, setup, generator, width)?;
-        film.energy(&mut page)?;
-        fields(&mut page, generator, width)?;
-    }
-    learning(&mut page, metrics)?;
-    page.section("Settings").markup(&format!("<pre>{}</pre>", escape(&toml::to_string(settings)?)));
-    Ok(Page { html: page.html(), pictures })
+    let width = setup.bench.data.train.width();
+    let (title, computer) = match model {
+        Model::Computer(generator) => ("A thermodynamic computer makes digits from noise", Some(generator)),
+        Model::Network(_) => ("A conventional network makes digits from noise", None),
+    };
+    let film = computer.map(|generator| Film::shoot(setup, generator)).transpose()?;
+    let digits = film.as_ref().map(|film| film.condensing(width)).transpose()?;
+    let body = html! {
+        (facts(&numbers(&setup.settings, evaluation, summary)))
+        (scores(evaluation))
+        (grid(gallery, width, summary)?)
+        (neighbours(setup, gallery, width)?)
+        @if let (Some(generator), Some(film), Some((condensing, _))) = (computer, &film, &digits) {
+            (condensing)
+            (film.strip(width)?)
+            (noising(setup, generator, width)?)
+            (film.energy()?)
+            (coupling_fields(generator, width)?)
+        }
+        (learning(metrics)?)
+        (settings(&setup.settings)?)
+    };
+    let pictures = digits.into_iter().map(|(_, bytes)| ("digits.png", bytes)).collect();
+    Ok(Page { html: document(title, &body), pictures })
 }
 
-fn facts(page: &mut Report, settings: &Settings, evaluation: &Evaluation, summary: &Summary) {
-    let kt = |estimate: Option<Estimate>, none: &str| match estimate {
+fn numbers(settings: &Settings, evaluation: &Evaluation, summary: &Summary) -> Vec<(&'static str, String)> {
+    let kt = |estimate: Option<Estimate>| match estimate {
         Some(e) => format!("{:.0} kT (s.d. {:.0}, {} images)", e.mean, e.sd, e.count),
-        None => none.into(),
+        None => "not known for units that are not run".into(),
     };
     let mut rows = vec![
         ("data", format!("{}, seed {}, against {}", summary.dataset, summary.seed, evaluation.reference)),
@@ -73,85 +81,84 @@ fn facts(page: &mut Report, settings: &Settings, evaluation: &Evaluation, summar
         let macs = evaluation.digital_macs.unwrap_or(f64::NAN);
         let guided = format!("guidance {}, {} steps", settings.guidance, settings.diffusion.steps);
         rows.push(("price of an image", format!("{macs:.2e} multiply–accumulates ({guided})")));
-    } else {
-        rows.push(("heat of an image", kt(evaluation.heat_kt, "not known for units that are not run")));
-        if settings.mode == Mode::Classes {
-            rows.push((
-                "work of the protocol",
-                kt(evaluation.work_kt, "not known for units that are not run"),
-            ));
-        }
-        rows.push((
-            "not counted",
-            "setting the start, holding labels, moving biases and wells, reading out: the heat is that of the \
-             trajectories alone"
-                .into(),
-        ));
+        return rows;
     }
-    page.facts(&rows);
+    rows.push(("heat of an image", kt(evaluation.heat_kt)));
+    if settings.mode == Mode::Classes {
+        rows.push(("work of the protocol", kt(evaluation.work_kt)));
+    }
+    rows.push((
+        "not counted",
+        "setting the start, holding labels, moving biases and wells, reading out: the heat is that of the \
+         trajectories alone"
+            .into(),
+    ));
+    rows
 }
 
-fn scores(page: &mut Report, evaluation: &Evaluation) {
-    let mut table = String::from(
-        "<table class=\"facts\"><tr><th></th><th>n</th><th>recognised</th><th>accuracy</th><th>Fréchet distance</th>\
-         <th>recall</th><th>class entropy</th></tr>",
-    );
-    let rows =
-        evaluation.generated.iter().map(|(name, scores)| (format!("generated, {name} read-out"), scores));
+fn scores(evaluation: &Evaluation) -> Markup {
+    let generated = evaluation.generated.iter();
+    let generated = generated.map(|(name, scores)| (format!("generated, {name} read-out"), scores));
     let calibration = evaluation.calibration.iter().map(|(name, scores)| (name.clone(), scores));
-    for (name, Scores { n, recognised, accuracy, frechet, recall, class_entropy }) in rows.chain(calibration)
-    {
-        table += &format!(
-            "<tr><th>{name}</th><td>{n}</td><td>{:.1} %</td><td>{:.1} %</td><td>{frechet:.1}</td><td>{recall:.2}</td>\
-             <td>{class_entropy:.2}</td></tr>",
-            100.0 * recognised,
-            100.0 * accuracy
-        );
-    }
-    page.section("Scores")
-        .text(
+    let row = |(name, s): (String, &Scores)| {
+        let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
+        let cells = [
+            s.n.to_string(),
+            percent(s.recognised),
+            percent(s.accuracy),
+            format!("{:.1}", s.frechet),
+            format!("{:.2}", s.recall),
+            format!("{:.2}", s.class_entropy),
+        ];
+        html! { tr { th { (name) } @for cell in cells { td { (cell) } } } }
+    };
+    html! {
+        h2 { "Scores" }
+        p {
             "Recognised: correlates by more than 0.7 with a stored image, or with its nearest training image. Accuracy: \
              read by the judge as what was asked (stored images: as the one it is most like). Fréchet distance and \
              recall are on the judge's features and compare with nobody else's numbers; the rows below say between \
-             what they lie. Small n biases the distance upwards.",
-        )
-        .markup(&(table + "</table>"));
+             what they lie. Small n biases the distance upwards."
+        }
+        table class="facts" {
+            tr {
+                th {}
+                @for name in ["n", "recognised", "accuracy", "Fréchet distance", "recall", "class entropy"] {
+                    th { (name) }
+                }
+            }
+            @for scores in generated.chain(calibration) { (row(scores)) }
+        }
+    }
 }
 
 /// A hundred images, ten of each class where classes can be asked for.
-fn grid(page: &mut Report, drawn: &Drawn, width: usize, summary: &Summary) -> Result<()> {
-    let images = &drawn.images[summary.readout.name()];
-    let pixels = images.len() / summary.n;
-    let (total, picture) = tiles(images.chunks(pixels).take(100), width, 10);
-    let caption = format!("The first hundred images, {} read-out, none left out.", summary.readout.name());
-    page.section("Samples").picture(&png_uri(total, &picture)?, total, 2, &caption);
-    Ok(())
+fn grid(gallery: &Gallery, width: usize, summary: &Summary) -> Result<Markup> {
+    let readout = name(&summary.readout);
+    let images = &gallery.drawn[&readout[..]].images;
+    let picture = tiles(images.chunks(images.len() / summary.n).take(100), width, 10);
+    let caption = format!("The first hundred images, {readout} read-out, none left out.");
+    Ok(html! { h2 { "Samples" } (figure(&picture, 2, &caption)?) })
 }
 
 /// Images over the real images most like them.
-fn neighbours(page: &mut Report, setup: &Setup, drawn: &Drawn, width: usize) -> Result<()> {
+fn neighbours(setup: &Setup, gallery: &Gallery, width: usize) -> Result<Markup> {
     let candidates = setup.candidates()?;
-    let name = if drawn.images.contains_key("force") { "force" } else { "raw" };
-    let pixels = candidates.pixels_each();
-    let count = drawn.nearest[name].len().min(20);
-    let real: Vec<Vec<f32>> = drawn.nearest[name][..count]
-        .iter()
-        .map(|nearest| {
-            let pixels = candidates.pixels(nearest.index);
-            pixels.iter().map(|&p| thermograd_models::noising::level(p) as f32).collect()
-        })
-        .collect();
-    let images = drawn.images[name].chunks(pixels).take(count).chain(real.iter().map(Vec::as_slice));
-    let (total, picture) = tiles(images, width, count);
+    let name = if gallery.drawn.contains_key("force") { "force" } else { "raw" };
+    let Drawn { images, nearest, .. } = &gallery.drawn[name];
+    let nearest: Vec<_> = nearest.iter().take(20).collect();
+    let pixels = |index: usize| candidates.pixels(index).iter().map(|&p| level(p) as f32).collect();
+    let real: Vec<Vec<f32>> = nearest.iter().map(|nearest| pixels(nearest.index)).collect();
+    let images = images.chunks(candidates.pixels_each()).take(nearest.len());
+    let picture = tiles(images.chain(real.iter().map(Vec::as_slice)), width, nearest.len());
     let correlations: Vec<String> =
-        drawn.nearest[name][..count].iter().map(|nearest| format!("{:.2}", nearest.correlation)).collect();
+        nearest.iter().map(|nearest| format!("{:.2}", nearest.correlation)).collect();
     let what = if setup.settings.mode == Mode::Stored { "stored" } else { "training" };
     let caption = format!(
         "Above: images, {name} read-out. Below: the {what} image that each correlates with most. Correlations: {}.",
         correlations.join(", ")
     );
-    page.section("Nearest images").picture(&png_uri(total, &picture)?, total, 2, &caption);
-    Ok(())
+    Ok(html! { h2 { "Nearest images" } (figure(&picture, 2, &caption)?) })
 }
 
 /// Some images on their way from noise.
@@ -167,7 +174,7 @@ struct Film {
 impl Film {
     fn shoot(setup: &Setup, generator: &Generator) -> Result<Self> {
         let s = &setup.settings;
-        let labels: Vec<usize> = (0..CONDENSING.0).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
+        let labels: Vec<usize> = (0..FILMED).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
         let request = setup.request(generator, labels);
         let (white, kt, pixels) = (generator.white()?, generator.substrate.kt(), generator.pixels());
         let mut film = Self { times: Vec::new(), frames: Vec::new(), account: Vec::new(), pixels };
@@ -180,14 +187,14 @@ impl Film {
         let observe = |step: &Step, ledger: Option<&Ledger>| {
             let dt = match s.hidden_units {
                 HiddenUnits::Langevin => generator.schedule.dt,
-                HiddenUnits::Adiabatic => thermograd_models::generator::ADIABATIC_STEP,
+                HiddenUnits::Adiabatic => ADIABATIC_STEP,
             };
             let time = (step.index + 1) as f64 * dt;
             if step.index == 0 {
                 film.times.push(0.0);
                 film.frames.push(seen(&step.before));
                 if ledger.is_some() {
-                    film.account.push([(); 3].map(|()| vec![0.0; CONDENSING.0]));
+                    film.account.push([(); 3].map(|()| vec![0.0; FILMED]));
                 }
             }
             // The last digit is written late: frames get closer as the image forms.
@@ -203,43 +210,36 @@ impl Film {
                 }
             }
         };
-        generator.draw(&request, 0..CONDENSING.0, setup.key.fork("film"), observe)?;
+        generator.draw(&request, 0..FILMED, setup.bench.key.fork("film"), observe)?;
         Ok(film)
     }
 
-    /// Noise condensing into digits, moving.
-    fn condensing(&self, page: &mut Report, width: usize) -> Result<Vec<u8>> {
-        let frames: Vec<_> =
-            self.frames.iter().map(|frame| tiles(frame.chunks(self.pixels), width, CONDENSING.1)).collect();
-        let total = frames[0].0;
-        let pictures: Vec<_> = frames.into_iter().map(|(_, picture)| picture).collect();
-        let bytes = animation(total, &pictures, 80)?;
+    /// Noise condensing into digits, moving: a section, and the bytes of its picture.
+    fn condensing(&self, width: usize) -> Result<(Markup, Vec<u8>)> {
+        let frames = self.frames.iter().map(|frame| tiles(frame.chunks(self.pixels), width, 6));
+        let frames: Vec<_> = frames.collect();
+        let bytes = animation(&frames, 80)?;
         let caption = "The visible units of thirty trajectories from thermal noise to the read-out.";
-        page.section("Condensing").picture(&uri(&bytes), total, 2, caption);
-        Ok(bytes)
+        let picture = image(&bytes, 2 * frames[0].width, caption);
+        Ok((html! { h2 { "Condensing" } (picture) }, bytes))
     }
 
     /// Ten moments of ten images.
-    fn strip(&self, page: &mut Report, width: usize) -> Result<()> {
+    fn strip(&self, width: usize) -> Result<Markup> {
         let moments: Vec<usize> = (0..10).map(|k| k * (self.frames.len() - 1) / 9).collect();
         let image =
             |row: usize, frame: usize| &self.frames[frame][row * self.pixels..(row + 1) * self.pixels];
         let images = (0..10).flat_map(|row| moments.iter().map(move |&frame| image(row, frame)));
-        let (total, picture) = tiles(images, width, moments.len());
+        let picture = tiles(images, width, moments.len());
         let times: Vec<String> = moments.iter().map(|&frame| format!("{:.2}", self.times[frame])).collect();
         let caption = format!("Denoising: one trajectory a row, at t = {}.", times.join(", "));
-        page.section("Filmstrips").picture(&png_uri(total, &picture)?, total, 2, &caption);
-        Ok(())
+        Ok(html! { h2 { "Filmstrips" } (figure(&picture, 2, &caption)?) })
     }
 
-    fn energy(&self, page: &mut Report) -> Result<()> {
+    fn energy(&self) -> Result<Markup> {
         if self.account.is_empty() {
-            return Ok(());
+            return Ok(Markup::default());
         }
-        page.section("Energy").text(
-            "Of trajectories while images form: the energy of the units falls, what it loses and what the protocol does \
-             as work goes to the bath as heat. Thin: ten trajectories; thick: the mean of thirty.",
-        );
         let chart = |title: &str, which: usize| {
             let at = |value: &dyn Fn(&[f64]) -> f64| -> Vec<(f64, f64)> {
                 let values = self.account.iter().map(|account| value(&account[which]));
@@ -252,27 +252,28 @@ impl Film {
             lines.push(Line { name: "", colour: COLOURS[0], width: 3, points: mean });
             Chart { title, x: "time, 1/μ", y: "kT", size: (380, 280), y_range: None }.svg(&lines)
         };
-        let mut row = format!(
-            "<div class=\"row three\">{}{}",
-            chart("energy since the start", 0)?,
-            chart("heat given to the bath", 1)?
-        );
-        let works = self.account.iter().any(|[.., work]| work.iter().any(|&work| work != 0.0));
-        if works {
-            row += &chart("work of the protocol", 2)?;
+        let mut charts = vec![chart("energy since the start", 0)?, chart("heat given to the bath", 1)?];
+        if self.account.iter().any(|[.., work]| work.iter().any(|&work| work != 0.0)) {
+            charts.push(chart("work of the protocol", 2)?);
         }
-        page.markup(&(row + "</div>"));
-        Ok(())
+        Ok(html! {
+            h2 { "Energy" }
+            p {
+                "Of trajectories while images form: the energy of the units falls, what it loses and what the protocol \
+                 does as work goes to the bath as heat. Thin: ten trajectories; thick: the mean of thirty."
+            }
+            (row("row three", &charts))
+        })
     }
 }
 
 /// Real images falling into noise: what the computer was taught to reverse.
-fn noising(page: &mut Report, setup: &Setup, generator: &Generator, width: usize) -> Result<()> {
+fn noising(setup: &Setup, generator: &Generator, width: usize) -> Result<Markup> {
     const MOMENTS: usize = 10;
-    let visible = generator.substrate.topology().free().next().expect("a visible group").clone();
-    let alone = Topology { groups: vec![visible], blocks: vec![] };
-    let untrained = SubstrateConfig::new(alone).with_kt(generator.substrate.kt()).init(&setup.device)?;
-    let noising: Noising = generator.noising;
+    let alone = Topology { groups: vec![generator.visible().clone()], blocks: vec![] };
+    let untrained =
+        SubstrateConfig::new(alone).with_kt(generator.substrate.kt()).init(&setup.bench.device)?;
+    let noising = generator.noising;
     let examples = setup.candidates()?.first(10);
     let rows = examples.len();
     let pixels: Vec<u8> = (0..rows).flat_map(|row| examples.pixels(row).to_vec()).collect();
@@ -281,7 +282,7 @@ fn noising(page: &mut Report, setup: &Setup, generator: &Generator, width: usize
     let seen = |x: &Tensor<2>| -> Vec<f32> {
         to_f64(x.clone()).into_iter().map(|value| (value / white) as f32).collect()
     };
-    noising.fall(&untrained, &pixels, setup.key.fork("noising"), |step| {
+    noising.fall(&untrained, &pixels, setup.bench.key.fork("noising"), |step| {
         if frames.is_empty() {
             frames.push(seen(&step.before));
         }
@@ -292,33 +293,30 @@ fn noising(page: &mut Report, setup: &Setup, generator: &Generator, width: usize
     let frames = &frames;
     let images =
         (0..rows).flat_map(|row| frames.iter().map(move |frame| &frame[row * each..(row + 1) * each]));
-    let (total, picture) = tiles(images, width, frames.len());
+    let picture = tiles(images, width, frames.len());
     let caption = format!(
         "Noising: images falling into noise in the uncoupled computer, at {} equal times from 0 to {:.2}. What is \
          learnt is the way back.",
         frames.len(),
         noising.schedule.duration()
     );
-    page.picture(&png_uri(total, &picture)?, total, 2, &caption);
-    Ok(())
+    figure(&picture, 2, &caption)
 }
 
 /// The couplings of hidden units, and the fields of the classes, as images.
-fn fields(page: &mut Report, generator: &Generator, width: usize) -> Result<()> {
+fn coupling_fields(generator: &Generator, width: usize) -> Result<Markup> {
     let topology = generator.substrate.topology();
+    let mut sections = Vec::new();
     for (index, block) in topology.blocks.iter().enumerate() {
         let coupling = match (block.from.as_str(), block.to.as_str()) {
             ("visible", "hidden") => generator.substrate.coupling(index).transpose(),
             ("label" | "clock", "visible") => generator.substrate.coupling(index),
             _ => continue,
         };
-        let [rows, pixels] = coupling.dims();
-        let shown = rows.min(128);
-        let values = to_f64(coupling.inner().slice_dim(0, 0..shown));
-        let fields: Vec<Vec<f32>> =
-            values.chunks(pixels).map(|row| row.iter().map(|value| -value as f32).collect()).collect();
+        let [rows, _] = coupling.dims();
+        let pushes = pushes(coupling, 128);
+        let shown = pushes.len();
         let columns = if block.from == "label" { CLASSES } else { 16.min(shown) };
-        let (total, picture) = mosaic(&fields, width, columns);
         let caption = match block.from.as_str() {
             "visible" => format!(
                 "−J between the visible units and {shown} of {rows} hidden ones: a hidden unit above zero pushes pixels \
@@ -329,34 +327,8 @@ fn fields(page: &mut Report, generator: &Generator, width: usize) -> Result<()> 
                 .into(),
             _ => "−J from the clock units to the visible ones: the field that all classes share, knot by knot.".into(),
         };
-        page.section(&format!("Coupling fields: {}", block.name())).picture(
-            &png_uri(total, &picture)?,
-            total,
-            2,
-            &caption,
-        );
+        let heading = format!("Coupling fields: {}", block.name());
+        sections.push(fields(&heading, &pushes, width, columns, &caption)?);
     }
-    Ok(())
-}
-
-fn learning(page: &mut Report, metrics: &[Metric]) -> Result<()> {
-    let mut stages: Vec<&str> = metrics.iter().map(|metric| metric.stage.as_str()).collect();
-    stages.dedup();
-    if stages.is_empty() {
-        return Ok(());
-    }
-    page.section("Learning");
-    let mut row = String::from("<div class=\"row\">");
-    for stage in stages {
-        let of_stage = metrics.iter().filter(|metric| metric.stage == stage);
-        let points = of_stage.filter_map(|metric| Some((metric.epoch as f64, metric.loss?))).collect();
-        let (title, x) = match stage {
-            "descent" => ("descent: reversed action of a step and unit".to_string(), "cycle"),
-            _ => (format!("{stage}: mean loss of an epoch"), "epoch"),
-        };
-        let chart = Chart { title: &title, x, y: "loss", size: (560, 280), y_range: None };
-        row += &chart.svg(&[Line { name: "", colour: COLOURS[0], width: 2, points }])?;
-    }
-    page.markup(&(row + "</div>"));
-    Ok(())
+    Ok(html! { @for section in sections { (section) } })
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
-use thermograd::{Backend, Schedule};
-use thermograd_experiments::data::Dataset;
-use thermograd_experiments::settings::{Settings as _, set};
+use thermograd::Schedule;
+use thermograd_experiments::workbench::{
+    DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, set, version, with_defaults,
+};
 use thermograd_models::{
     ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
 };
@@ -19,11 +20,11 @@ use thermograd_models::{
 /// condenses into images. The run folder holds the configuration, metrics, checkpoints, the trained couplings
 /// (couplings.safetensors and couplings.json), evaluation.json, summary.json, digits.png (animated) and report.html.
 ///
-/// Keys of summary.json: mode, dataset, seed; n (images); recognised (part that correlates with a stored image, or
-/// with its nearest training image, by more than 0.7); accuracy (part that our own classifier reads as what was asked
-/// or stored); frechet, recall, class_entropy (on that classifier's features and classes); readout (of these numbers;
-/// the other one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, null without a
-/// computer); train_seconds.
+/// Keys of summary.json: mode, dataset, seed; n (images); recognised (fraction that correlates with a stored image,
+/// or with its nearest training image, by more than 0.7); accuracy (fraction that our own classifier reads as what
+/// was asked or stored); frechet, recall, class_entropy (on that classifier's features and classes); readout (of
+/// these numbers; the other one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, null
+/// without a computer); train_seconds.
 #[derive(Parser, Debug)]
 #[command(
     version,
@@ -37,95 +38,67 @@ use thermograd_models::{
   generate --eval runs/generate-1/couplings.safetensors --class 7 --dataset mnist --data-dir DIR"
 )]
 pub struct Arguments {
-    /// What kind of generator [default: stored].
+    /// What kind of generator.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// What to learn from [default: strokes].
-    #[arg(long, value_enum)]
-    dataset: Option<Dataset>,
-    /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
-    #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Stored: which digits to keep, or with --eval to compare with [default: 0,1,2].
+    /// Stored: which digits to keep, or with --eval to compare with.
     #[arg(long, value_delimiter = ',', value_name = "DIGITS")]
     digits: Option<Vec<usize>>,
-    /// Stored: how many images of each digit, as above [default: 1].
+    /// Stored: how many images of each digit, as above.
     #[arg(long, value_name = "N")]
     images: Option<usize>,
-    /// Stored: how to find the couplings [default: exact].
+    /// Stored: how to find the couplings.
     #[arg(long, value_enum)]
     trainer: Option<Trainer>,
-    /// Stored: noising trajectories of every image, for the trainers batch and online [default: 100].
+    /// Stored: noising trajectories of every image, for the trainers batch and online.
     #[arg(long, value_name = "N")]
     cycles: Option<usize>,
-    /// Stored: factor on all couplings and biases after training [default: 1.15].
+    /// Stored: factor on all couplings and biases after training.
     #[arg(long, allow_negative_numbers = true)]
     gain: Option<f64>,
-    /// Stored: when to read the visible units [default: 2.5].
+    /// Stored: when to read the visible units.
     #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     t_f: Option<f64>,
-    /// Time step of the computer [default: 0.001].
+    /// Time step of the computer.
     #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     dt: Option<f64>,
-    /// Hidden units (of each hidden layer of the network) [default: 512 stored, 1024 classes, 512 diffusion].
+    /// Hidden units (of each hidden layer of the network).
     #[arg(long, value_name = "N")]
     hidden: Option<usize>,
-    /// Classes and diffusion: passes over the training images [default: 14 or 20].
+    /// Classes and diffusion: passes over the training images.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Classes and diffusion: draw this class only [default: all, in turn].
+    /// Classes and diffusion: draw this class only.
     #[arg(long, value_name = "DIGIT")]
     class: Option<usize>,
-    /// Classes: value of the clamped label unit [default: 2.2].
+    /// Classes: value of the clamped label unit.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     label_strength: Option<f64>,
-    /// Classes: how hidden units are run [default: langevin].
+    /// Classes: how hidden units are run.
     #[arg(long, value_enum)]
     hidden_units: Option<Hidden>,
-    /// Diffusion: strength of the guidance, 1 for none [default: 2].
+    /// Diffusion: strength of the guidance, 1 for none.
     #[arg(long, allow_negative_numbers = true)]
     guidance: Option<f64>,
-    /// Read-out of the headline numbers; both are always in evaluation.json [default: raw stored, force classes].
+    /// Read-out of the headline numbers; both are always in evaluation.json.
     #[arg(long, value_enum)]
     readout: Option<Readout>,
-    /// Images to draw [default: 500 stored, else 1000].
+    /// Images to draw.
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
     /// Compare with held-out training images instead of the test set: for choosing settings.
     #[arg(long)]
     held_out: bool,
-    /// Seed of everything random [default: 0].
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where to compute: flex, ndarray, wgpu or cuda [default: flex].
-    #[arg(long)]
-    backend: Option<Backend>,
-    /// Use the first N images of each split only, for a quick try [default: all].
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Threads on CPU backends; results do not depend on it [default: all cores].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Settings as in the config.toml of a run; flags come on top.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Run folder to make [default: runs/generate-N].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Continue the run in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "config", "eval", "mode", "dataset", "digits", "images",
-        "trainer", "cycles", "gain", "t_f", "dt", "hidden", "epochs", "class", "label_strength", "hidden_units",
-        "guidance", "readout", "samples", "held_out", "seed", "backend", "limit"])]
-    pub resume: Option<PathBuf>,
-    /// Also write the trained couplings here.
-    #[arg(long, value_name = "FILE")]
-    pub export: Option<PathBuf>,
     /// Draw with exported couplings instead of training.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "cycles", "gain", "hidden", "epochs"])]
     pub eval: Option<PathBuf>,
-    /// Where the judging network is kept between runs [default: the user's cache].
+    /// Where the judging network is kept between runs.
     #[arg(long, value_name = "FILE")]
     pub judge: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataFlags,
+    #[command(flatten)]
+    pub run: RunFlags,
 }
 
 /// What kind of generator.
@@ -170,6 +143,15 @@ enum Hidden {
     Langevin,
     /// At their mean, as if infinitely fast.
     Adiabatic,
+}
+
+impl From<Hidden> for HiddenUnits {
+    fn from(hidden: Hidden) -> Self {
+        match hidden {
+            Hidden::Langevin => Self::Langevin,
+            Hidden::Adiabatic => Self::Adiabatic,
+        }
+    }
 }
 
 /// What is read at the end.
@@ -225,23 +207,14 @@ impl Default for StoredSettings {
 pub struct Settings {
     /// The version of the program that wrote this.
     pub version: String,
+    /// Images, device and key.
+    #[serde(flatten)]
+    pub source: Source,
     /// What kind of generator.
     pub mode: Mode,
-    /// What to learn from.
-    pub dataset: Dataset,
-    /// Where the files are.
-    pub data_dir: Option<PathBuf>,
-    /// Where to compute.
-    pub backend: Backend,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Images of each split that are used: the first ones; all if none.
-    pub limit: Option<usize>,
-    /// Training images set aside for selection; never trained on.
-    pub held_out: usize,
     /// Compare with these instead of the test set.
     pub against_held_out: bool,
-    /// Images to draw; 500 stored ones or 1000 others if none.
+    /// Images to draw; as many as suit the mode if none.
     pub samples: Option<usize>,
     /// Images whose heat and work are added up step by step, where a protocol does work.
     pub accounts: usize,
@@ -273,23 +246,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let recipe = Recipe {
-            epochs: 20,
-            batch: 256,
-            learning_rate: 1e-3,
-            warm_up: 100,
-            final_fraction: 0.0,
-            weight_decay: 0.0,
-        };
+        let recipe =
+            Recipe { epochs: 20, batch: 256, learning_rate: 1e-3, warm_up: 100, ..Recipe::default() };
         Self {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: version(),
+            source: Source::default(),
             mode: Mode::Stored,
-            dataset: Dataset::Strokes,
-            data_dir: None,
-            backend: Backend::Flex,
-            seed: 0,
-            limit: None,
-            held_out: 5000,
             against_held_out: false,
             samples: None,
             accounts: 128,
@@ -310,17 +272,47 @@ impl Default for Settings {
 }
 
 impl Arguments {
+    /// What was given on the command line.
+    pub fn read() -> Self {
+        let d = Settings::default();
+        let [stored, classes] =
+            [Mode::Stored, Mode::Classes].map(|mode| Settings { mode, ..Settings::default() });
+        let digits: Vec<String> = d.stored.digits.iter().map(usize::to_string).collect();
+        let [few, many, network] = [d.stored.computer.hidden, d.classes.hidden, d.diffusion.hidden];
+        let mut defaults = DataFlags::defaults(&d.source);
+        defaults.extend([
+            ("dataset", name(&d.source.dataset)),
+            ("mode", name(&d.mode)),
+            ("digits", digits.join(",")),
+            ("images", d.stored.images.to_string()),
+            ("trainer", name(&d.stored.trainer)),
+            ("cycles", d.stored.descent.cycles.to_string()),
+            ("gain", d.stored.gain.to_string()),
+            ("t_f", d.stored.t_f.to_string()),
+            ("dt", d.dt.to_string()),
+            ("hidden", format!("{few} stored, {many} classes, {network} diffusion")),
+            ("epochs", format!("{} or {}", d.classes.recipe.epochs, d.diffusion.recipe.epochs)),
+            ("class", "all, in turn".into()),
+            ("label_strength", d.label_strength.to_string()),
+            ("hidden_units", format!("{:?}", d.hidden_units).to_lowercase()),
+            ("guidance", d.guidance.to_string()),
+            (
+                "readout",
+                format!("{} stored, {} classes", name(&stored.headline()), name(&classes.headline())),
+            ),
+            ("samples", format!("{} stored, else {}", stored.count(), classes.count())),
+            ("judge", "the user's cache".into()),
+            ("out", "runs/generate-N".into()),
+        ]);
+        parse(with_defaults(Self::command(), defaults))
+    }
+
     /// Defaults, then the file, then the flags.
     pub fn settings(&self) -> Result<Settings> {
-        let mut settings = match &self.config {
-            Some(path) => Settings::read(path)?,
-            None => Settings::default(),
-        };
+        let mut settings = Settings::below_flags(self.run.config.as_deref())?;
         let s = &mut settings;
+        self.data.set(&mut s.source)?;
         set(&mut s.mode, self.mode);
-        set(&mut s.dataset, self.dataset);
-        set(&mut s.seed, self.seed);
-        set(&mut s.backend, self.backend);
         s.samples = self.samples.or(s.samples);
         set(&mut s.dt, self.dt);
         set(&mut s.label_strength, self.label_strength);
@@ -330,22 +322,11 @@ impl Arguments {
         set(&mut s.stored.descent.cycles, self.cycles);
         set(&mut s.stored.gain, self.gain);
         set(&mut s.stored.t_f, self.t_f);
-        s.limit = self.limit.or(s.limit);
+        set(&mut s.stored.digits, self.digits.clone());
+        set(&mut s.hidden_units, self.hidden_units.map(HiddenUnits::from));
         s.class = self.class.or(s.class);
         s.readout = self.readout.or(s.readout);
         s.against_held_out |= self.held_out;
-        if let Some(digits) = &self.digits {
-            s.stored.digits.clone_from(digits);
-        }
-        if let Some(hidden) = self.hidden_units {
-            s.hidden_units = match hidden {
-                Hidden::Langevin => HiddenUnits::Langevin,
-                Hidden::Adiabatic => HiddenUnits::Adiabatic,
-            };
-        }
-        if let Some(folder) = &self.data_dir {
-            s.data_dir = Some(std::path::absolute(folder)?);
-        }
         if let Some(hidden) = self.hidden {
             *match s.mode {
                 Mode::Stored => &mut s.stored.computer.hidden,
@@ -360,7 +341,7 @@ impl Arguments {
                 Mode::Diffusion => s.diffusion.recipe.epochs = epochs,
             }
         }
-        s.version = env!("CARGO_PKG_VERSION").into();
+        s.version = version();
         s.check()?;
         self.check_for(settings.mode)?;
         Ok(settings)
@@ -368,37 +349,30 @@ impl Arguments {
 
     /// Refuses flags that would do nothing in this mode.
     fn check_for(&self, mode: Mode) -> Result<()> {
-        let stored = [
-            ("--digits", self.digits.is_some()),
-            ("--images", self.images.is_some()),
-            ("--trainer", self.trainer.is_some()),
-            ("--cycles", self.cycles.is_some()),
-            ("--gain", self.gain.is_some()),
-            ("--t-f", self.t_f.is_some()),
-        ];
-        let labels = [
-            ("--class", self.class.is_some()),
-            ("--label-strength", self.label_strength.is_some()),
-            ("--hidden-units", self.hidden_units.is_some()),
-        ];
-        let refuse = |flags: &[(&str, bool)], why: &str| match flags.iter().find(|flag| flag.1) {
-            Some((flag, _)) => bail!("{flag}: {why}"),
-            None => Ok(()),
-        };
+        let (stored, diffusion) = (mode == Mode::Stored, mode == Mode::Diffusion);
         // With --eval the file decides what kind of generator it is.
-        if mode != Mode::Stored {
-            refuse(&stored, "only with --mode stored")?;
+        let labels = mode == Mode::Classes || (stored && self.eval.is_some());
+        let not_stored = "only with --mode stored";
+        let no_labels = match stored {
+            true => "a computer that stores images has no labels; add --mode classes",
+            false => "only with --mode classes",
+        };
+        let flags = [
+            ("--digits", self.digits.is_some(), stored, not_stored),
+            ("--images", self.images.is_some(), stored, not_stored),
+            ("--trainer", self.trainer.is_some(), stored, not_stored),
+            ("--cycles", self.cycles.is_some(), stored, not_stored),
+            ("--gain", self.gain.is_some(), stored, not_stored),
+            ("--t-f", self.t_f.is_some(), stored, not_stored),
+            ("--class", self.class.is_some(), labels || diffusion, no_labels),
+            ("--label-strength", self.label_strength.is_some(), labels, no_labels),
+            ("--hidden-units", self.hidden_units.is_some(), labels, no_labels),
+            ("--guidance", self.guidance.is_some(), diffusion, "only with --mode diffusion"),
+        ];
+        for (flag, given, useful, why) in flags {
+            ensure!(useful || !given, "{flag}: {why}");
         }
-        if mode == Mode::Stored && self.eval.is_none() {
-            refuse(&labels, "a computer that stores images has no labels; add --mode classes")?;
-        }
-        if mode == Mode::Diffusion {
-            refuse(&labels[1..], "only with --mode classes")?;
-        }
-        match (mode, self.guidance) {
-            (Mode::Diffusion, _) | (_, None) => Ok(()),
-            _ => bail!("--guidance: only with --mode diffusion"),
-        }
+        Ok(())
     }
 }
 
@@ -417,10 +391,10 @@ impl Settings {
     }
 }
 
-impl thermograd_experiments::settings::Settings for Settings {
+impl thermograd_experiments::workbench::settings::Settings for Settings {
     fn check(&self) -> Result<()> {
         ensure!(self.count() > 5, "samples: more than 5 are needed to judge them");
-        ensure!(self.limit.is_none_or(|limit| limit >= 20), "limit: at least 20 images are needed");
+        ensure!(self.source.limit.is_none_or(|limit| limit >= 20), "limit: at least 20 images are needed");
         ensure!(self.shard > 0, "shard: at least one image is needed");
         for (name, value) in [
             ("gain", self.stored.gain),
@@ -445,14 +419,11 @@ impl thermograd_experiments::settings::Settings for Settings {
         ] {
             ensure!(hidden > 0, "{name}.hidden: at least one unit is needed");
         }
-        for (name, recipe) in [
+        check_recipes([
             ("classes", self.classes.recipe),
             ("diffusion", self.diffusion.recipe),
             ("judge", self.judge.recipe),
-        ] {
-            ensure!(recipe.batch > 0 && recipe.epochs > 0, "{name}: batch and epochs must be at least 1");
-            ensure!(recipe.learning_rate > 0.0, "{name}: the learning rate must be positive");
-        }
+        ])?;
         Schedule::new(self.dt, self.stored.t_f).context("t-f and dt")?;
         Schedule::new(self.noising.schedule.dt, self.noising.schedule.duration())
             .context("noising.schedule")?;

@@ -9,29 +9,29 @@
 //! ```
 //!
 //! with a shift d of the wells of visible units and with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots
-//! k. An image, its class and a time are drawn, the state of the visible units from the [noising](crate::noising)
+//! k. An image, its class and a time are drawn, the state of the visible units from the [noising](crate::generator::noising)
 //! table of its pixels, and F is regressed on the force T that reverses the noising: the least-squares form of the
 //! reversed likelihood of S. Whitelam, PRL 136, 037101 (2026). Labels, gains, courses and the training without
 //! simulation are ours.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use burn::module::{Module, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thermograd::network::protocol::weights;
 use thermograd::{
-    Block, Course, Group, Key, Response, Schedule, Shards, Substrate, SubstrateConfig, Topology, Well,
+    Block, Course, Group, Key, Response, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
 };
 
 use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::fit::{Fit, Progress, Recipe};
-use crate::generator::{Generator, LARGEST_FORCE, mean_field_force};
-use crate::noising::{LEVELS, Noising};
+use crate::generator::adiabatic::{group, mean_field_force, response};
+use crate::generator::model::Generator;
+use crate::generator::noising::{LEVELS, Moment, Noising};
+use crate::training::examples::Examples;
+use crate::training::fit::{Recipe, Training, backward};
+use crate::training::network::rows;
 
 /// The computer before training, and how it is trained.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -59,14 +59,8 @@ pub struct ClassesConfig {
 
 impl Default for ClassesConfig {
     fn default() -> Self {
-        let recipe = Recipe {
-            epochs: 14,
-            batch: 256,
-            learning_rate: 3e-3,
-            warm_up: 100,
-            final_fraction: 0.0,
-            weight_decay: 0.0,
-        };
+        let recipe =
+            Recipe { epochs: 14, batch: 256, learning_rate: 3e-3, warm_up: 100, ..Recipe::default() };
         Self {
             hidden: 1024,
             kt: 0.1,
@@ -90,9 +84,6 @@ pub struct Denoiser {
     /// 2d, `[knot, visible]`.
     stiffness: Param<Tensor<2>>,
 }
-
-/// The block of the couplings between visible and hidden units.
-const BETWEEN: usize = 4;
 
 impl ClassesConfig {
     /// The untrained generator of images of `pixels` pixels in `classes` classes.
@@ -122,51 +113,57 @@ impl ClassesConfig {
         let blocks = pairs.map(|(from, to)| Block::full(from, to)).into();
         let substrate = SubstrateConfig::new(Topology { groups, blocks }).with_kt(self.kt).init(device)?;
         let values = key.fork("couplings").normals(0, pixels, self.hidden);
-        let coupling = Tensor::<2>::from_data(TensorData::new(values, [pixels, self.hidden]), device);
+        let coupling = rows(values, pixels, device) * self.scale;
+        let (block, _) =
+            substrate.topology().block_between("visible", "hidden").expect("the last of the pairs");
         Ok(Denoiser {
-            substrate: substrate.with_coupling(BETWEEN, coupling * self.scale)?,
+            substrate: substrate.with_coupling(block, coupling)?,
             gain: Param::from_tensor(Tensor::ones([1, self.knots], device)),
             stiffness: Param::from_tensor(Tensor::zeros([self.knots, pixels], device)),
         })
     }
 
-    /// A training that has not begun.
-    pub fn fit(&self, denoiser: Denoiser, examples: usize, shards: Shards, key: Key) -> Fit<Denoiser> {
-        Fit::new("classes", denoiser, self.recipe, examples, shards, key.fork("classes"))
-    }
-
-    /// Trains to the end or until `observe` breaks off.
+    /// The training of a denoiser to reverse the noising of some examples.
     ///
     /// # Errors
-    /// As [`Fit::run`], and those of [`Noising::table`].
-    pub fn train<E: From<Error>>(
+    /// Those of [`Noising::table`].
+    pub fn training<'a>(
         &self,
-        fit: &mut Fit<Denoiser>,
+        denoiser: &Denoiser,
         noising: Noising,
-        examples: &Examples,
-        observe: impl FnMut(&Fit<Denoiser>, Progress) -> Result<ControlFlow<()>, E>,
-    ) -> Result<ControlFlow<()>, E> {
-        let lesson = Lesson::new(self, &fit.model.substrate, noising)?;
-        let gradient = |model: &Denoiser, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
-            let drawn = lesson.draw(examples, indices, key, &model.gain.device().inner());
-            let deviation = model.force(&drawn, &lesson.response)? - drawn.target;
-            let loss = (deviation.clone() * deviation).mean() * (indices.len() as f64 / batch as f64);
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            Ok((loss.into_scalar::<f64>(), gradients))
+        examples: &'a Examples,
+    ) -> Result<Training<'a, Denoiser>> {
+        let topology = denoiser.substrate.topology();
+        let table = noising.table(group(topology, "visible")?, self.kt, self.bins)?;
+        let end = noising.schedule.duration();
+        let knots = times(self.knots, end);
+        let at = |time: &f64| weights(&knots, end - time).into_iter().map(|weight| weight as f32).collect();
+        let row = |moments: &Vec<Moment>| {
+            moments.iter().map(|m| [m.mean, m.variance.sqrt(), m.target].map(|value| value as f32)).collect()
         };
-        fit.run(gradient, observe)
+        let noisy = Noisy {
+            weights: table.times.iter().map(at).collect(),
+            table: table.moments.iter().map(row).collect(),
+            classes: group(topology, "label")?.units / self.knots,
+        };
+        let response = response(group(topology, "hidden")?, self.kt)?;
+        let gradient = move |model: &Denoiser, indices: &[usize], batch: usize, key: Key| {
+            let drawn = noisy.draw(examples, indices, key, &model.gain.device().inner());
+            let deviation = model.force(&drawn, &response)? - drawn.target;
+            let loss = (deviation.clone() * deviation).mean() * (indices.len() as f64 / batch as f64);
+            Ok(backward(loss, model))
+        };
+        Ok(Training::new("classes", self.recipe, examples.len(), gradient))
     }
 }
 
-/// What the training draws from.
-struct Lesson {
+/// The states of images on their way into noise, and the forces that reverse it.
+struct Noisy {
     /// ⟨x⟩, standard deviation of x and ⟨T⟩, `[time][grey value]`.
     table: Vec<Vec<[f32; 3]>>,
     /// The weights of the knots at each time.
     weights: Vec<Vec<f32>>,
     classes: usize,
-    response: Response,
 }
 
 /// A batch of states on their way into noise.
@@ -179,30 +176,12 @@ struct Drawn {
     label: Tensor<2>,
 }
 
-impl Lesson {
-    fn new(config: &ClassesConfig, substrate: &Substrate, noising: Noising) -> Result<Self> {
-        let groups = &substrate.topology().groups;
-        let table = noising.table(&groups[2], config.kt, config.bins)?;
-        let end = noising.schedule.duration();
-        let knots = times(config.knots, end);
-        let at = |time: &f64| weights(&knots, end - time).into_iter().map(|weight| weight as f32).collect();
-        let well = Well::new(&groups[3], config.kt, LARGEST_FORCE)?;
-        let row = |moments: &Vec<crate::noising::Moment>| {
-            moments.iter().map(|m| [m.mean, m.variance.sqrt(), m.target].map(|value| value as f32)).collect()
-        };
-        Ok(Self {
-            weights: table.times.iter().map(at).collect(),
-            table: table.moments.iter().map(row).collect(),
-            classes: groups[1].units / config.knots,
-            response: well.response(LARGEST_FORCE)?,
-        })
-    }
-
+impl Noisy {
     fn draw(&self, examples: &Examples, indices: &[usize], key: Key, device: &Device) -> Drawn {
-        let (rows, pixels, knots) = (indices.len(), examples.pixels_each(), self.weights[0].len());
-        let mut x = key.fork("state").normals(0, rows, pixels);
-        let mut target = Vec::with_capacity(rows * pixels);
-        let (mut clock, mut label) = (Vec::new(), vec![0.0_f32; rows * knots * self.classes]);
+        let (count, pixels, knots) = (indices.len(), examples.pixels_each(), self.weights[0].len());
+        let mut x = key.fork("state").normals(0, count, pixels);
+        let mut target = Vec::with_capacity(count * pixels);
+        let (mut clock, mut label) = (Vec::new(), vec![0.0_f32; count * knots * self.classes]);
         for (row, &index) in indices.iter().enumerate() {
             let time = key.row(row as u64).rng().random_range(0..self.table.len());
             let moments: &[[f32; 3]; LEVELS] = self.table[time][..].try_into().expect("one a grey value");
@@ -216,10 +195,7 @@ impl Lesson {
                 label[(row * knots + knot) * self.classes + examples.label(index)] = weight;
             }
         }
-        let tensor = |values: Vec<f32>| {
-            let columns = values.len() / rows;
-            Tensor::from_data(TensorData::new(values, [rows, columns]), device)
-        };
+        let tensor = |values| rows(values, count, device);
         Drawn { x: tensor(x), target: tensor(target), clock: tensor(clock), label: tensor(label) }
     }
 }
@@ -235,12 +211,12 @@ impl Denoiser {
         let pixels = drawn.x.dims()[1];
         let field = self.substrate.field(&[drawn.clock.clone(), drawn.label.clone()])?;
         let units = field.dims()[1];
-        let own = drawn.clock.clone().matmul(self.stiffness.val()) * drawn.x.clone();
-        let fields = [field.clone().slice_dim(1, 0..pixels) + own, field.slice_dim(1, pixels..units)];
+        let wells = drawn.clock.clone().matmul(self.stiffness.val()) * drawn.x.clone();
+        let fields = [field.clone().slice_dim(1, 0..pixels) + wells, field.slice_dim(1, pixels..units)];
         let gain = drawn.clock.clone().matmul(self.gain.val().transpose());
         let one = Tensor::ones_like(&gain).detach();
-        let coupling = self.substrate.coupling(BETWEEN);
-        Ok(mean_field_force(drawn.x.clone(), coupling, fields, [gain, one], response))
+        let (block, _) = self.substrate.topology().block_between("visible", "hidden").expect("made with it");
+        Ok(mean_field_force(drawn.x.clone(), self.substrate.coupling(block), fields, [gain, one], response))
     }
 
     /// The trained generator, run with time step `dt` for the duration it was taught.
@@ -249,8 +225,8 @@ impl Denoiser {
     /// Those of [`Schedule::new`].
     pub fn generator(&self, noising: Noising, dt: f64) -> Result<Generator> {
         let end = noising.schedule.duration();
-        let gains = thermograd::to_f64(self.gain.val().inner());
-        let wells = thermograd::to_f64(self.stiffness.val().inner());
+        let gains = to_f64(self.gain.val().inner());
+        let wells = to_f64(self.stiffness.val().inner());
         let course = Course {
             times: times(gains.len(), end),
             gains: BTreeMap::from([("visible".into(), gains)]),

@@ -31,7 +31,7 @@ use crate::error::Result;
 pub struct Noising {
     /// The field on the unit of a white pixel at the start.
     pub field: f64,
-    /// The part of the time in which the field falls to zero.
+    /// The fraction of the time in which the field falls to zero.
     pub fade: f64,
     /// Δt and the duration t_f.
     pub schedule: Schedule,
@@ -52,7 +52,7 @@ pub fn level(pixel: u8) -> f64 {
 }
 
 impl Noising {
-    /// λ, the part of the field that is left.
+    /// λ, the fraction of the field that is left.
     pub fn strength(&self, time: f64) -> f64 {
         (1.0 - time / (self.fade * self.schedule.duration())).clamp(0.0, 1.0)
     }
@@ -102,9 +102,7 @@ impl Noising {
         let moments = (0..bins).map(|bin| columns.iter().map(|column| column[bin]).collect()).collect();
         Ok(Table { times, moments })
     }
-}
 
-impl Noising {
     /// Lets images fall: every unit of an uncoupled computer starts at equilibrium in the field of its pixel.
     ///
     /// # Shapes
@@ -139,10 +137,10 @@ impl Noising {
                 wells.iter().enumerate().flat_map(|(group, (units, _))| std::iter::repeat_n(group, *units));
             for (group, &pixel) in of_group.zip(row) {
                 let force = self.field * level(pixel);
-                let own = quantiles
+                let quantiles = quantiles
                     .entry((group, pixel))
                     .or_insert_with(|| wells[group].1.equilibrium(force).quantiles());
-                start.push(own.at(rng.random::<f64>()));
+                start.push(quantiles.at(rng.random::<f64>()));
             }
         }
         let p = tensor(pixels.iter().map(|&pixel| self.field * level(pixel)).collect());
@@ -210,9 +208,9 @@ mod tests {
         assert_eq!(seen.len(), times.len());
         for (bin, values) in seen.iter().enumerate() {
             for (unit, &pixel) in pixels.iter().enumerate() {
-                let own: Vec<f64> = values.iter().skip(unit).step_by(2).copied().collect();
-                let (found, moment) = (Estimate::of(&own), table.moments[bin][usize::from(pixel)]);
-                let target = own.iter().map(|&x| 2.0 * well.slope(x)).sum::<f64>() / rows as f64
+                let states: Vec<f64> = values.iter().skip(unit).step_by(2).copied().collect();
+                let (found, moment) = (Estimate::of(&states), table.moments[bin][usize::from(pixel)]);
+                let target = states.iter().map(|&x| 2.0 * well.slope(x)).sum::<f64>() / rows as f64
                     - noising.strength(times[bin]) * p[unit];
                 // 4.9 standard errors, and Δt of the scheme: 1e-3 of the values.
                 let allowed = 4.9 * found.standard_error() + 1e-3;

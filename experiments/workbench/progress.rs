@@ -1,4 +1,4 @@
-//! A bar with an estimate of the time left, and Ctrl-C.
+//! Bars with an estimate of the time left, and Ctrl-C.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The exit status of a run ended by Ctrl-C, as shells have it.
-pub const INTERRUPTED: i32 = 130;
+const INTERRUPTED: i32 = 130;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -26,6 +26,24 @@ pub fn interrupted() -> bool {
     STOP.load(Ordering::SeqCst)
 }
 
+/// An experiment that was ended by Ctrl-C, with its last words.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Interrupted(pub String);
+
+impl Interrupted {
+    /// What cannot be continued.
+    pub fn stopped() -> Self {
+        Self("stopped".into())
+    }
+
+    /// Says the last words and ends the program.
+    pub fn exit(&self) -> ! {
+        println!("\n{}", self.0);
+        std::process::exit(INTERRUPTED);
+    }
+}
+
 /// A bar of `length` steps; drawn on a terminal only.
 pub fn bar(name: &str, length: u64) -> ProgressBar {
     let template = "{prefix:>10} {bar:32} {pos}/{len}  {elapsed} (left {eta})  {msg}";
@@ -33,9 +51,16 @@ pub fn bar(name: &str, length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned())
 }
 
-/// A bar for work that tells the part it has done.
-pub fn part_bar(name: &str) -> (ProgressBar, impl FnMut(f64)) {
+/// Does work that tells the fraction it has done, which is where Ctrl-C ends the program.
+pub fn shown<T>(name: &str, last_words: Interrupted, work: impl FnOnce(&mut dyn FnMut(f64)) -> T) -> T {
     let bar = bar(name, 100);
-    let shown = bar.clone();
-    (bar, move |part| shown.set_position((100.0 * part) as u64))
+    let done = work(&mut |fraction| {
+        bar.set_position((100.0 * fraction) as u64);
+        if interrupted() {
+            bar.finish_and_clear();
+            last_words.exit();
+        }
+    });
+    bar.finish_and_clear();
+    done
 }

@@ -6,21 +6,18 @@
 //! training, and the prediction is moved from that without a class to that with it, and on by `guidance`.
 
 use std::f64::consts::{FRAC_PI_2, PI};
-use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::optim::GradientsParams;
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards, to_f64};
 
-use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::fit::{self, Fit, Progress, Recipe};
-use crate::judge::PIXELS;
+use crate::training::examples::{Examples, PIXELS};
+use crate::training::fit::{Recipe, Training, backward};
+use crate::training::network::{linear, rows};
 
 /// The network before training, how it is trained, and how it is sampled.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -28,7 +25,7 @@ use crate::judge::PIXELS;
 pub struct DiffusionConfig {
     /// Units of each of the two hidden layers.
     pub hidden: usize,
-    /// The part of the training in which the class is left out.
+    /// The fraction of the training in which the class is left out.
     pub drop: f64,
     /// Steps from noise to image.
     pub steps: usize,
@@ -53,7 +50,7 @@ impl DiffusionConfig {
     /// The untrained network.
     pub fn init(&self, pixels: usize, classes: usize, key: Key, device: &Device) -> Diffusion {
         let key = key.fork("diffusion weights");
-        let linear = |from, to, index| crate::teacher::linear(from, to, key.at(index), device);
+        let linear = |from, to, index| linear(from, to, key.at(index), device);
         Diffusion {
             first: linear(pixels + 2 * FREQUENCIES + classes, self.hidden, 0),
             second: linear(self.hidden, self.hidden, 1),
@@ -62,47 +59,33 @@ impl DiffusionConfig {
         }
     }
 
-    /// A training that has not begun.
-    pub fn fit(&self, model: Diffusion, examples: usize, shards: Shards, key: Key) -> Fit<Diffusion> {
-        Fit::new("diffusion", model, self.recipe, examples, shards, key.fork("diffusion"))
-    }
-
-    /// Trains to the end or until `observe` breaks off.
-    ///
-    /// # Errors
-    /// As [`Fit::run`].
-    pub fn train<E: From<Error>>(
-        &self,
-        fit: &mut Fit<Diffusion>,
-        examples: &Examples,
-        observe: impl FnMut(&Fit<Diffusion>, Progress) -> Result<ControlFlow<()>, E>,
-    ) -> Result<ControlFlow<()>, E> {
-        let gradient = |model: &Diffusion, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
+    /// The training of the network on some examples.
+    pub fn training<'a>(&self, examples: &'a Examples) -> Training<'a, Diffusion> {
+        let drop = self.drop;
+        let gradient = move |model: &Diffusion, indices: &[usize], batch: usize, key: Key| {
             let device = model.last.weight.device().inner();
-            let (rows, pixels) = (indices.len(), examples.pixels_each());
-            let mut class = vec![0.0_f32; rows * model.classes];
+            let count = indices.len();
+            let mut class = vec![0.0_f32; count * model.classes];
             let times = indices.iter().enumerate().map(|(row, &index)| {
                 let mut rng = key.row(row as u64).rng();
-                if rng.random::<f64>() >= self.drop {
+                if rng.random::<f64>() >= drop {
                     class[row * model.classes + examples.label(index)] = 1.0;
                 }
                 rng.random_range(0.005..0.995)
             });
             let times: Vec<f64> = times.collect();
             let image = examples.clamped(indices, &PIXELS, None, &device);
-            let noise = tensor(key.fork("noise").normals(0, rows, pixels), rows, &device);
+            let noise = key.fork("noise").normals(0, count, examples.pixels_each());
             let [alpha, sigma] = [f64::cos, f64::sin].map(|f| {
                 let values = times.iter().map(|time| f(FRAC_PI_2 * time) as f32).collect();
-                tensor(values, rows, &device)
+                rows(values, count, &device)
             });
-            let told =
-                model.predict(image.clone() * alpha + noise * sigma, &times, tensor(class, rows, &device));
-            let loss = (told - image).square().mean() * (rows as f64 / batch as f64);
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            Ok((loss.into_scalar::<f64>(), gradients))
+            let noisy = image.clone() * alpha + rows(noise, count, &device) * sigma;
+            let told = model.predict(noisy, &times, rows(class, count, &device));
+            let loss = (told - image).square().mean() * (count as f64 / batch as f64);
+            Ok(backward(loss, model))
         };
-        fit.run(gradient, observe)
+        Training::new("diffusion", self.recipe, examples.len(), gradient)
     }
 }
 
@@ -118,7 +101,7 @@ impl Diffusion {
                 [phase.sin() as f32, phase.cos() as f32]
             })
         });
-        let waves = tensor(waves.collect(), times.len(), &x.device());
+        let waves = rows(waves.collect(), times.len(), &x.device());
         let input = Tensor::cat(vec![x, waves, class], 1);
         let hidden = silu(self.second.forward(silu(self.first.forward(input))));
         self.last.forward(hidden)
@@ -132,8 +115,8 @@ impl Diffusion {
             .sum()
     }
 
-    /// Draws an image of each class in `labels`. Row-major `[image, pixel]`. `progress` is told the part that is
-    /// done.
+    /// Draws an image of each class in `labels`. Row-major `[image, pixel]`. `progress` is told the fraction that
+    /// is done.
     pub fn sample(
         &self,
         labels: &[usize],
@@ -144,32 +127,32 @@ impl Diffusion {
         mut progress: impl FnMut(f64),
     ) -> Vec<f32> {
         let model = self.valid();
-        let part = shards.size.saturating_mul(shards.threads).min(labels.len());
+        let chunk = shards.size.saturating_mul(shards.threads).min(labels.len());
         let mut images = Vec::new();
-        for start in (0..labels.len()).step_by(part) {
-            let count = part.min(labels.len() - start);
-            let parts = shards.map(count, |range| {
+        for start in (0..labels.len()).step_by(chunk) {
+            let count = chunk.min(labels.len() - start);
+            let drawn = shards.map(count, |range| {
                 let rows = start + range.start..start + range.end;
                 model.draw(&labels[rows.clone()], steps, guidance, key.fork("noise").skip(rows.start as u64))
             });
-            images.extend(parts.concat());
+            images.extend(drawn.concat());
             progress((start + count) as f64 / labels.len() as f64);
         }
         images
     }
 
     fn draw(&self, labels: &[usize], steps: usize, guidance: f64, key: Key) -> Vec<f32> {
-        let (rows, pixels) = (labels.len(), self.last.weight.dims()[1]);
+        let (count, [_, pixels]) = (labels.len(), self.last.weight.dims());
         let device = self.last.weight.device();
-        let mut x = tensor(key.normals(0, rows, pixels), rows, &device);
-        let mut one_hot = vec![0.0; rows * self.classes];
+        let mut x = rows(key.normals(0, count, pixels), count, &device);
+        let mut one_hot = vec![0.0; count * self.classes];
         labels.iter().enumerate().for_each(|(row, label)| one_hot[row * self.classes + label] = 1.0);
-        let class = tensor(one_hot, rows, &device);
+        let class = rows(one_hot, count, &device);
         let time = |step: usize| 0.995 + (0.005 - 0.995) * step as f64 / steps as f64;
         let mut image = x.clone();
         for step in 0..=steps {
             let (alpha, sigma) = ((FRAC_PI_2 * time(step)).cos(), (FRAC_PI_2 * time(step)).sin());
-            let times = vec![time(step); rows];
+            let times = vec![time(step); count];
             let with = self.predict(x.clone(), &times, class.clone());
             let guided = match guidance {
                 1.0 => with,
@@ -187,25 +170,4 @@ impl Diffusion {
         }
         to_f64(image).into_iter().map(|value| value as f32).collect()
     }
-
-    /// The trained weights as the bytes of a burnpack file.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`].
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        fit::encode(self)
-    }
-
-    /// This network with the weights of [`encode`](Self::encode)d bytes.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`] when the bytes are damaged or of another shape.
-    pub fn decode(self, bytes: &[u8]) -> Result<Self> {
-        fit::decode(self, bytes)
-    }
-}
-
-fn tensor(values: Vec<f32>, rows: usize, device: &Device) -> Tensor<2> {
-    let columns = values.len() / rows;
-    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
 }

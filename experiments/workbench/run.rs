@@ -41,26 +41,20 @@ impl Run {
     /// The file of settings.
     pub const SETTINGS: &str = "config.toml";
 
-    /// A new folder with the settings in it, before anything is computed.
-    pub fn begin(experiment: &str, out: Option<&Path>, settings: &impl Serialize) -> Result<Self> {
-        let run = Self::create(experiment, out)?;
-        run.write(Self::SETTINGS, toml::to_string(settings)?.as_bytes())?;
-        Ok(run)
-    }
-
     /// Writes trained couplings with their description, here and to `also`.
     pub fn export(&self, couplings: &Couplings, also: Option<&Path>) -> Result<()> {
         let bytes = couplings.encode()?;
-        let own = self.path("couplings.safetensors");
-        for path in [Some(own.as_path()), also].into_iter().flatten() {
+        let here = self.path("couplings.safetensors");
+        for path in [Some(here.as_path()), also].into_iter().flatten() {
             write(path, &bytes)?;
             write(&path.with_extension("json"), couplings.describe().as_bytes())?;
         }
         Ok(())
     }
 
-    /// A new folder: `out`, or the next free `runs/<experiment>-<number>`. An `out` that holds a run is refused.
-    pub fn create(experiment: &str, out: Option<&Path>) -> Result<Self> {
+    /// A new folder with the text of the settings in it: `out`, or the next free `runs/<experiment>-<number>`. An
+    /// `out` that holds a run is refused.
+    pub fn begin(experiment: &str, out: Option<&Path>, settings: &str) -> Result<Self> {
         let folder = match out {
             Some(out) => out.to_owned(),
             None => {
@@ -74,9 +68,9 @@ impl Run {
                 folder.display()
             );
         }
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        Ok(Self { folder })
+        let run = Self { folder };
+        run.write(Self::SETTINGS, settings.as_bytes())?;
+        Ok(run)
     }
 
     /// The folder of a run that was begun.
@@ -132,6 +126,14 @@ impl Run {
     pub fn read_json_lines<T: DeserializeOwned>(&self, name: &str) -> Vec<T> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Reads couplings that an earlier session kept; none if there are none.
+    pub fn read_couplings(&self, name: &str) -> Result<Option<Couplings>> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        Ok(Some(Couplings::decode(&self.read(name)?).with_context(|| format!("in {name}"))?))
     }
 
     /// Replaces the lines of JSON of a file.

@@ -3,19 +3,21 @@
 //! Visible units, one a pixel, and hidden units start as thermal noise of the untrained computer; then they run for
 //! t_f with the trained couplings, and what the visible units have become is read (S. Whitelam, PRL 136, 037101
 //! (2026): 784 visible and 512 hidden units, J₂ = J₄ = μ = 1, kT = 0.1, t_f = 2.5). Groups and protocols make the
-//! difference between a computer that stores a few images ([`stored`](crate::stored)) and one that draws any digit
-//! of ten classes ([`classes`](crate::classes)); sampling is the same.
+//! difference between a computer that stores a few images ([`stored`](crate::generator::stored)) and one that draws
+//! any digit of ten classes ([`classes`](crate::generator::classes)); sampling is the same.
+
+use std::ops::Range;
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use serde::{Deserialize, Serialize};
 use thermograd::{
-    Couplings, Course, Group, Key, Ledger, Protocol, Response, Schedule, Shards, Step, Substrate,
-    SubstrateConfig, Well, to_f64,
+    Couplings, Course, Group, Key, Ledger, Protocol, Schedule, Shards, Step, Substrate, Well, to_f64,
 };
 
 use crate::error::{Error, Result};
-use crate::noising::Noising;
+use crate::generator::adiabatic::{ADIABATIC_STEP, Adiabatic};
+use crate::generator::noising::Noising;
 
 /// A computer with a group `visible` and a group `hidden`, its protocol and its read-out time.
 #[derive(Clone, Debug)]
@@ -107,7 +109,7 @@ impl Generator {
     pub fn from_couplings(
         couplings: &Couplings,
         noising: Noising,
-        options: impl Into<burn::tensor::TensorCreationOptions>,
+        options: impl Into<TensorCreationOptions>,
     ) -> Result<Self> {
         let schedule = couplings.description.schedule;
         Self::new(couplings.substrate(options)?, couplings.course(), schedule, noising)
@@ -139,7 +141,7 @@ impl Generator {
 
     /// Pixels of an image.
     pub fn pixels(&self) -> usize {
-        self.group("visible").units
+        self.visible().units
     }
 
     /// Classes that can be asked for; none if the computer has no labels.
@@ -148,10 +150,10 @@ impl Generator {
         Some(labels.units / self.course.as_ref().map_or(1, |course| course.times.len()))
     }
 
-    fn group(&self, name: &str) -> &Group {
-        let topology = self.substrate.topology();
-        let index = topology.group(name).expect("a generator's group");
-        &topology.groups[index]
+    /// The units that are pixels.
+    pub fn visible(&self) -> &Group {
+        let mut free = self.substrate.topology().free();
+        free.find(|group| group.name == "visible").expect("a generator's group")
     }
 
     /// The mean of a visible unit that is held at a white pixel: what visible units are divided by to be pixels.
@@ -159,29 +161,24 @@ impl Generator {
     /// # Errors
     /// Those of [`Well::new`].
     pub fn white(&self) -> Result<f64> {
-        let well = Well::new(self.group("visible"), self.substrate.kt(), self.noising.field)?;
+        let well = Well::new(self.visible(), self.substrate.kt(), self.noising.field)?;
         Ok(well.equilibrium(self.noising.field).moments().0)
     }
 
-    /// The values of the clamped groups for some labels.
-    ///
-    /// # Errors
-    /// [`Error::Request`] when labels are asked of a computer without, missing, unknown or not as many as images.
-    fn clamped(&self, request: &Request, rows: std::ops::Range<usize>) -> Result<Vec<Tensor<2>>> {
+    /// The values of the clamped groups for some images of a request that has been checked.
+    fn clamped(&self, request: &Request, rows: Range<usize>) -> Vec<Tensor<2>> {
         let options = self.substrate.options();
-        let label = |classes: usize| -> Result<Tensor<2>> {
-            let labels = request.labels.as_ref().ok_or_else(|| {
-                Error::Request(format!("this generator draws {classes} classes: say which"))
-            })?;
+        let label = |classes: usize| -> Tensor<2> {
+            let labels = request.labels.as_ref().expect("a request with labels");
             let mut values = vec![0.0_f32; rows.len() * classes];
             for (row, &label) in labels[rows.clone()].iter().enumerate() {
                 values[row * classes + label] = request.label_strength as f32;
             }
-            Ok(Tensor::from_data(TensorData::new(values, [rows.len(), classes]), options.clone()))
+            Tensor::from_data(TensorData::new(values, [rows.len(), classes]), options.clone())
         };
         let values = self.substrate.topology().clamped().map(|group| match group.name.as_str() {
             "label" => label(self.classes().expect("a label group")),
-            _ => Ok(Tensor::ones([rows.len(), 1], options.clone())),
+            _ => Tensor::ones([rows.len(), 1], options.clone()),
         });
         values.collect()
     }
@@ -216,12 +213,7 @@ impl Generator {
         })
     }
 
-    /// Thermal noise of the untrained computer.
-    fn noise(&self, rows: &std::ops::Range<usize>, key: Key) -> Result<Tensor<2>> {
-        Ok(self.substrate.uncoupled_equilibrium(rows.clone(), key.fork("noise"))?)
-    }
-
-    /// Draws images. `progress` is told the part that is done.
+    /// Draws images. `progress` is told the fraction that is done.
     ///
     /// # Errors
     /// [`Error::Request`] for what this computer cannot draw, and those of [`Substrate::simulate`].
@@ -234,15 +226,15 @@ impl Generator {
     ) -> Result<Samples> {
         self.check(request)?;
         let this = self.with_substrate(self.substrate.valid());
-        let part = shards.size.saturating_mul(shards.threads).min(request.count);
+        let chunk = shards.size.saturating_mul(shards.threads).min(request.count);
         let mut samples = Samples::default();
-        for start in (0..request.count).step_by(part) {
-            let count = part.min(request.count - start);
-            let parts = shards.map(count, |range| {
+        for start in (0..request.count).step_by(chunk) {
+            let count = chunk.min(request.count - start);
+            let drawn = shards.map(count, |range| {
                 let rows = start + range.start..start + range.end;
                 this.draw(request, rows, key, |_, _| {})
             });
-            for one in parts {
+            for one in drawn {
                 samples.append(one?);
             }
             progress((start + count) as f64 / request.count as f64);
@@ -258,15 +250,15 @@ impl Generator {
     pub fn draw(
         &self,
         request: &Request,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         key: Key,
         mut observe: impl FnMut(&Step, Option<&Ledger>),
     ) -> Result<Samples> {
         self.check(request)?;
         let key = key.skip(rows.start as u64);
-        let clamped = self.clamped(request, rows.clone())?;
+        let clamped = self.clamped(request, rows.clone());
         let protocol = self.protocol(&clamped)?;
-        let x0 = self.noise(&rows, key)?;
+        let x0 = self.substrate.uncoupled_equilibrium(rows.clone(), key.fork("noise"))?;
         let kt = self.substrate.kt();
         let pixels = self.pixels();
         let (visible, ledger, force) = match request.hidden {
@@ -286,7 +278,7 @@ impl Generator {
                 (x.slice_dim(1, 0..pixels), ledger, force.slice_dim(1, 0..pixels))
             }
             HiddenUnits::Adiabatic => {
-                let fast = Adiabatic::new(self, &protocol)?;
+                let fast = Adiabatic::new(&self.substrate, &protocol)?;
                 let dt = ADIABATIC_STEP.min(self.schedule.duration());
                 let schedule = Schedule::new(dt, self.schedule.duration())?;
                 let feedback = |time: f64, x: &Tensor<2>| -fast.force(time, x);
@@ -313,87 +305,4 @@ impl Generator {
             work: account(Ledger::work),
         })
     }
-}
-
-/// Δt of visible units when hidden ones are not run.
-pub const ADIABATIC_STEP: f64 = 0.02;
-
-/// Hidden units at their mean: what visible units feel when hidden ones are infinitely fast.
-///
-/// ```text
-/// force on the visible units = −h_v − 2d_v∘x − s_v∘W s_h∘φ(−h_h − s_h∘Wᵀ(s_v∘x)),      φ(f) = ⟨x⟩ under f      (16)
-/// ```
-struct Adiabatic<'a> {
-    /// The visible units alone.
-    visible: Substrate,
-    protocol: &'a Protocol,
-    /// `[visible, hidden]`.
-    coupling: Tensor<2>,
-    response: Response,
-}
-
-/// The largest force that hidden units are expected to feel.
-pub(crate) const LARGEST_FORCE: f64 = 6.0;
-
-impl<'a> Adiabatic<'a> {
-    fn new(generator: &Generator, protocol: &'a Protocol) -> Result<Self> {
-        let topology = generator.substrate.topology();
-        let within = topology.blocks.iter().any(|block| block.from == block.to);
-        let between =
-            topology.blocks.iter().position(|block| block.from == "visible" && block.to == "hidden");
-        let Some(between) = between.filter(|_| !within) else {
-            return Err(Error::Request(
-                "adiabatic hidden units need couplings visible–hidden and none within a group".into(),
-            ));
-        };
-        let visible = generator.group("visible").clone();
-        let alone = thermograd::Topology { groups: vec![visible], blocks: vec![] };
-        let (kt, options) = (generator.substrate.kt(), generator.substrate.options());
-        Ok(Self {
-            visible: SubstrateConfig::new(alone).with_kt(kt).init(options)?,
-            protocol,
-            coupling: generator.substrate.coupling(between),
-            response: Well::new(generator.group("hidden"), kt, LARGEST_FORCE)?.response(LARGEST_FORCE)?,
-        })
-    }
-
-    fn force(&self, time: f64, x: &Tensor<2>) -> Tensor<2> {
-        let control = self.protocol.at(time);
-        let pixels = x.dims()[1];
-        let parts = |row: &Tensor<2>| {
-            let units = row.dims()[1];
-            (row.clone().slice_dim(1, 0..pixels), row.clone().slice_dim(1, pixels..units))
-        };
-        let (h_visible, h_hidden) = parts(&control.field);
-        let ones = || (Tensor::ones_like(&h_visible), Tensor::ones_like(&h_hidden));
-        let (s_visible, s_hidden) = control.gain.as_ref().map_or_else(ones, parts);
-        let h_visible = match &control.well {
-            Some(well) => h_visible + parts(well).0 * x.clone() * 2.0,
-            None => h_visible,
-        };
-        mean_field_force(
-            x.clone(),
-            self.coupling.clone(),
-            [h_visible, h_hidden],
-            [s_visible, s_hidden],
-            &self.response,
-        )
-    }
-}
-
-/// Equation (16), with 2d∘x among the field of the visible units.
-///
-/// # Shapes
-/// `x` `[batch, visible]`, `coupling` `[visible, hidden]`, fields and gains over visible and hidden units, or gains
-/// `[batch, 1]` → `[batch, visible]`.
-pub(crate) fn mean_field_force(
-    x: Tensor<2>,
-    coupling: Tensor<2>,
-    [h_visible, h_hidden]: [Tensor<2>; 2],
-    [s_visible, s_hidden]: [Tensor<2>; 2],
-    response: &Response,
-) -> Tensor<2> {
-    let felt = -(h_hidden + (x * s_visible.clone()).matmul(coupling.clone()) * s_hidden.clone());
-    let hidden = response.of(&felt);
-    -(h_visible + (hidden * s_hidden).matmul(coupling.transpose()) * s_visible)
 }

@@ -10,9 +10,9 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use thermograd::{Key, Pattern, Shards, Substrate, to_f64};
 
-use crate::classifier::Classifier;
+use crate::classifier::model::Classifier;
 use crate::error::{Error, Result};
-use crate::examples::Examples;
+use crate::training::examples::Examples;
 
 /// Examples whose trajectories tell how units vary.
 const SAMPLE: usize = 2000;
@@ -20,7 +20,7 @@ const SAMPLE: usize = 2000;
 /// Mean and variance of a unit.
 type Moment = (f64, f64);
 
-/// The classifier with the part `keep` of its couplings that varies most over some examples, all blocks as lists of
+/// The classifier with the fraction `keep` of its couplings that varies most over some examples, all blocks as lists of
 /// pairs.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub fn prune(
 ) -> Result<Classifier> {
     if !(keep > 0.0 && keep <= 1.0) {
         return Err(Error::Request(format!(
-            "the part of the couplings to keep is {keep}, not above 0 and at most 1"
+            "the fraction of the couplings to keep is {keep}, not above 0 and at most 1"
         )));
     }
     let substrate = classifier.substrate.valid();
@@ -132,9 +132,9 @@ fn sums(x: &Tensor<2>) -> Vec<Moment> {
     sum(x.clone()).into_iter().zip(sum(x.clone().square())).collect()
 }
 
-fn add(parts: Vec<Vec<Moment>>) -> Vec<Moment> {
+fn add(shards: Vec<Vec<Moment>>) -> Vec<Moment> {
     let add = |a: Vec<Moment>, b: Vec<Moment>| a.iter().zip(b).map(|(a, b)| (a.0 + b.0, a.1 + b.1)).collect();
-    parts.into_iter().reduce(add).unwrap_or_default()
+    shards.into_iter().reduce(add).unwrap_or_default()
 }
 
 fn mean_and_variance(sums: Vec<Moment>, count: usize) -> Vec<Moment> {

@@ -6,21 +6,18 @@
 //! | [`exact`] | the same | its closed form |
 //! | [`Pathwise`] | cross-entropy of the outputs at t_f, plus a price on heat | Adam through the unrolled steps |
 
-use std::ops::ControlFlow;
-
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 use thermograd::{Direction, Hardware, Imperfection, Key, Moments, Ridge, Schedule, Shards, Substrate};
 
-use crate::classifier::Classifier;
+use crate::classifier::guide::Guide;
+use crate::classifier::model::Classifier;
+use crate::classifier::teacher::Teacher;
 use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::fit::{Fit, Progress, Recipe};
-use crate::guide::Guide;
-use crate::teacher::Teacher;
+use crate::training::examples::Examples;
+use crate::training::fit::{Recipe, Training, backward};
+use crate::training::network::cross_entropy;
 
 /// What a computer is taught: the activations of a teacher, reached as a guide does.
 #[derive(Clone, Copy, Debug)]
@@ -41,56 +38,40 @@ pub struct Likelihood {
 
 impl Default for Likelihood {
     fn default() -> Self {
-        let recipe = Recipe {
-            epochs: 8,
-            batch: 128,
-            learning_rate: 1e-2,
-            warm_up: 0,
-            final_fraction: 0.01,
-            weight_decay: 0.0,
-        };
+        let recipe =
+            Recipe { epochs: 8, batch: 128, learning_rate: 1e-2, final_fraction: 0.01, ..Recipe::default() };
         Self { recipe }
     }
 }
 
 impl Likelihood {
-    /// A training of the classifier, not begun.
-    pub fn fit(&self, classifier: &Classifier, examples: usize, shards: Shards, key: Key) -> Fit<Substrate> {
-        let substrate = classifier.substrate.clone();
-        Fit::new("likelihood", substrate, self.recipe, examples, shards, key.fork("likelihood"))
-    }
-
-    /// Trains to the end or until `observe` breaks off.
+    /// Its training of a classifier on some examples.
     ///
     /// # Errors
-    /// As [`Fit::run`], and those of the guide.
-    pub fn train<E: From<Error>>(
+    /// Those of the guide.
+    pub fn training<'a>(
         &self,
-        fit: &mut Fit<Substrate>,
-        classifier: &Classifier,
+        classifier: &'a Classifier,
         lesson: Lesson,
-        examples: &Examples,
-        observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
-    ) -> Result<ControlFlow<()>, E> {
+        examples: &'a Examples,
+    ) -> Result<Training<'a, Substrate>> {
         let (guide, teacher, schedule) = (lesson.guide, lesson.teacher.valid(), classifier.schedule);
-        let twin = guide.twin(&classifier.substrate.valid()).map_err(Error::from)?;
-        let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
-            let model = model.valid().train();
+        let twin = guide.twin(&classifier.substrate.valid())?;
+        let gradient = move |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
             let inputs = examples.clamped(indices, &classifier.normalisation, None, twin.options());
             let targets = teacher.targets(inputs.clone());
             let (before, after) = guide.steps(&twin, targets, schedule, key)?;
             let times = before.dims()[0] / indices.len();
             let field = model.field(&[inputs])?.repeat_dim(0, times);
             let action = model.step_action(schedule.dt, Direction::Forward)?.of(before, after, field);
-            let loss = action.sum() / batch as f64;
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            Ok((loss.into_scalar::<f64>(), gradients))
+            Ok(backward(action.sum() / batch as f64, model))
         };
-        fit.run(gradient, observe)
+        Ok(Training::new("likelihood", self.recipe, examples.len(), gradient))
     }
 }
 
-/// The couplings of least action in closed form. `progress` is told the part of the examples that is done.
+/// The couplings of least action in closed form. `progress` is told the fraction of the examples
+/// that is done.
 ///
 /// # Errors
 /// Those of the guide and of [`Moments::optimum`].
@@ -104,15 +85,15 @@ pub fn exact(
     mut progress: impl FnMut(f64),
 ) -> Result<Substrate> {
     /// Images between two reports; their moments are held at once.
-    const PART: usize = 8192;
+    const CHUNK: usize = 8192;
     let (substrate, guide, teacher) = (classifier.substrate.valid(), lesson.guide, lesson.teacher.valid());
     let (twin, key) = (guide.twin(&substrate)?, key.fork("exact"));
     // Few, large shards: each holds moments of its own.
     let shards = Shards { size: shards.size.saturating_mul(8), ..shards };
     let mut moments = Moments::new(&substrate);
-    for start in (0..examples.len()).step_by(PART) {
-        let count = PART.min(examples.len() - start);
-        let parts = shards.map(count, |range| -> Result<Moments> {
+    for start in (0..examples.len()).step_by(CHUNK) {
+        let count = CHUNK.min(examples.len() - start);
+        let added = shards.map(count, |range| -> Result<Moments> {
             let mut moments = Moments::new(&substrate);
             let indices: Vec<usize> = range.map(|index| start + index).collect();
             let key = key.skip(indices[0] as u64);
@@ -122,8 +103,8 @@ pub fn exact(
             moments.add(&substrate, &[inputs], before, after, classifier.schedule.dt)?;
             Ok(moments)
         });
-        for part in parts {
-            moments.merge(&part?);
+        for one in added {
+            moments.merge(&one?);
         }
         progress((start + count) as f64 / examples.len() as f64);
     }
@@ -160,7 +141,7 @@ impl Default for Pathwise {
             learning_rate: 1e-2,
             warm_up: 150,
             final_fraction: 0.01,
-            weight_decay: 0.0,
+            ..Recipe::default()
         };
         Self { recipe, dt: 5e-3, logit_gain: 3.0, heat_price: 0.0, augment: false, hardware: Vec::new() }
     }
@@ -183,29 +164,20 @@ impl Pathwise {
         Ok(device)
     }
 
-    /// A training that starts from the couplings of the classifier, not begun.
-    pub fn fit(&self, classifier: &Classifier, examples: usize, shards: Shards, key: Key) -> Fit<Substrate> {
-        let substrate = classifier.substrate.clone();
-        Fit::new("pathwise", substrate, self.recipe, examples, shards, key.fork("pathwise"))
-    }
-
-    /// Trains to the end or until `observe` breaks off.
+    /// Its training of a classifier on some examples.
     ///
     /// # Errors
-    /// As [`Fit::run`].
-    pub fn train<E: From<Error>>(
-        &self,
-        fit: &mut Fit<Substrate>,
-        classifier: &Classifier,
-        examples: &Examples,
-        observe: impl FnMut(&Fit<Substrate>, Progress) -> Result<ControlFlow<()>, E>,
-    ) -> Result<ControlFlow<()>, E> {
-        let schedule = Schedule::new(self.dt, classifier.schedule.duration()).map_err(Error::from)?;
-        fit.model.check_step(self.dt).map_err(Error::from)?;
+    /// Those of [`Substrate::check_step`]: Δt is refused where it is too large for the classifier.
+    pub fn training<'a>(
+        &'a self,
+        classifier: &'a Classifier,
+        examples: &'a Examples,
+    ) -> Result<Training<'a, Substrate>> {
+        let schedule = Schedule::new(self.dt, classifier.schedule.duration())?;
+        classifier.substrate.check_step(self.dt)?;
         let outputs = classifier.outputs();
-        let gradient = |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
-            let options = model.options();
-            let device = options.device.inner();
+        let gradient = move |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
+            let device = model.options().device.inner();
             let shift = self.augment.then(|| key.fork("shift"));
             let inputs = examples.clamped(indices, &classifier.normalisation, shift, &device);
             let one_hot = examples.one_hot(indices, outputs.len(), &device);
@@ -213,7 +185,7 @@ impl Pathwise {
             let clamped = [inputs];
             let loss = |model: &Substrate, x: Tensor<2>| {
                 let logits = x.clone().slice_dim(1, outputs.clone()) * self.logit_gain;
-                let mut loss = -(log_softmax(logits, 1) * one_hot).sum();
+                let mut loss = cross_entropy(logits, one_hot);
                 if self.heat_price > 0.0 {
                     // From rest, V(x₀) = 0 and the heat of an inference is −V(x).
                     let heat = -model.potential().energy(x, model.field(&clamped)?);
@@ -229,6 +201,6 @@ impl Pathwise {
             let (loss, gradients) = device.substrate.pathwise(x0, &clamped, schedule, key, loss)?;
             Ok((loss, device.pull_back(gradients)))
         };
-        fit.run(gradient, observe)
+        Ok(Training::new("pathwise", self.recipe, examples.len(), gradient))
     }
 }

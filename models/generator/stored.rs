@@ -1,6 +1,6 @@
 //! A generator that keeps a few images, as published: three ways to find its couplings.
 //!
-//! All maximise the probability that the trained computer makes the steps of the [noising](crate::noising) backwards
+//! All maximise the probability that the trained computer makes the steps of the [noising](crate::generator::noising) backwards
 //! (S. Whitelam, PRL 136, 037101 (2026)).
 //!
 //! | way | the gradient of the reversed action |
@@ -19,9 +19,9 @@ use thermograd::{
 };
 
 use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::generator::Generator;
-use crate::noising::Noising;
+use crate::generator::model::Generator;
+use crate::generator::noising::Noising;
+use crate::training::examples::Examples;
 
 /// The computer before training.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -112,10 +112,7 @@ impl Stored {
     /// The grey value that each unit of a generator feels: the pixels on visible units, and again, from the first, on
     /// hidden ones.
     fn pixels(image: &[u8], units: usize) -> impl Iterator<Item = u8> {
-        (0..units).map(|unit| match unit < image.len() {
-            true => image[unit],
-            false => image[(unit - image.len()) % image.len()],
-        })
+        (0..units).map(|unit| image[unit % image.len()])
     }
 }
 
@@ -128,7 +125,7 @@ const BINS: usize = 50;
 /// Those of [`Noising::table`] and [`Moments::optimum`].
 pub fn exact(generator: &Generator, stored: &Stored, ridge: f64) -> Result<Substrate> {
     let substrate = &generator.substrate;
-    let table = generator.noising.table(&substrate.topology().groups[0], substrate.kt(), BINS)?;
+    let table = generator.noising.table(generator.visible(), substrate.kt(), BINS)?;
     let units = substrate.free_units();
     let mut moments = Moments::new(substrate);
     let (mut means, mut variances, mut targets) = (Vec::new(), Vec::new(), Vec::new());
@@ -216,8 +213,8 @@ impl Descent {
             action += to_f64(judge.of(x.clone(), next.clone(), substrate.field(&[])?).sum())[0];
             match rule {
                 Rule::Batch => {
-                    let part = rule_of(&substrate)?;
-                    gradient = Some(gradient.take().map_or(part.clone(), |sum| sum.plus(&part)));
+                    let rule = rule_of(&substrate)?;
+                    gradient = Some(gradient.take().map_or(rule.clone(), |sum| sum.plus(&rule)));
                 }
                 Rule::Online => substrate = substrate.clone().descend(&rule_of(&substrate)?, rate)?,
             }

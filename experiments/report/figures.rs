@@ -45,6 +45,11 @@ pub struct Chart<'a> {
 }
 
 impl Chart<'_> {
+    /// The chart of one blue line as SVG text.
+    pub fn line(&self, points: Vec<(f64, f64)>) -> Result<String> {
+        self.svg(&[Line { name: "", colour: COLOURS[0], width: 2, points }])
+    }
+
     /// The chart as SVG text.
     pub fn svg(&self, lines: &[Line]) -> Result<String> {
         self.svg_with(lines, &[], &[])
@@ -54,14 +59,16 @@ impl Chart<'_> {
     pub fn svg_with(&self, lines: &[Line], dots: &[(f64, f64)], names: &[String]) -> Result<String> {
         let points = lines.iter().flat_map(|line| line.points.iter().copied()).chain(dots.iter().copied());
         let points: Vec<_> = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        let low = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
-        let high = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::NEG_INFINITY, f64::max);
         if points.is_empty() {
             return Ok(String::new());
         }
-        let (x0, x1) = (low(&mut points.iter().map(|p| p.0)), high(&mut points.iter().map(|p| p.0)));
+        let range = |value: fn(&(f64, f64)) -> f64| {
+            let values = points.iter().map(value);
+            (values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max))
+        };
+        let (x0, x1) = range(|point| point.0);
         let (y0, y1) = self.y_range.unwrap_or_else(|| {
-            let (y0, y1) = (low(&mut points.iter().map(|p| p.1)), high(&mut points.iter().map(|p| p.1)));
+            let (y0, y1) = range(|point| point.1);
             let margin = 0.05 * (y1 - y0).max(1e-9);
             // Room above the lines for a legend.
             let legend = if lines.iter().any(|line| !line.name.is_empty()) { 0.3 * (y1 - y0) } else { 0.0 };
@@ -136,19 +143,31 @@ impl Chart<'_> {
     }
 }
 
-/// An RGB picture as the bytes of a PNG file.
-pub fn png(width: usize, rgb: &[[u8; 3]]) -> Result<Vec<u8>> {
-    animation(width, std::slice::from_ref(&rgb), 0)
+/// An RGB picture.
+#[derive(Clone)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Row-major red, green and blue.
+    pub pixels: Vec<[u8; 3]>,
 }
 
-/// RGB pictures as the bytes of an animated PNG file that repeats; each is shown for `milliseconds`, the last for two
-/// seconds.
-pub fn animation(width: usize, frames: &[impl AsRef<[[u8; 3]]>], milliseconds: u16) -> Result<Vec<u8>> {
+impl Picture {
+    /// The bytes of a PNG file.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        animation(std::slice::from_ref(self), 0)
+    }
+}
+
+/// Pictures of one size as the bytes of an animated PNG file that repeats; each is shown for `milliseconds`, the last
+/// for two seconds.
+pub fn animation(frames: &[Picture], milliseconds: u16) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let height = frames.first().map_or(0, |frame| frame.as_ref().len() / width);
+    let width = frames.first().map_or(1, |frame| frame.width);
+    let height = frames.first().map_or(0, |frame| frame.pixels.len() / width);
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
     let few_greys =
-        frames.iter().all(|frame| frame.as_ref().iter().all(|&[r, g, b]| r == g && g == b && r % 17 == 0));
+        frames.iter().all(|frame| frame.pixels.iter().all(|&[r, g, b]| r == g && g == b && r % 17 == 0));
     if few_greys {
         encoder.set_color(png::ColorType::Grayscale);
         encoder.set_depth(png::BitDepth::Four);
@@ -161,13 +180,13 @@ pub fn animation(width: usize, frames: &[impl AsRef<[[u8; 3]]>], milliseconds: u
         encoder.set_frame_delay(milliseconds, 1000)?;
     }
     let mut writer = encoder.write_header()?;
-    for (place, frame) in frames.iter().enumerate() {
-        if frames.len() > 1 && place + 1 == frames.len() {
+    for (index, frame) in frames.iter().enumerate() {
+        if frames.len() > 1 && index + 1 == frames.len() {
             writer.set_frame_delay(2000, 1000)?;
         }
         match few_greys {
-            true => writer.write_image_data(&sixteen_greys(width, frame.as_ref()))?,
-            false => writer.write_image_data(frame.as_ref().as_flattened())?,
+            true => writer.write_image_data(&sixteen_greys(width, &frame.pixels))?,
+            false => writer.write_image_data(frame.pixels.as_flattened())?,
         }
     }
     writer.finish()?;
@@ -185,18 +204,8 @@ pub fn uri(png: &[u8]) -> String {
     format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png))
 }
 
-/// An RGB picture as a PNG data URI.
-pub fn png_uri(width: usize, rgb: &[[u8; 3]]) -> Result<String> {
-    Ok(uri(&png(width, rgb)?))
-}
-
-/// Images of −1 … 1 side by side, white on black as they are; values beyond are cut. Returns the width and the
-/// pixels.
-pub fn tiles<'a>(
-    images: impl IntoIterator<Item = &'a [f32]>,
-    width: usize,
-    columns: usize,
-) -> (usize, Vec<[u8; 3]>) {
+/// Images of −1 … 1 side by side, white on black as they are; values beyond are cut.
+pub fn tiles<'a>(images: impl IntoIterator<Item = &'a [f32]>, width: usize, columns: usize) -> Picture {
     // Sixteen greys: what noise looks like needs no more, and files are half as long.
     let grey = |value: &f32| [((value.clamp(-1.0, 1.0) + 1.0) * 7.5).round() as u8 * 17; 3];
     let images: Vec<Vec<[u8; 3]>> =
@@ -205,34 +214,28 @@ pub fn tiles<'a>(
 }
 
 /// Pictures `width` wide in rows of `columns`, on a ground.
-fn arrange(
-    pictures: &[Vec<[u8; 3]>],
-    width: usize,
-    columns: usize,
-    ground: [u8; 3],
-) -> (usize, Vec<[u8; 3]>) {
+fn arrange(pictures: &[Vec<[u8; 3]>], width: usize, columns: usize, ground: [u8; 3]) -> Picture {
     const GAP: usize = 2;
     let height = pictures.first().map_or(0, |picture| picture.len() / width);
     let rows = pictures.len().div_ceil(columns);
     let total = columns * (width + GAP) + GAP;
-    let mut whole = vec![ground; total * (rows * (height + GAP) + GAP)];
-    for (place, picture) in pictures.iter().enumerate() {
-        let corner = (GAP + (place / columns) * (height + GAP), GAP + (place % columns) * (width + GAP));
+    let mut pixels = vec![ground; total * (rows * (height + GAP) + GAP)];
+    for (index, picture) in pictures.iter().enumerate() {
+        let (top, left) = (GAP + (index / columns) * (height + GAP), GAP + (index % columns) * (width + GAP));
         for (k, pixel) in picture.iter().enumerate() {
-            whole[(corner.0 + k / width) * total + corner.1 + k % width] = *pixel;
+            pixels[(top + k / width) * total + left + k % width] = *pixel;
         }
     }
-    (total, whole)
+    Picture { width: total, pixels }
 }
 
 /// Grey values as a picture.
-pub fn grey(pixels: &[u8]) -> Vec<[u8; 3]> {
-    pixels.iter().map(|&pixel| [255 - pixel; 3]).collect()
+pub fn grey(pixels: &[u8], width: usize) -> Picture {
+    Picture { width, pixels: pixels.iter().map(|&pixel| [255 - pixel; 3]).collect() }
 }
 
 /// Signed fields side by side, blue below zero and red above, each scaled to its own largest magnitude.
-/// Returns the width and the pixels.
-pub fn mosaic(fields: &[Vec<f32>], width: usize, columns: usize) -> (usize, Vec<[u8; 3]>) {
+pub fn mosaic(fields: &[Vec<f32>], width: usize, columns: usize) -> Picture {
     let coloured = |field: &Vec<f32>| {
         let largest = field.iter().fold(1e-12_f32, |largest, value| largest.max(value.abs()));
         field.iter().map(|value| diverging(value / largest)).collect()

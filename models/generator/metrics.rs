@@ -2,23 +2,24 @@
 //!
 //! | number | what | what fools it |
 //! |---|---|---|
-//! | accuracy | part that a classifier reads as what was asked | the mean image of each class |
+//! | accuracy | fraction that a classifier reads as what was asked | the mean image of each class |
 //! | class entropy | of the classes read, in nats | anything that is spread evenly |
 //! | Fréchet distance | ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2(C₁C₂)^½) of the classifier's features (M. Heusel et al., NeurIPS 2017) | small samples: biased upwards |
-//! | recall | part of real images within reach of generated ones, k = 5 (T. Kynkäänniemi et al., NeurIPS 2019) | wide noise |
-//! | recognised | part that correlates with its nearest real image by more than 0.7 | copies |
+//! | recall | fraction of real images within reach of generated ones, k = 5 (T. Kynkäänniemi et al., NeurIPS 2019) | wide noise |
+//! | recognised | fraction that correlates with its nearest real image by more than 0.7 | copies |
 //!
 //! They are told with the number of images, beside the same numbers for real images, class means and noise. The
 //! distances depend on our own classifier and compare with nobody else's.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use faer::{Mat, Side};
 use serde::{Deserialize, Serialize};
 use thermograd::{Shards, to_f64};
 
 use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::judge::{FEATURES, Judge, Opinion};
+use crate::generator::judge::{FEATURES, Judge, Opinion};
+use crate::training::examples::Examples;
+use crate::training::network::rows;
 
 /// The correlation above which an image counts as recognised.
 pub const RECOGNISED: f64 = 0.7;
@@ -31,13 +32,13 @@ const NEIGHBOURS: usize = 5;
 pub struct Scores {
     /// How many images.
     pub n: usize,
-    /// Part that correlates with its nearest real image by more than 0.7.
+    /// Fraction that correlates with its nearest real image by more than 0.7.
     pub recognised: f64,
-    /// Part that the judge reads as what was asked.
+    /// Fraction that the judge reads as what was asked.
     pub accuracy: f64,
     /// Fréchet distance to the real images.
     pub frechet: f64,
-    /// Part of as many real images that are within reach.
+    /// Fraction of as many real images that are within reach.
     pub recall: f64,
     /// Entropy of the classes read, in nats.
     pub class_entropy: f64,
@@ -46,7 +47,7 @@ pub struct Scores {
 /// The real image most like a generated one.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Nearest {
-    /// Its place.
+    /// Which example it is.
     pub index: usize,
     /// The correlation of the two.
     pub correlation: f64,
@@ -136,45 +137,45 @@ fn frechet(a: &[f64], b: &[f64]) -> Result<f64> {
     Ok(shift + trace(&ca) + trace(&cb) - 2.0 * cross)
 }
 
-/// The part of `real` that lies within reach of `made`: closer to one of them than its fifth neighbour among them.
+/// The fraction of `real` that lies within reach of `made`: closer to one of them than its fifth neighbour among them.
 fn recall(real: &[f64], made: &[f64]) -> f64 {
     let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-    let rows = || made.chunks(FEATURES);
-    let reach: Vec<f64> = rows()
-        .map(|own| {
-            let mut distances: Vec<f64> = rows().map(|other| distance(own, other)).collect();
+    let images = || made.chunks(FEATURES);
+    let reach: Vec<f64> = images()
+        .map(|image| {
+            let mut distances: Vec<f64> = images().map(|other| distance(image, other)).collect();
             // The smallest is the image itself.
             *distances.select_nth_unstable_by(NEIGHBOURS, f64::total_cmp).1
         })
         .collect();
-    let within = |image: &&[f64]| rows().zip(&reach).any(|(made, reach)| distance(image, made) <= *reach);
+    let within = |image: &&[f64]| images().zip(&reach).any(|(made, reach)| distance(image, made) <= *reach);
     real.chunks(FEATURES).filter(within).count() as f64 / (real.len() / FEATURES) as f64
 }
 
 /// For every image the example it correlates with most.
 pub fn nearest(images: &[f32], examples: &Examples, shards: Shards) -> Vec<Nearest> {
     /// Examples compared at once.
-    const PART: usize = 4096;
+    const CHUNK: usize = 4096;
     let pixels = examples.pixels_each();
     let shards = Shards { size: 250, ..shards };
-    let parts = shards.map(images.len() / pixels, |range| {
-        let own = standardised(images[range.start * pixels..range.end * pixels].iter().copied(), pixels);
+    let found = shards.map(images.len() / pixels, |range| {
+        let images = standardised(images[range.start * pixels..range.end * pixels].iter().copied(), pixels);
         let mut best = vec![Nearest { index: 0, correlation: f64::NEG_INFINITY }; range.len()];
-        for start in (0..examples.len()).step_by(PART) {
-            let indices = start..examples.len().min(start + PART);
+        for start in (0..examples.len()).step_by(CHUNK) {
+            let indices = start..examples.len().min(start + CHUNK);
             let values = indices.clone().flat_map(|index| examples.pixels(index)).map(|&p| f32::from(p));
-            let correlations = own.clone().matmul(standardised(values, pixels).transpose());
+            let correlations = images.clone().matmul(standardised(values, pixels).transpose());
             for (best, row) in best.iter_mut().zip(to_f64(correlations).chunks(indices.len())) {
-                for (place, &correlation) in row.iter().enumerate() {
+                for (index, &correlation) in row.iter().enumerate() {
                     if correlation > best.correlation {
-                        *best = Nearest { index: start + place, correlation };
+                        *best = Nearest { index: start + index, correlation };
                     }
                 }
             }
         }
         best
     });
-    parts.concat()
+    found.concat()
 }
 
 /// Rows with mean zero and length one.
@@ -186,8 +187,8 @@ fn standardised(values: impl Iterator<Item = f32>, pixels: usize) -> Tensor<2> {
         let length = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
         row.iter_mut().for_each(|value| *value /= length);
     }
-    let rows = values.len() / pixels;
-    Tensor::from_data(TensorData::new(values, [rows, pixels]), &Device::flex())
+    let count = values.len() / pixels;
+    rows(values, count, &Device::flex())
 }
 
 #[cfg(test)]
@@ -238,8 +239,8 @@ mod tests {
         let pixels: Vec<u8> = (0..600).map(|k| (k * k * 31 % 251) as u8).collect();
         let examples = Examples::new(6, 5, pixels.clone(), vec![0; 20]).unwrap();
         let images: Vec<f32> = pixels.iter().map(|&p| f32::from(p) * 0.3 - 2.0).collect();
-        for (place, nearest) in nearest(&images, &examples, Shards::new(4)).iter().enumerate() {
-            assert_eq!(nearest.index, place);
+        for (index, nearest) in nearest(&images, &examples, Shards::new(4)).iter().enumerate() {
+            assert_eq!(nearest.index, index);
             assert!((nearest.correlation - 1.0).abs() < 1e-5);
         }
     }

@@ -6,6 +6,9 @@ use thermograd::{Key, Normalisation};
 
 use crate::error::{Error, Result};
 
+/// Pixels as −1 … 1.
+pub const PIXELS: Normalisation = Normalisation { offset: 0.5, scale: 0.5, norm: None };
+
 /// Labelled grey images of one size.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Examples {
@@ -104,12 +107,12 @@ impl Examples {
         options: impl Into<TensorCreationOptions>,
     ) -> Tensor<2> {
         let mut values = Vec::with_capacity(indices.len() * self.pixels_each);
-        for (place, &index) in indices.iter().enumerate() {
+        for (row, &index) in indices.iter().enumerate() {
             let image = self.pixels(index);
             match shift {
                 None => prepare(image, normalisation, &mut values),
                 Some(key) => {
-                    let mut rng = key.at(place as u64).rng();
+                    let mut rng = key.at(row as u64).rng();
                     let [dx, dy] = [0, 1].map(|_| rng.random_range(-1..=1_i32) as isize);
                     prepare(&shifted(image, self.width, dx, dy), normalisation, &mut values);
                 }
@@ -143,8 +146,8 @@ fn prepare(image: &[u8], normalisation: &Normalisation, out: &mut Vec<f32>) {
     let (a, b) = ((1.0 / (255.0 * scale)) as f32, (offset / scale) as f32);
     out.extend(image.iter().map(|&pixel| a * f32::from(pixel) - b));
     if let Some(norm) = norm {
-        let own = out[start..].iter().map(|v| v * v).sum::<f32>().sqrt();
-        let factor = norm as f32 / own.max(f32::MIN_POSITIVE);
+        let unscaled = out[start..].iter().map(|v| v * v).sum::<f32>().sqrt();
+        let factor = norm as f32 / unscaled.max(f32::MIN_POSITIVE);
         out[start..].iter_mut().for_each(|value| *value *= factor);
     }
 }

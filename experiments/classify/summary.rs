@@ -1,0 +1,75 @@
+//! What came of a run of `classify`, in a few numbers.
+
+use serde::Serialize;
+use thermograd::units::digital_energy_kt;
+use thermograd_experiments::report::percent;
+use thermograd_experiments::workbench::{Session, name};
+use thermograd_models::{Classifier, Evaluation};
+
+use crate::settings::Settings;
+
+/// summary.json; the keys are stable.
+#[derive(Serialize)]
+pub struct Summary {
+    pub dataset: String,
+    pub trainer: String,
+    pub backend: String,
+    pub seed: u64,
+    pub trajectories: usize,
+    pub top1_single: f64,
+    pub top1_single_sd: f64,
+    pub top1_avg: f64,
+    pub top2_avg: f64,
+    pub heat_kt: f64,
+    pub heat_kt_sd: f64,
+    pub advantage: f64,
+    pub mac_picojoule: f64,
+    pub train_seconds: f64,
+}
+
+impl Summary {
+    pub fn new(
+        settings: &Settings,
+        session: &Session,
+        classifier: &Classifier,
+        evaluation: &Evaluation,
+    ) -> Self {
+        let digital = digital_energy_kt(classifier.digital_macs(), settings.mac_picojoule);
+        Self {
+            dataset: name(&settings.source.dataset),
+            trainer: if session.trains() { name(&settings.trainer) } else { "none (--eval)".into() },
+            backend: settings.source.backend.to_string(),
+            seed: settings.source.seed,
+            trajectories: evaluation.trajectories,
+            top1_single: evaluation.top1_single.mean,
+            top1_single_sd: evaluation.top1_single.sd,
+            top1_avg: evaluation.top1_average,
+            top2_avg: evaluation.top2_average,
+            heat_kt: evaluation.heat.mean,
+            heat_kt_sd: evaluation.heat.sd,
+            advantage: digital / evaluation.heat.mean,
+            mac_picojoule: settings.mac_picojoule,
+            train_seconds: session.seconds(),
+        }
+    }
+
+    pub fn print(&self, evaluation: &Evaluation) {
+        println!("\n{} test images, {} trajectories each", evaluation.images, self.trajectories);
+        println!(
+            "  one trajectory        {} (s.d. {:.2})",
+            percent(self.top1_single),
+            100.0 * self.top1_single_sd
+        );
+        println!("  average of {:<3}        {}", self.trajectories, percent(self.top1_avg));
+        println!("  two guesses, average  {}", percent(self.top2_avg));
+        println!("  without noise         {}", percent(evaluation.top1_noiseless));
+        println!("  heat per inference    {:.3e} kT (s.d. {:.1e})", self.heat_kt, self.heat_kt_sd);
+        println!(
+            "  digital / heat        {:.1e} at {} pJ a multiply–accumulate",
+            self.advantage, self.mac_picojoule
+        );
+        if self.train_seconds > 0.0 {
+            println!("  training              {:.1} s", self.train_seconds);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a run that changes couplings is made of.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use thermograd::Scale;
+use thermograd_experiments::workbench::{SHARD, Source, version};
+use thermograd_models::Pathwise;
+
+/// The fraction of the couplings that pruning keeps, unless it is told.
+pub const KEEP: f64 = 0.2;
+
+/// Bits that couplings are rounded to, unless they are told.
+pub const BITS: u32 = 4;
+
+/// Everything that decides the numbers of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    pub version: String,
+    /// Images, device and key.
+    #[serde(flatten)]
+    pub source: Source,
+    pub file: PathBuf,
+    pub out: PathBuf,
+    /// The fraction of the couplings to keep; all if none.
+    pub keep: Option<f64>,
+    /// Bits of a coupling; no rounding if none.
+    pub bits: Option<u32>,
+    pub scale: Scale,
+    pub shard: usize,
+    pub trajectories: usize,
+    /// No epochs: no fine-tuning.
+    pub pathwise: Pathwise,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let mut pathwise = Pathwise::default();
+        pathwise.recipe.epochs = 0;
+        pathwise.recipe.learning_rate = 3e-3;
+        Self {
+            version: version(),
+            source: Source::default(),
+            file: PathBuf::new(),
+            out: PathBuf::new(),
+            keep: None,
+            bits: None,
+            scale: Scale::Unit,
+            shard: SHARD,
+            trajectories: 10,
+            pathwise,
+        }
+    }
+}
+
+impl thermograd_experiments::workbench::settings::Settings for Settings {
+    fn check(&self) -> Result<()> {
+        let keep = self.keep.unwrap_or(1.0);
+        ensure!(keep > 0.0 && keep <= 1.0, "keep: a fraction above 0 and up to 1 is needed, not {keep}");
+        ensure!(self.bits.is_none_or(|bits| (2..=24).contains(&bits)), "bits: 2 to 24 are possible");
+        ensure!(self.pathwise.recipe.learning_rate > 0.0, "the learning rate must be positive");
+        ensure!(self.trajectories > 0, "trajectories: at least one is needed");
+        ensure!(self.source.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
+        Ok(())
+    }
+}

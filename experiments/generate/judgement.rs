@@ -1,0 +1,147 @@
+//! How good generated images are: numbers of the judging network, beside those of real images, class means and noise.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use etcetera::BaseStrategy;
+use rand::RngExt;
+use serde::Serialize;
+use thermograd::{Estimate, Key, Shards};
+use thermograd_experiments::workbench::{Session, run};
+use thermograd_models::generator::metrics::nearest;
+use thermograd_models::generator::noising::level;
+use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
+
+use crate::settings::Settings;
+use crate::{CLASSES, Drawn, Gallery, Model, Setup};
+
+/// evaluation.json: everything that was measured.
+#[derive(Serialize)]
+pub struct Evaluation {
+    /// What the numbers are relative to.
+    pub reference: String,
+    /// The judge on images it was not trained on.
+    pub judge_accuracy: f64,
+    /// By read-out.
+    pub generated: BTreeMap<String, Scores>,
+    /// The same numbers for real images, class means and noise.
+    pub calibration: BTreeMap<String, Scores>,
+    /// Heat given to the bath, in units of kT.
+    pub heat_kt: Option<Estimate>,
+    /// Work done by the protocol, in units of kT.
+    pub work_kt: Option<Estimate>,
+    /// Multiply–accumulates of one image on the conventional network.
+    pub digital_macs: Option<f64>,
+}
+
+impl Setup {
+    /// The images with which generated ones are compared.
+    fn real(&self) -> &Examples {
+        let data = &self.bench.data;
+        if self.settings.against_held_out { &data.held_out } else { &data.test }
+    }
+
+    /// The judging network, trained when there is none for these images yet.
+    pub fn judge(&self, session: &Session) -> Result<Judge> {
+        let train = &self.bench.data.train;
+        let height = train.pixels_each() / train.width();
+        // One judge for all seeds: what it says of different runs compares.
+        let key = Key::new(0);
+        let untrained = Judge::new(train.width(), height, CLASSES, key, &self.bench.device);
+        if self.judge_file.is_file() {
+            let judge = untrained.decode(&run::read(&self.judge_file)?);
+            let advice = || format!("in {}; delete it to train another", self.judge_file.display());
+            return judge.with_context(advice);
+        }
+        let shards = Shards { size: self.bench.shards.size.div_ceil(2), ..self.bench.shards };
+        let judge = session.train(Fit::new(self.settings.judge.training(train), untrained, shards, key))?;
+        run::write(&self.judge_file, &judge.encode()?)?;
+        Ok(judge)
+    }
+
+    /// Everything that is measured of generated images.
+    pub fn evaluation(&self, model: &Model, judge: Judge, gallery: &Gallery) -> Result<Evaluation> {
+        let (s, data, shards) = (&self.settings, &self.bench.data, self.bench.shards);
+        let held_out: Vec<usize> = (0..data.held_out.len()).collect();
+        let read = judge.opinion_of(&data.held_out, &held_out, shards).classes;
+        let right = read.iter().zip(&held_out).filter(|(read, index)| **read == data.held_out.label(**index));
+        let judge_accuracy = right.count() as f64 / held_out.len() as f64;
+        let reference = Reference::new(judge, self.real(), shards);
+        let scores = |(name, Drawn { images, labels, nearest }): (&&'static str, &Drawn)| {
+            Ok(((*name).to_owned(), reference.scores(images, labels, nearest)?))
+        };
+        let estimate = |values: &[f64]| (!values.is_empty()).then(|| Estimate::of(values));
+        let which = if s.against_held_out { "held-out training" } else { "test" };
+        Ok(Evaluation {
+            reference: format!("{} {which} images", self.real().len()),
+            judge_accuracy,
+            generated: gallery.drawn.iter().map(scores).collect::<Result<_>>()?,
+            calibration: self.calibration().iter().map(scores).collect::<Result<_>>()?,
+            heat_kt: estimate(&gallery.heat),
+            work_kt: estimate(&gallery.work),
+            digital_macs: match model {
+                Model::Network(network) => {
+                    let looks = if s.guidance == 1.0 { 1.0 } else { 2.0 };
+                    Some(network.macs() * looks * (s.diffusion.steps + 1) as f64)
+                }
+                Model::Computer(_) => None,
+            },
+        })
+    }
+
+    /// As many real images, class means and noise as were drawn: between what the numbers of generated images lie.
+    fn calibration(&self) -> BTreeMap<&'static str, Drawn> {
+        let (n, data) = (self.settings.count(), &self.bench.data);
+        let train = &data.train;
+        // Real images that are not those of the reference.
+        let other = if self.settings.against_held_out { &data.test } else { &data.held_out };
+        let pixels = train.pixels_each();
+        let level = |p: &u8| level(*p) as f32;
+        let real = |index: usize| index % other.len();
+        let images = (0..n).flat_map(|index| other.pixels(real(index))).map(level).collect();
+        let labels = (0..n).map(|index| other.label(real(index))).collect();
+        let mut sums = vec![(0.0_f32, vec![0.0_f32; pixels]); CLASSES];
+        for index in 0..train.len() {
+            let (count, sum) = &mut sums[train.label(index)];
+            *count += 1.0;
+            sum.iter_mut().zip(train.pixels(index)).for_each(|(sum, p)| *sum += level(p));
+        }
+        let mean = |class: usize| {
+            let (count, sum) = &sums[class];
+            sum.iter().map(move |sum| sum / count.max(1.0))
+        };
+        let asked: Vec<usize> = (0..n).map(|k| k % CLASSES).collect();
+        let means = asked.iter().flat_map(|&class| mean(class)).collect();
+        let mut rng = self.bench.key.fork("uniform noise").rng();
+        let noise = (0..n * pixels).map(|_| rng.random_range(-1.0..=1.0)).collect();
+        let sets = [
+            ("real images", images, labels),
+            ("class means", means, asked.clone()),
+            ("uniform noise", noise, asked),
+        ];
+        let drawn = |(name, images, labels): (_, Vec<f32>, Vec<usize>)| {
+            let nearest = nearest(&images, train, self.bench.shards);
+            (name, Drawn { images, labels, nearest })
+        };
+        sets.into_iter().map(drawn).collect()
+    }
+}
+
+/// Where the judge of some images is kept: in the user's cache, under a name that says of which images.
+pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
+    let cache = etcetera::choose_base_strategy().map(|user| user.cache_dir());
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut mix = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    for index in 0..train.len() {
+        mix(train.pixels(index));
+        mix(&[train.label(index) as u8]);
+    }
+    mix(format!("{:?} {}", settings.judge, env!("CARGO_PKG_VERSION")).as_bytes());
+    let folder = cache.unwrap_or_else(|_| std::env::temp_dir()).join("thermograd");
+    folder.join(format!("judge-{hash:016x}.bpk"))
+}

@@ -1,0 +1,74 @@
+//! What came of a run of `generate`, in a few numbers.
+
+use serde::Serialize;
+use thermograd_experiments::workbench::name;
+
+use crate::judgement::Evaluation;
+use crate::settings::{Mode, Readout, Settings};
+
+/// summary.json; the keys are stable and explained in the help.
+#[derive(Serialize)]
+pub struct Summary {
+    pub mode: Mode,
+    pub dataset: String,
+    pub seed: u64,
+    pub n: usize,
+    pub recognised: f64,
+    pub accuracy: f64,
+    pub frechet: f64,
+    pub recall: f64,
+    pub class_entropy: f64,
+    pub readout: Readout,
+    pub heat_kt: Option<f64>,
+    pub heat_kt_sd: Option<f64>,
+    pub train_seconds: f64,
+}
+
+impl Summary {
+    pub fn new(s: &Settings, evaluation: &Evaluation, seconds: f64) -> Self {
+        let readout = if s.mode == Mode::Diffusion { Readout::Raw } else { s.headline() };
+        let scores = evaluation.generated[&name(&readout)];
+        Self {
+            mode: s.mode,
+            dataset: name(&s.source.dataset),
+            seed: s.source.seed,
+            n: scores.n,
+            recognised: scores.recognised,
+            accuracy: scores.accuracy,
+            frechet: scores.frechet,
+            recall: scores.recall,
+            class_entropy: scores.class_entropy,
+            readout,
+            heat_kt: evaluation.heat_kt.map(|heat| heat.mean),
+            heat_kt_sd: evaluation.heat_kt.map(|heat| heat.sd),
+            train_seconds: seconds,
+        }
+    }
+
+    pub fn print(&self, evaluation: &Evaluation) {
+        println!("\n{} images against {}", self.n, evaluation.reference);
+        println!("                 recognised  accuracy  Fréchet  recall  class entropy");
+        for (name, scores) in evaluation.generated.iter().chain(&evaluation.calibration) {
+            println!(
+                "  {name:13} {:9.1} % {:7.1} % {:8.1} {:7.2} {:10.2}",
+                100.0 * scores.recognised,
+                100.0 * scores.accuracy,
+                scores.frechet,
+                scores.recall,
+                scores.class_entropy
+            );
+        }
+        if let Some(heat) = evaluation.heat_kt {
+            println!("  heat of an image  {:.0} kT (s.d. {:.0}, {} images)", heat.mean, heat.sd, heat.count);
+        }
+        if let Some(work) = evaluation.work_kt.filter(|_| self.mode == Mode::Classes) {
+            println!("  work of the protocol  {:.0} kT (s.d. {:.0})", work.mean, work.sd);
+        }
+        if let Some(macs) = evaluation.digital_macs {
+            println!("  multiply–accumulates of an image  {macs:.2e}");
+        }
+        if self.train_seconds > 0.0 {
+            println!("  training          {:.1} s", self.train_seconds);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! One self-contained HTML page: text, tables, figures. What is put in as text is escaped.
+
+use anyhow::Result;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::report::figures::{Picture, uri};
+
+/// The whole page.
+pub fn document(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { h1 { (title) } (body) } }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+/// A table of two columns.
+pub fn facts(rows: &[(impl AsRef<str>, impl AsRef<str>)]) -> Markup {
+    html! {
+        table class="facts" {
+            @for (name, value) in rows { tr { th { (name.as_ref()) } td { (value.as_ref()) } } }
+        }
+    }
+}
+
+/// Charts side by side, of class `row`, or `row three`.
+pub fn row(class: &str, charts: &[String]) -> Markup {
+    html! { div class=(class) { @for chart in charts { (PreEscaped(chart)) } } }
+}
+
+/// A picture with a caption, `zoom` screen pixels a pixel.
+pub fn figure(picture: &Picture, zoom: usize, caption: &str) -> Result<Markup> {
+    Ok(image(&picture.png()?, picture.width * zoom, caption))
+}
+
+/// The bytes of a PNG file, shown so wide, with a caption.
+pub fn image(png: &[u8], width: usize, caption: &str) -> Markup {
+    html! { figure { img src=(uri(png)) width=(width) alt=(caption); figcaption { (caption) } } }
+}
+
+/// A matrix of counts, `[row][column]`, the diagonal in blue and what is off it in red.
+pub fn confusion(counts: &[Vec<usize>]) -> Markup {
+    let cell = |class: usize, guess: usize, fraction: f64| match class == guess {
+        true => format!("background:rgba(0,114,178,{:.3})", 0.55 * fraction),
+        false => format!("background:rgba(213,94,0,{:.3})", (12.0 * fraction).min(0.85)),
+    };
+    html! {
+        table class="confusion" {
+            tr { th {} @for guess in 0..counts.len() { th { (guess) } } }
+            @for (class, row) in counts.iter().enumerate() {
+                tr {
+                    th { (class) }
+                    @let total = row.iter().sum::<usize>().max(1) as f64;
+                    @for (guess, &count) in row.iter().enumerate() {
+                        @let fraction = count as f64 / total;
+                        td style=(cell(class, guess, fraction))
+                            title=(format!("{class} read as {guess}: {:.2} %", 100.0 * fraction)) { (count) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+const STYLE: &str = "
+body{margin:0;background:#f4f4f2;color:#1d1d1f;font:15px/1.5 system-ui,sans-serif}
+main{max-width:1200px;margin:0 auto;padding:24px 28px 60px;background:#fff}
+h1{font-size:26px;margin:8px 0 4px}h2{font-size:19px;margin:34px 0 6px;border-bottom:1px solid #ddd}
+p{max-width:75ch;margin:8px 0}figure{margin:10px 0}figcaption{font-size:13px;color:#555;max-width:80ch}
+pre{white-space:pre-wrap}
+img{image-rendering:pixelated;border:1px solid #ddd}svg{max-width:100%;height:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+.facts th{text-align:left;white-space:nowrap;vertical-align:top;font-weight:500;color:#444;padding:2px 24px 2px 0}.facts td{padding:2px 0}
+.confusion td,.confusion th{width:56px;padding:4px 6px;text-align:right;border:1px solid #eee}
+.row{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:10px;margin:10px 0}.right,.wrong{grid-template-columns:repeat(4,minmax(0,1fr))}.three{grid-template-columns:repeat(3,minmax(0,1fr))}.facts td{padding:2px 18px 2px 0}.card{border:1px solid #e2e2e2;padding:6px;border-radius:4px}
+.card b{font-weight:600}.wrong b{color:#c0392b}.right b{color:#19714a}.card img{vertical-align:top}
+";

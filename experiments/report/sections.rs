@@ -1,0 +1,77 @@
+//! What several pages show: learning curves, coupling fields, settings.
+
+use anyhow::Result;
+use burn::tensor::Tensor;
+use maud::{Markup, html};
+use serde::Serialize;
+use thermograd::to_f64;
+
+use crate::report::figures::{Chart, mosaic};
+use crate::report::page::{figure, row};
+use crate::workbench::training::Metric;
+
+/// A section of charts of every training that has passes: its loss, and what held-out images said.
+pub fn learning(metrics: &[Metric]) -> Result<Markup> {
+    let mut stages: Vec<&str> =
+        metrics.iter().filter(|metric| metric.loss.is_some()).map(|metric| metric.stage.as_str()).collect();
+    stages.dedup();
+    let mut charts = Vec::new();
+    for stage in stages {
+        let (title, x) = match stage {
+            "descent" => ("descent: reversed action of a step and unit".to_owned(), "cycle"),
+            _ => (format!("{stage}: mean loss of an epoch"), "epoch"),
+        };
+        let points = |value: fn(&Metric) -> Option<f64>| -> Vec<(f64, f64)> {
+            let of_stage = metrics.iter().filter(|metric| metric.stage == stage);
+            of_stage.filter_map(|metric| Some((metric.epoch as f64, value(metric)?))).collect()
+        };
+        let mut chart = |title: &str, y: &str, points: Vec<(f64, f64)>| -> Result<()> {
+            charts.push(Chart { title, x, y, size: (560, 280), y_range: None }.line(points)?);
+            Ok(())
+        };
+        chart(&title, "loss", points(|metric| metric.loss))?;
+        let accuracies = points(|metric| Some(100.0 * metric.held_out_accuracy?));
+        if !accuracies.is_empty() {
+            chart(&format!("{stage}: held-out images, one trajectory"), "accuracy, %", accuracies)?;
+        }
+    }
+    Ok(html! { @if !charts.is_empty() { h2 { "Learning" } (row("row", &charts)) } })
+}
+
+/// −J of the first `most` rows of couplings, which are pushes on the units of the columns.
+///
+/// # Shapes
+/// `coupling` `[row, pixel]` → `[row][pixel]`.
+pub fn pushes(coupling: Tensor<2>, most: usize) -> Vec<Vec<f32>> {
+    let [rows, pixels] = coupling.dims();
+    let values = to_f64(coupling.inner().slice_dim(0, 0..rows.min(most)));
+    values.chunks(pixels).map(|row| row.iter().map(|value| -value as f32).collect()).collect()
+}
+
+/// A section with a picture of fields `width` wide, `columns` of them in a row.
+pub fn fields(
+    heading: &str,
+    fields: &[Vec<f32>],
+    width: usize,
+    columns: usize,
+    caption: &str,
+) -> Result<Markup> {
+    let picture = figure(&mosaic(fields, width, columns), 2, caption)?;
+    Ok(html! { h2 { (heading) } (picture) })
+}
+
+/// A section with the settings of a run.
+pub fn settings(settings: &impl Serialize) -> Result<Markup> {
+    let text = toml::to_string(settings)?;
+    Ok(html! { h2 { "Settings" } pre { (text) } })
+}
+
+/// A fraction in percent.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+/// The spread of a fraction in percent, if there is more than one value to tell.
+pub fn spread(sd: f64) -> String {
+    if sd.is_finite() { format!(" (s.d. {:.2})", 100.0 * sd) } else { String::new() }
+}

@@ -1,0 +1,115 @@
+//! Which images a run works on, and on which device.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use thermograd::{Backend, Key, Shards};
+use thermograd_datasets::{Images, mnist, strokes};
+use thermograd_models::Examples;
+
+/// What to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dataset {
+    /// Digits drawn from stroke skeletons; needs no file.
+    Strokes,
+    /// The four IDX files of MNIST, or of Fashion-MNIST, in --data-dir.
+    Mnist,
+}
+
+/// Examples a shard of a batch, by default.
+pub const SHARD: usize = 128;
+
+/// What settings say of images, device and key.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    /// What to read.
+    pub dataset: Dataset,
+    /// Where the files are.
+    pub data_dir: Option<PathBuf>,
+    /// Where to compute.
+    pub backend: Backend,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Images of each split that are used: the first ones; all if none.
+    pub limit: Option<usize>,
+    /// Training images set aside for selection, half of them at most; never trained on.
+    pub held_out: usize,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            dataset: Dataset::Strokes,
+            data_dir: None,
+            backend: Backend::Flex,
+            seed: 0,
+            limit: None,
+            held_out: 5000,
+        }
+    }
+}
+
+/// What an experiment works with.
+pub struct Bench {
+    /// Images.
+    pub data: Data,
+    /// Where to compute.
+    pub device: Device,
+    /// How batches are split.
+    pub shards: Shards,
+    /// The key of everything random.
+    pub key: Key,
+}
+
+/// Images to train on, to select on and to report on.
+pub struct Data {
+    /// For training.
+    pub train: Examples,
+    /// Training images set aside for selection.
+    pub held_out: Examples,
+    /// For one final report.
+    pub test: Examples,
+}
+
+impl Source {
+    /// Images, device and key. Batches are split in pieces of `shard` on CPUs, for so many threads, or one a core;
+    /// elsewhere they stay whole.
+    pub fn open(&self, shard: usize, threads: Option<usize>) -> Result<Bench> {
+        let device = self.backend.device()?;
+        let mut shards = Shards::new(shard);
+        shards.threads = threads.unwrap_or(shards.threads).max(1);
+        if !self.backend.is_cpu() {
+            shards = Shards::whole();
+        }
+        Ok(Bench { data: self.data()?, device, shards, key: self.key() })
+    }
+
+    /// Reads or draws the images.
+    pub fn data(&self) -> Result<Data> {
+        let split = match self.dataset {
+            Dataset::Strokes => strokes::split(self.seed),
+            #[cfg(feature = "download")]
+            Dataset::Mnist if self.data_dir.is_none() => mnist::download()?,
+            Dataset::Mnist => mnist::load(self.data_dir.as_deref().context(
+                "--dataset mnist needs its four files: add --data-dir DIR or set THERMOGRAD_DATA \
+                 (or, built with --features download, let it fetch them)",
+            )?)?,
+        };
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let (all, test) = (split.train.first(limit), split.test.first(limit));
+        let (train, held_out) = all.hold_out(self.held_out.min(all.len() / 2));
+        let examples =
+            |images: Images| Examples::new(images.width, images.height, images.pixels, images.labels);
+        Ok(Data { train: examples(train)?, held_out: examples(held_out)?, test: examples(test)? })
+    }
+
+    /// The key of everything random.
+    pub fn key(&self) -> Key {
+        Key::new(self.seed)
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line that experiments share, and its help.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, Parser, ValueEnum};
+use thermograd::Backend;
+
+use crate::workbench::data::{Dataset, Source};
+use crate::workbench::settings::set;
+
+/// Which images, and where to compute.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Images and device")]
+pub struct DataFlags {
+    /// Images to work on.
+    #[arg(long, value_enum)]
+    pub dataset: Option<Dataset>,
+    /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
+    #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Use the first N images of each split only, for a quick try.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Seed of everything random.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where to compute: flex, ndarray, wgpu or cuda.
+    #[arg(long)]
+    backend: Option<Backend>,
+    /// Threads on CPU backends; results do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// Where a run is kept.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Run")]
+pub struct RunFlags {
+    /// Settings as in the config.toml of a run; flags come on top.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Continue the run in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// Also write the trained couplings here.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+}
+
+impl DataFlags {
+    /// Puts what is asked for in its place.
+    pub fn set(&self, source: &mut Source) -> Result<()> {
+        set(&mut source.dataset, self.dataset);
+        set(&mut source.seed, self.seed);
+        set(&mut source.backend, self.backend);
+        source.limit = self.limit.or(source.limit);
+        if let Some(folder) = &self.data_dir {
+            source.data_dir = Some(std::path::absolute(folder)?);
+        }
+        Ok(())
+    }
+
+    /// What is asked for where there are no settings.
+    pub fn source(&self) -> Result<Source> {
+        let mut source = Source::default();
+        self.set(&mut source)?;
+        Ok(source)
+    }
+
+    /// The same where the images must be named.
+    pub fn named_source(&self) -> Result<Source> {
+        self.dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")?;
+        self.source()
+    }
+
+    /// Defaults for the help, where `source` is used unless flags say otherwise.
+    pub fn defaults(source: &Source) -> Vec<(&'static str, String)> {
+        vec![
+            ("limit", source.limit.map_or("all".into(), |limit| limit.to_string())),
+            ("seed", source.seed.to_string()),
+            ("backend", source.backend.to_string()),
+            ("threads", "all cores".into()),
+        ]
+    }
+}
+
+/// The name of a value on the command line.
+pub fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+}
+
+/// A command whose help says the defaults of these flags.
+///
+/// # Panics
+/// When it has no such flag.
+pub fn with_defaults(command: Command, defaults: Vec<(&'static str, String)>) -> Command {
+    defaults.into_iter().fold(command, |command, (flag, default)| {
+        command.mut_arg(flag, |arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.help(format!("{help} [default: {default}]"))
+        })
+    })
+}
+
+/// What was given on the command line; help and mistakes end the program.
+pub fn parse<A: Parser>(mut command: Command) -> A {
+    let matches = command.get_matches_mut();
+    refuse_beside_resume(&mut command, &matches);
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// Refuses flags beside `--resume` that would change what a run has begun as.
+fn refuse_beside_resume(command: &mut Command, matches: &ArgMatches) {
+    const ALLOWED: [&str; 4] = ["resume", "threads", "judge", "export"];
+    if let Some((name, matches)) = matches.subcommand() {
+        let command = command.find_subcommand_mut(name).expect("it was matched");
+        return refuse_beside_resume(command, matches);
+    }
+    let given = |id: &str| {
+        let known = matches.ids().any(|other| other == id);
+        known && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let other = command.get_arguments().find(|arg| {
+        let id = arg.get_id().as_str();
+        !ALLOWED.contains(&id) && given(id)
+    });
+    if let Some(other) = other.filter(|_| given("resume")) {
+        let text =
+            format!("`{other}` cannot be used with `--resume`: a run keeps the settings it began with");
+        command.error(ErrorKind::ArgumentConflict, text).exit();
+    }
+}

@@ -1,0 +1,27 @@
+//! What every experiment is made with.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`flags`] | the command line that experiments share, and its help |
+//! | [`settings`] | settings of a run: a file, and flags on top |
+//! | [`data`] | images, device and key that settings ask for |
+//! | [`run`] | the folder of a run |
+//! | [`session`] | one session of a run: begun or resumed, and interrupted |
+//! | [`training`] | one training of a session: bar, metrics, checkpoints |
+//! | [`progress`] | bars, and Ctrl-C |
+
+pub mod data;
+pub mod flags;
+pub mod progress;
+pub mod run;
+pub mod session;
+pub mod settings;
+pub mod training;
+
+pub use data::{Bench, Data, Dataset, SHARD, Source};
+pub use flags::{DataFlags, RunFlags, name, parse, with_defaults};
+pub use progress::{Interrupted, bar, interrupted, shown};
+pub use run::Run;
+pub use session::Session;
+pub use settings::{Settings, check_recipes, set, version};
+pub use training::{HeldOut, Metric};

@@ -1,0 +1,110 @@
+//! One session of a run: begun or resumed, and, after Ctrl-C, continued by another.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::workbench::progress::{self, Interrupted, interrupted};
+use crate::workbench::run::Run;
+use crate::workbench::settings::Settings;
+
+/// A run that is being worked on.
+pub struct Session {
+    /// Its folder.
+    pub run: Run,
+    /// The command that continues it; none for what cannot be continued.
+    command: Option<&'static str>,
+    /// Seconds of training in earlier sessions, and since when this one trains, if it does.
+    before: Duration,
+    since: Option<Instant>,
+}
+
+impl Session {
+    const SECONDS: &str = "checkpoints/seconds.json";
+
+    /// Begins a run of `command` in the folder `out`, or the next free one, or continues the one in the folder
+    /// `resume`; and prepares an experiment of its settings. What fails in that leaves no folder.
+    pub fn open<S: Settings, E>(
+        command: &'static str,
+        out: &Option<PathBuf>,
+        resume: &Option<PathBuf>,
+        settings: impl FnOnce() -> Result<S>,
+        prepare: impl FnOnce(S) -> Result<E>,
+    ) -> Result<(Self, E)> {
+        let (run, experiment) = match resume {
+            Some(folder) => {
+                let run = Run::open(folder)?;
+                let settings = S::read(&run.path(Run::SETTINGS))?;
+                (run, prepare(settings)?)
+            }
+            None => {
+                let settings = settings()?;
+                let text = toml::to_string(&settings)?;
+                let experiment = prepare(settings)?;
+                let name = command.rsplit(' ').next().unwrap_or(command);
+                (Run::begin(name, out.as_deref(), &text)?, experiment)
+            }
+        };
+        let seconds = run.read(Self::SECONDS).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let before = Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default();
+        let session = Self { run, command: Some(command), before, since: Some(Instant::now()) };
+        Ok((session.told(), experiment))
+    }
+
+    /// Begins a run without training, which cannot be continued.
+    pub fn evaluation(name: &str, out: Option<&Path>, settings: &impl Serialize) -> Result<Self> {
+        let run = Run::begin(name, out, &toml::to_string(settings)?)?;
+        Ok(Self { run, command: None, before: Duration::ZERO, since: None }.told())
+    }
+
+    fn told(self) -> Self {
+        println!("run folder: {}", self.run.folder().display());
+        self
+    }
+
+    /// Whether there is a training, and what follows it can be continued.
+    pub fn trains(&self) -> bool {
+        self.command.is_some()
+    }
+
+    /// What to say after Ctrl-C.
+    pub fn last_words(&self) -> Interrupted {
+        let folder = self.run.folder().display();
+        self.command.map_or_else(Interrupted::stopped, |command| {
+            Interrupted(format!("saved; continue with: {command} --resume {folder}"))
+        })
+    }
+
+    /// Goes on, unless Ctrl-C was pressed: then the error is [`Interrupted`].
+    pub fn go_on(&self) -> Result<()> {
+        if interrupted() { Err(self.last_words().into()) } else { Ok(()) }
+    }
+
+    /// Does work that tells the fraction it has done, which is where Ctrl-C ends the session.
+    pub fn shown<T>(&self, name: &str, work: impl FnOnce(&mut dyn FnMut(f64)) -> T) -> T {
+        progress::shown(name, self.last_words(), work)
+    }
+
+    /// Seconds of training over all sessions, until now or until it ended.
+    pub fn seconds(&self) -> f64 {
+        (self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())).as_secs_f64()
+    }
+
+    /// Keeps the seconds for a later session.
+    pub fn save_clock(&self) -> Result<()> {
+        match self.since {
+            Some(_) => self.run.write_json(Self::SECONDS, &self.seconds()),
+            None => Ok(()),
+        }
+    }
+
+    /// What follows is no part of the training.
+    pub fn end_training(&mut self) -> Result<()> {
+        self.save_clock()?;
+        self.before = Duration::from_secs_f64(self.seconds());
+        self.since = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! One training of a session: a bar, metrics, and a checkpoint after every pass and at Ctrl-C.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result};
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+use thermograd_models::{Fit, Progress};
+
+use crate::workbench::progress::{bar, interrupted};
+use crate::workbench::session::Session;
+
+/// One line of metrics.jsonl: a pass over the examples.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Metric {
+    /// Which training.
+    pub stage: String,
+    /// Passes over the examples.
+    pub epoch: usize,
+    /// Steps.
+    pub step: usize,
+    /// The mean loss of the pass.
+    pub loss: Option<f64>,
+    /// Accuracy on held-out images.
+    pub held_out_accuracy: Option<f64>,
+    /// Mean heat on held-out images, in units of kT.
+    pub held_out_heat_kt: Option<f64>,
+}
+
+/// What held-out images say of a model: accuracy, and mean heat in units of kT.
+pub type HeldOut = (Option<f64>, Option<f64>);
+
+impl Session {
+    const METRICS: &str = "metrics.jsonl";
+
+    /// What was logged, in all sessions.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.run.read_json_lines(Self::METRICS)
+    }
+
+    /// Logs a pass over the examples.
+    pub fn log(&self, metric: &Metric) -> Result<()> {
+        self.run.append_json(Self::METRICS, metric)
+    }
+
+    /// Trains to the end, from where an earlier session stopped; after Ctrl-C, the error is
+    /// [`Interrupted`](crate::workbench::progress::Interrupted).
+    pub fn train<M: Module + Sync>(&self, fit: Fit<M>) -> Result<M> {
+        self.train_watched(fit.name(), fit, |_, _| Ok((None, None)))
+    }
+
+    /// The same under another name, with held-out images looked at after every pass.
+    pub fn train_watched<M: Module + Sync>(
+        &self,
+        name: &str,
+        mut fit: Fit<M>,
+        held_out: impl Fn(&M, Progress) -> Result<HeldOut>,
+    ) -> Result<M> {
+        let (run, file) = (&self.run, format!("checkpoints/{name}.ckpt"));
+        if run.has(&file) {
+            fit =
+                fit.resume(&run.read(&file)?).with_context(|| format!("in {}", run.path(&file).display()))?;
+        }
+        // What an interrupted session logged after its last checkpoint is done again.
+        let done = |metric: &Metric| metric.stage != name || metric.step <= fit.steps_done();
+        run.write_json_lines(Self::METRICS, &self.metrics().into_iter().filter(done).collect::<Vec<_>>())?;
+
+        let bar = bar(name, 1);
+        let mut best: Option<f64> = None;
+        let outcome = fit.run(|fit, progress| -> Result<_> {
+            bar.set_length(progress.steps as u64);
+            bar.set_position(progress.step as u64);
+            let stop = interrupted();
+            if progress.ends_epoch() {
+                let (accuracy, heat) = held_out(&fit.model, progress)?;
+                best = accuracy.or(best);
+                let shown = best.map_or(String::new(), |best| format!(", held-out {:.2} %", 100.0 * best));
+                bar.set_message(format!("epoch {}, loss {:.4}{shown}", progress.epoch(), progress.loss));
+                self.log(&Metric {
+                    stage: name.into(),
+                    epoch: progress.epoch(),
+                    step: progress.step,
+                    loss: Some(progress.loss),
+                    held_out_accuracy: accuracy,
+                    held_out_heat_kt: heat,
+                })?;
+            }
+            if progress.ends_epoch() || stop {
+                run.write(&file, &fit.checkpoint()?)?;
+                self.save_clock()?;
+            }
+            Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        bar.finish_and_clear();
+        match outcome {
+            // A training that is done is not interrupted: what follows looks for itself.
+            ControlFlow::Continue(()) => Ok(fit.finish()),
+            ControlFlow::Break(()) => Err(self.last_words().into()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! How well a classifier reads, and at what cost.
+
+use std::ops::AddAssign;
+
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+use thermograd::{Estimate, Hardware, Key, Schedule, Shards, SubstrateConfig, to_f64};
+
+use crate::classifier::model::Classifier;
+use crate::error::Result;
+use crate::training::examples::Examples;
+use crate::training::network::ranking;
+
+/// How well a classifier does, and at what cost.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Images.
+    pub images: usize,
+    /// Independent trajectories of every image.
+    pub trajectories: usize,
+    /// Accuracy of one trajectory: mean and spread over the trajectories.
+    pub top1_single: Estimate,
+    /// The same with two guesses.
+    pub top2_single: Estimate,
+    /// Accuracy of the outputs averaged over all trajectories.
+    pub top1_average: f64,
+    /// The same with two guesses.
+    pub top2_average: f64,
+    /// Accuracy without noise.
+    pub top1_noiseless: f64,
+    /// `[class][guess]`: counts over images and trajectories.
+    pub confusion: Vec<Vec<usize>>,
+    /// Heat of one inference in units of kT, over images and trajectories.
+    pub heat: Estimate,
+    /// Read-out times with single-trajectory accuracy and mean heat until then, in units of kT.
+    pub read_outs: Vec<ReadOut>,
+}
+
+/// What reading the outputs at some time would give.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ReadOut {
+    /// When.
+    pub time: f64,
+    /// Single-trajectory accuracy.
+    pub accuracy: f64,
+    /// Mean heat until then, in units of kT.
+    pub heat: f64,
+}
+
+/// Read-out times of an evaluation.
+const READ_OUTS: usize = 40;
+
+impl Classifier {
+    /// Runs every example `trajectories` times, and once without noise. `progress` is told the fraction that is done.
+    ///
+    /// # Errors
+    /// Those of [`prepare`](Self::prepare) and [`Substrate::simulate`].
+    pub fn evaluate(
+        &self,
+        examples: &Examples,
+        trajectories: usize,
+        shards: Shards,
+        key: Key,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Evaluation> {
+        let this = self.with_substrate(self.substrate.valid());
+        let key = key.fork("evaluation");
+        let mut tally = Tally::default();
+        // In chunks, so that progress can be told.
+        let chunk = shards.size.saturating_mul(4 * shards.threads).min(examples.len());
+        for start in (0..examples.len()).step_by(chunk) {
+            let count = chunk.min(examples.len() - start);
+            let tallies = shards.map(count, |range| {
+                let indices: Vec<usize> = range.map(|index| start + index).collect();
+                this.tally(examples, &indices, trajectories, key)
+            });
+            for one in tallies {
+                tally.merge(one?);
+            }
+            progress((start + count) as f64 / examples.len() as f64);
+        }
+        Ok(tally.finish(self.outputs().len(), self.schedule, self.substrate.kt()))
+    }
+
+    fn tally(&self, examples: &Examples, indices: &[usize], trajectories: usize, key: Key) -> Result<Tally> {
+        let classes = self.outputs().len();
+        let (field, x0) = self.prepare(examples, indices)?;
+        let labels: Vec<usize> = indices.iter().map(|&index| examples.label(index)).collect();
+        let confusion = vec![0; classes * classes];
+        let mut tally = Tally { images: labels.len(), confusion, ..Tally::default() };
+        let mut sum = vec![0.0; labels.len() * classes];
+        let every = self.schedule.steps.div_ceil(READ_OUTS);
+        let potential = self.substrate.potential();
+        for trajectory in 0..trajectories {
+            let key = key.at(trajectory as u64).skip(indices[0] as u64);
+            let (mut right_at, mut heat_at) = (Vec::new(), Vec::new());
+            let x = self.substrate.simulate(x0.clone(), field.clone(), self.schedule, key, |step| {
+                if (step.index + 1) % every == 0 {
+                    right_at.push(right(&self.read(&step.after), &labels, 1));
+                    let energy = potential.energy(step.after.clone(), field.clone());
+                    heat_at.push(-to_f64(energy).iter().sum::<f64>());
+                }
+            })?;
+            add(&mut tally.right_at, &right_at);
+            add(&mut tally.heat_at, &heat_at);
+            let outputs = self.read(&x);
+            let heat = self.substrate.heat(x0.clone(), x, field.clone());
+            tally.heat.extend(to_f64(heat).into_iter().map(|heat| heat / self.substrate.kt()));
+            tally.top1.push(right(&outputs, &labels, 1));
+            tally.top2.push(right(&outputs, &labels, 2));
+            for (row, label) in outputs.chunks(classes).zip(&labels) {
+                tally.confusion[label * classes + ranking(row)[0]] += 1;
+            }
+            sum.iter_mut().zip(outputs).for_each(|(sum, output)| *sum += output);
+        }
+        let cold = SubstrateConfig { kt: 0.0, ..self.substrate.config().clone() };
+        let cold = self.substrate.clone().with_config(cold)?;
+        let noiseless = cold.simulate(x0, field, self.schedule, key, |_| {})?;
+        tally.top1_average = right(&sum, &labels, 1);
+        tally.top2_average = right(&sum, &labels, 2);
+        tally.top1_noiseless = right(&self.read(&noiseless), &labels, 1);
+        Ok(tally)
+    }
+
+    /// The fraction of the examples that one trajectory each of a device gets right.
+    ///
+    /// # Errors
+    /// Those of [`prepare`](Self::prepare) and [`Hardware::simulate`].
+    pub fn accuracy_on(
+        &self,
+        device: &Hardware,
+        examples: &Examples,
+        shards: Shards,
+        key: Key,
+    ) -> Result<f64> {
+        let this = self.with_substrate(device.substrate.valid());
+        let rights = shards.map(examples.len(), |range| -> Result<usize> {
+            let indices: Vec<usize> = range.clone().collect();
+            let labels: Vec<usize> = indices.iter().map(|&index| examples.label(index)).collect();
+            let (field, x0) = this.prepare(examples, &indices)?;
+            let first = range.start as u64;
+            let x = device.simulate(x0, field, self.schedule, key.fork("run").skip(first), |_| {})?;
+            let x = device.read(x, key.fork("read-out").skip(first));
+            Ok(right(&self.read(&x), &labels, 1))
+        });
+        let rights: usize = rights.into_iter().sum::<Result<usize>>()?;
+        Ok(rights as f64 / examples.len() as f64)
+    }
+}
+
+/// Rows whose class is among the `guesses` largest outputs.
+fn right(outputs: &[f64], labels: &[usize], guesses: usize) -> usize {
+    let classes = outputs.len() / labels.len();
+    let rows = outputs.chunks(classes).zip(labels);
+    rows.filter(|(row, label)| ranking(row)[..guesses.min(classes)].contains(label)).count()
+}
+
+/// Sums of an evaluation in progress, over images.
+#[derive(Default)]
+struct Tally {
+    images: usize,
+    /// Images read rightly: by each trajectory, with one guess and with two.
+    top1: Vec<usize>,
+    top2: Vec<usize>,
+    /// By the average of all trajectories, and without noise.
+    top1_average: usize,
+    top2_average: usize,
+    top1_noiseless: usize,
+    /// `[class · classes + guess]`.
+    confusion: Vec<usize>,
+    /// One a trajectory.
+    heat: Vec<f64>,
+    /// Images read rightly at each read-out, and heat until then.
+    right_at: Vec<usize>,
+    heat_at: Vec<f64>,
+}
+
+/// Adds to sums, of which there are none before the first.
+fn add<T: Copy + Default + AddAssign>(sums: &mut Vec<T>, values: &[T]) {
+    sums.resize(values.len().max(sums.len()), T::default());
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value);
+}
+
+impl Tally {
+    fn merge(&mut self, other: Self) {
+        self.images += other.images;
+        add(&mut self.top1, &other.top1);
+        add(&mut self.top2, &other.top2);
+        self.top1_average += other.top1_average;
+        self.top2_average += other.top2_average;
+        self.top1_noiseless += other.top1_noiseless;
+        add(&mut self.confusion, &other.confusion);
+        self.heat.extend(other.heat);
+        add(&mut self.right_at, &other.right_at);
+        add(&mut self.heat_at, &other.heat_at);
+    }
+
+    fn finish(self, classes: usize, schedule: Schedule, kt: f64) -> Evaluation {
+        let images = self.images as f64;
+        let fraction = |count: usize| count as f64 / images;
+        let fractions = |counts: Vec<usize>| counts.into_iter().map(fraction).collect::<Vec<_>>();
+        let (runs, every) = (images * self.top1.len() as f64, schedule.steps.div_ceil(READ_OUTS));
+        let reads = self.right_at.iter().zip(&self.heat_at).enumerate();
+        let reads = reads.map(|(index, (&right, &heat))| ReadOut {
+            time: schedule.dt * ((index + 1) * every) as f64,
+            accuracy: right as f64 / runs,
+            heat: heat / runs / kt,
+        });
+        Evaluation {
+            images: self.images,
+            trajectories: self.top1.len(),
+            top1_single: Estimate::of(&fractions(self.top1)),
+            top2_single: Estimate::of(&fractions(self.top2)),
+            top1_average: fraction(self.top1_average),
+            top2_average: fraction(self.top2_average),
+            top1_noiseless: fraction(self.top1_noiseless),
+            confusion: self.confusion.chunks(classes).map(<[usize]>::to_vec).collect(),
+            heat: Estimate::of(&self.heat),
+            read_outs: reads.collect(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The training loop: minibatches in keyed order, gradients summed over shards, a schedule, a checkpoint.
+//!
+//! Every step is a function of the training, the key and the number of the step, so a run resumed from a checkpoint
+//! gives the same numbers as one that was never stopped.
+
+use std::f64::consts::PI;
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Bytes, Tensor};
+use serde::{Deserialize, Serialize};
+use thermograd::{Key, Shards};
+
+use crate::error::{Error, Result};
+use crate::training::network::{Parameters, unusable};
+
+/// How long and how fast to learn; by default not at all.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Passes over the examples.
+    pub epochs: usize,
+    /// Examples a step.
+    pub batch: usize,
+    /// The learning rate of Adam at its highest.
+    pub learning_rate: f64,
+    /// Steps over which it rises from zero.
+    pub warm_up: usize,
+    /// The fraction of it that is left at the end of the cosine.
+    pub final_fraction: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+impl Recipe {
+    /// The learning rate of one of `steps` steps: a linear rise, then a cosine.
+    pub fn rate(&self, step: usize, steps: usize) -> f64 {
+        let rise = (step + 1) as f64 / (self.warm_up + 1) as f64;
+        let done =
+            (step.saturating_sub(self.warm_up)) as f64 / (steps.saturating_sub(self.warm_up)).max(1) as f64;
+        let cosine = 0.5 * (1.0 + (PI * done).cos());
+        self.learning_rate * rise.min(1.0) * (self.final_fraction + (1.0 - self.final_fraction) * cosine)
+    }
+}
+
+/// Where a training is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Progress {
+    /// Steps done.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Steps of one pass over the examples.
+    pub steps_per_epoch: usize,
+    /// The mean loss of the steps of this pass (since it was resumed, if it was).
+    pub loss: f64,
+}
+
+impl Progress {
+    /// Whether a pass has just ended.
+    pub fn ends_epoch(&self) -> bool {
+        self.step.is_multiple_of(self.steps_per_epoch) || self.step == self.steps
+    }
+
+    /// Passes done.
+    pub fn epoch(&self) -> usize {
+        self.step.div_ceil(self.steps_per_epoch)
+    }
+}
+
+/// A loss, and its gradient at the parameters of a model.
+pub type Gradient = (f64, GradientsParams);
+
+/// A training: on what, for how long, and the gradient of the loss.
+pub struct Training<'a, M> {
+    name: &'static str,
+    recipe: Recipe,
+    examples: usize,
+    gradient: Box<GradientOf<'a, M>>,
+}
+
+type GradientOf<'a, M> = dyn Fn(&M, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a;
+
+impl<'a, M: Module + Sync> Training<'a, M> {
+    /// A training of so many examples; its name appears in errors and files, and the key of a fit is forked by it.
+    ///
+    /// `gradient(model, indices, batch, key)` is of the loss of the examples `indices` of a batch of `batch`, divided
+    /// by `batch`. The model is a copy to differentiate, one a shard; the key is that of the step, skipped to the
+    /// first of the examples.
+    pub fn new(
+        name: &'static str,
+        recipe: Recipe,
+        examples: usize,
+        gradient: impl Fn(&M, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a,
+    ) -> Self {
+        Self { name, recipe, examples, gradient: Box::new(gradient) }
+    }
+}
+
+/// The gradient of a loss at the parameters of `model`.
+pub fn backward(loss: Tensor<1>, model: &impl Module) -> Gradient {
+    let gradients = GradientsParams::from_grads(loss.backward(), model);
+    (loss.into_scalar::<f64>(), gradients)
+}
+
+/// A training under way: the model, the optimiser, and how far they are.
+pub struct Fit<'a, M> {
+    /// The model as it is now.
+    pub model: M,
+    training: Training<'a, M>,
+    optimizer: ModuleOptimizer,
+    step: usize,
+    key: Key,
+    shards: Shards,
+}
+
+impl<'a, M: Module + Sync> Fit<'a, M> {
+    /// A training of `model` that has not begun.
+    pub fn new(training: Training<'a, M>, model: M, shards: Shards, key: Key) -> Self {
+        let weight_decay = training.recipe.weight_decay as f32;
+        let optimizer = AdamWConfig::new().with_weight_decay(weight_decay).with_epsilon(1e-8).init();
+        let key = key.fork(training.name);
+        Self { model: model.train(), training, optimizer, step: 0, key, shards }
+    }
+
+    /// The name of the training.
+    pub fn name(&self) -> &'static str {
+        self.training.name
+    }
+
+    /// The model as it is now, without gradients.
+    pub fn finish(self) -> M {
+        self.model.valid()
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> usize {
+        self.step
+    }
+
+    /// Runs to the end, or until `observe` breaks off, and tells which.
+    ///
+    /// # Errors
+    /// Those of the gradient and `observe`, and [`Error::NotFinite`].
+    pub fn run<E: From<Error>>(
+        &mut self,
+        mut observe: impl FnMut(&Self, Progress) -> Result<ControlFlow<()>, E>,
+    ) -> Result<ControlFlow<()>, E> {
+        let (recipe, examples) = (self.training.recipe, self.training.examples);
+        let batch = recipe.batch.max(1);
+        // The last batch of a pass may be smaller.
+        let steps_per_epoch = examples.div_ceil(batch);
+        let steps = recipe.epochs * steps_per_epoch;
+        let mut order = Vec::new();
+        let mut losses = Vec::new();
+        while self.step < steps {
+            let (epoch, step) = (self.step / steps_per_epoch, self.step % steps_per_epoch);
+            if order.is_empty() || step == 0 {
+                order = self.key.fork("order").at(epoch as u64).permutation(examples);
+                losses.clear();
+            }
+            losses.push(self.step(&order[step * batch..examples.min((step + 1) * batch)], steps)?);
+            let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+            let progress = Progress { step: self.step, steps, steps_per_epoch, loss };
+            if observe(self, progress)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// One of `steps` steps: down the gradient of the loss of some examples, which is returned.
+    fn step(&mut self, indices: &[usize], steps: usize) -> Result<f64> {
+        let key = self.key.fork("step").at(self.step as u64);
+        let (gradient, model) = (&self.training.gradient, &self.model);
+        let shards = self.shards.map(indices.len(), |range| {
+            let (model, key) = (model.valid().train(), key.skip(range.start as u64));
+            gradient(&model, &indices[range], indices.len(), key)
+        });
+        let mut sum = GradientsAccumulator::new();
+        let mut loss = 0.0;
+        for shard in shards {
+            let (value, gradients) = shard?;
+            loss += value;
+            sum.accumulate(&self.model, gradients);
+        }
+        if !loss.is_finite() {
+            return Err(Error::NotFinite { training: self.name(), step: self.step, loss });
+        }
+        let rate = self.training.recipe.rate(self.step, steps);
+        self.model = self.optimizer.step(rate, self.model.clone(), sum.grads());
+        self.step += 1;
+        Ok(loss)
+    }
+
+    /// Model, optimiser and step as bytes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`].
+    pub fn checkpoint(&self) -> Result<Vec<u8>> {
+        let model = self.model.encode()?;
+        let optimizer = self.optimizer.to_record().into_bytes().map_err(unusable)?;
+        let sizes = [self.step, model.len(), optimizer.len()].map(|number| (number as u64).to_le_bytes());
+        Ok([sizes.as_flattened(), &model, &optimizer].concat())
+    }
+
+    /// This training as it was when `bytes` were made by [`checkpoint`](Self::checkpoint).
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the bytes are damaged or of another model.
+    pub fn resume(mut self, bytes: &[u8]) -> Result<Self> {
+        let damaged = || Error::Checkpoint("the file is damaged".into());
+        let number = |at: usize| -> Result<usize> {
+            let bytes = bytes.get(at..at + 8).ok_or_else(damaged)?;
+            Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes")) as usize)
+        };
+        let (step, model, optimizer) = (number(0)?, number(8)?, number(16)?);
+        let end = 24_usize.checked_add(model).filter(|end| end.checked_add(optimizer) == Some(bytes.len()));
+        let (model, optimizer) = bytes[24..].split_at(end.ok_or_else(damaged)? - 24);
+        self.model = self.model.decode(model)?;
+        let optimizer = Bytes::from_bytes_vec(optimizer.to_vec());
+        self.optimizer = self.optimizer.from_bytes(optimizer).map_err(unusable)?;
+        self.step = step;
+        Ok(self)
+    }
+}
