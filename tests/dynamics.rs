@@ -149,6 +149,24 @@ fn trajectories_at_temperatures_of_their_own() {
     let wide = Control { kt: Some(Tensor::ones([1, 2], double())), ..control.clone() };
     assert!(matches!(refused(wide, x0.clone()), Error::Shape { .. }));
     assert!(matches!(refused(control.clone().with_kt(-1.0), x0.clone()), Error::Constant { .. }));
+    // The action of each trajectory is that of its own bath.
+    let (topology, baths) = (networks().remove(0).1, [0.5, 1.0, 2.0]);
+    let (small, clamped) = random(&topology, 1.0, 3, Key::new(345));
+    let field = small.field(&clamped).unwrap();
+    let kt = Tensor::<2>::from_data([[0.5], [1.0], [2.0]], double());
+    let apart = Control { kt: Some(kt), ..field.clone().into() };
+    let (x0, schedule) =
+        (normals(3, small.free_units(), 0.5, Key::new(346)), Schedule::new(1e-3, 0.02).unwrap());
+    let path = small.trajectory(x0, apart.clone(), schedule, 1, Key::new(347)).unwrap();
+    let moving = Protocol::new(vec![0.0, 1.0], vec![apart.clone(), apart.clone()]).unwrap();
+    for protocol in [apart.into(), moving] {
+        let actions = to_f64(small.action(&path, protocol, Direction::Forward).unwrap());
+        for (row, kt) in baths.into_iter().enumerate() {
+            let own = small.clone().with_config(small.config().clone().with_kt(kt)).unwrap();
+            let expected = to_f64(own.action(&path, field.clone(), Direction::Forward).unwrap())[row];
+            assert!((actions[row] - expected).abs() < 1e-9 * expected, "{row}: {} {expected}", actions[row]);
+        }
+    }
     let run = Trajectory { states: Tensor::zeros([2, 3, 4000], double()), interval: 0.05 };
     let error = substrate.action(&run, control, Direction::Forward).unwrap_err();
     assert!(error.to_string().contains("probability"), "{error}");

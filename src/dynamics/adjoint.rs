@@ -104,11 +104,11 @@ impl Overdamped {
         while let Some(x) = states.pop() {
             drift = drift + g.clone();
             self.propagator.add_outer(&mut propagator, x.clone().transpose(), g.clone());
-            let own = match &self.diagonal {
+            let well = match &self.diagonal {
                 None => x.clone() * x * slope.clone() * g.clone(),
                 Some(diagonal) => (x.clone() * x * slope.clone() + diagonal.clone()) * g.clone(),
             };
-            g = self.propagator.apply_transposed(g) + own;
+            g = self.propagator.apply_transposed(g) + well;
         }
         Cotangent { propagator, drift }
     }

@@ -86,12 +86,12 @@ impl Circuit<'_> {
         let lower: std::collections::BTreeSet<String> =
             free.iter().filter(|group| plain(&group.name)).map(|group| group.name.to_lowercase()).collect();
         let named = lower.len() == free.len();
-        let name = |(place, group): (usize, &&Group)| match named {
+        let name = |(index, group): (usize, &&Group)| match named {
             true => group.name.clone(),
-            false => format!("g{place}"),
+            false => format!("g{index}"),
         };
-        let node = |(place, group)| {
-            let (name, units): (String, usize) = (name((place, group)), group.units);
+        let node = |(index, group)| {
+            let (name, units): (String, usize) = (name((index, group)), group.units);
             (0..units).map(move |unit| format!("{name}_{unit}")).collect::<Vec<_>>()
         };
         free.iter().enumerate().flat_map(node).collect()

@@ -77,8 +77,8 @@ impl Couplings {
     /// When the block is none of these couplings.
     pub fn pairs<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = ([usize; 2], f32)> + 'a {
         let (shape, values) = &self.tensors[&format!("J.{}", block.name())];
-        let value = move |(place, [i, j]): (usize, [usize; 2])| match block.pattern {
-            Pattern::Pairs(_) => ([i, j], values[place]),
+        let value = move |(index, [i, j]): (usize, [usize; 2])| match block.pattern {
+            Pattern::Pairs(_) => ([i, j], values[index]),
             Pattern::Full => ([i, j], values[i * shape[1] + j]),
         };
         self.description.substrate.topology.pairs(block).enumerate().map(value)

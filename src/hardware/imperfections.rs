@@ -227,8 +227,8 @@ fn ones(substrate: &Substrate) -> Result<Substrate> {
 }
 
 fn mismatched(substrate: &Substrate, sd: f64, key: Key) -> Result<Substrate> {
-    let factors = |place: u64, count: usize| -> Vec<f64> {
-        key.at(place).normals(0, 1, count).into_iter().map(|normal| 1.0 + sd * f64::from(normal)).collect()
+    let factors = |index: u64, count: usize| -> Vec<f64> {
+        key.at(index).normals(0, 1, count).into_iter().map(|normal| 1.0 + sd * f64::from(normal)).collect()
     };
     let mut made = substrate.clone();
     for index in 0..substrate.topology().blocks.len() {
@@ -258,9 +258,9 @@ fn quantised(substrate: &Substrate, bits: u32, scale: Scale) -> Result<Substrate
     })?;
     let mut bias = to_f64(substrate.bias());
     for group in topology.free() {
-        let own = &mut bias[topology.columns(&group.name)?];
-        let step = level_spacing(own, bits);
-        own.iter_mut().for_each(|bias| *bias = round_to_level(*bias, step, bits));
+        let local = &mut bias[topology.columns(&group.name)?];
+        let step = level_spacing(local, bits);
+        local.iter_mut().for_each(|bias| *bias = round_to_level(*bias, step, bits));
     }
     with_bias(made, bias)
 }
@@ -283,7 +283,7 @@ fn level_spacing(values: &[f64], bits: u32) -> f64 {
     let error = |step: f64| -> f64 {
         values.iter().map(|&value| (round_to_level(value, step, bits) - value).powi(2)).sum()
     };
-    let spacings = (4..=16).map(|part| largest * f64::from(part) / 16.0 / levels(bits));
+    let spacings = (4..=16).map(|sixteenths| largest * f64::from(sixteenths) / 16.0 / levels(bits));
     spacings.min_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0.0)
 }
 
@@ -296,19 +296,19 @@ fn fanned_in(substrate: &Substrate, limit: usize) -> Result<Substrate> {
     for (index, block) in topology.blocks.iter().enumerate() {
         let ends =
             [&block.from, &block.to].map(|name| topology.columns(name).ok().map(|columns| columns.start));
-        for (place, pair) in topology.pairs(block).enumerate() {
+        for (index_of_pair, pair) in topology.pairs(block).enumerate() {
             for (start, unit) in ends.iter().zip(pair) {
                 if let Some(start) = start {
-                    reaching[start + unit].push((index, place));
+                    reaching[start + unit].push((index, index_of_pair));
                 }
             }
         }
     }
     let mut kept = all.clone();
-    for own in &mut reaching {
+    for couplings in &mut reaching {
         // The strongest first; of equal ones the first stays.
-        own.sort_by(|a, b| all[b.0][b.1].abs().total_cmp(&all[a.0][a.1].abs()));
-        own.iter().skip(limit).for_each(|&(block, place)| kept[block][place] = 0.0);
+        couplings.sort_by(|a, b| all[b.0][b.1].abs().total_cmp(&all[a.0][a.1].abs()));
+        couplings.iter().skip(limit).for_each(|&(block, pair)| kept[block][pair] = 0.0);
     }
     let with =
         |made: Substrate, (index, couplings): (usize, &Vec<f64>)| made.with_pair_couplings(index, couplings);

@@ -71,9 +71,9 @@ impl Potential {
     /// As [`gradient`](Self::gradient).
     pub fn steered_force(&self, x: Tensor<2>, control: impl Into<Control>) -> Tensor<2> {
         let Control { field, gain, well, .. } = control.into();
-        let own = well.map(|well| x.clone() * well * 2.0);
+        let shift = well.map(|well| x.clone() * well * 2.0);
         let pull = field + self.coupling.apply_with(x, gain);
-        -own.map_or_else(|| pull.clone(), |own| pull.clone() + own)
+        -shift.map_or_else(|| pull.clone(), |shift| pull.clone() + shift)
     }
 }
 
@@ -163,9 +163,9 @@ impl Coupling {
     /// `[batch, unit]` → `[batch, unit]`.
     pub(crate) fn apply_transposed(&self, g: Tensor<2>) -> Tensor<2> {
         let terms = self.products.iter().flat_map(|product| {
-            let own = columns(&g, &product.targets);
+            let local = columns(&g, &product.targets);
             product.terms.iter().map(move |(sources, matrix)| {
-                pad(own.clone().matmul(matrix.clone().transpose()), sources, self.units)
+                pad(local.clone().matmul(matrix.clone().transpose()), sources, self.units)
             })
         });
         terms.reduce(|a, b| a + b).unwrap_or_else(|| g.zeros_like())
@@ -183,9 +183,9 @@ impl Coupling {
     /// `x_transposed` `[unit, row]`, `g` `[row, unit]`.
     pub(crate) fn add_outer(&self, sums: &mut [Vec<Tensor<2>>], x_transposed: Tensor<2>, g: Tensor<2>) {
         for (product, sums) in self.products.iter().zip(sums) {
-            let own = columns(&g, &product.targets);
+            let local = columns(&g, &product.targets);
             for ((sources, _), sum) in product.terms.iter().zip(sums) {
-                let outer = x_transposed.clone().slice_dim(0, sources.clone()).matmul(own.clone());
+                let outer = x_transposed.clone().slice_dim(0, sources.clone()).matmul(local.clone());
                 sum.inplace(|sum| sum + outer);
             }
         }

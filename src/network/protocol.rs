@@ -88,12 +88,13 @@ impl Protocol {
     /// for all where they do not differ.
     pub(crate) fn rows(&self, batch: usize, steps: usize, dt: f64) -> Control {
         let first = &self.controls[0];
-        let own = first.field.dims()[0];
         if self.is_constant() {
-            return match own {
-                1 if batch != 1 => first.clone(),
-                _ => Control { field: first.field.clone().repeat_dim(0, steps), ..first.clone() },
+            let repeated = |row: &Tensor<2>| match row.dims()[0] {
+                1 => row.clone(),
+                _ => row.clone().repeat_dim(0, steps),
             };
+            let (field, kt) = (repeated(&first.field), first.kt.as_ref().map(repeated));
+            return Control { field, kt, ..first.clone() };
         }
         let all = |row: Tensor<2>| {
             let [rows, columns] = row.dims();

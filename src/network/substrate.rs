@@ -248,11 +248,11 @@ impl Substrate {
     /// `[1, unit]`.
     pub fn bias(&self) -> Tensor<2> {
         let mut trained = self.biases.iter();
-        let part = |group: &Group| match group.bias {
+        let bias = |group: &Group| match group.bias {
             true => trained.next().expect("one tensor a biased group").val(),
             false => Tensor::zeros([1, group.units], self.options()),
         };
-        Tensor::cat(self.config.topology.free().map(part).collect(), 1)
+        Tensor::cat(self.config.topology.free().map(bias).collect(), 1)
     }
 
     /// With the biases replaced; entries of groups without biases are ignored.

@@ -169,7 +169,7 @@ impl Substrate {
     /// # Errors
     /// Those of [`Well::of_unit`].
     pub fn uncoupled_equilibrium(&self, rows: Range<usize>, key: Key) -> Result<Tensor<2>> {
-        let part = |group: &Group| -> Result<Tensor<2>> {
+        let states = |group: &Group| -> Result<Tensor<2>> {
             let key = key.fork(&group.name).skip(rows.start as u64);
             let alike = group.j2.shared().is_some() && group.j4.shared().is_some();
             let quantiles = |unit| -> Result<Quantiles> {
@@ -179,8 +179,8 @@ impl Substrate {
             let values = draw(&wells?, rows.len(), group.units, key);
             Ok(Tensor::from_data(TensorData::new(values, [rows.len(), group.units]), self.options()))
         };
-        let parts: Result<Vec<_>> = self.topology().free().map(part).collect();
-        Ok(Tensor::cat(parts?, 1))
+        let states: Result<Vec<_>> = self.topology().free().map(states).collect();
+        Ok(Tensor::cat(states?, 1))
     }
 }
 
@@ -235,11 +235,11 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// The value below which the part `part` of the probability lies.
-    pub fn at(&self, part: f64) -> f64 {
-        let next = self.knots.partition_point(|knot| knot.0 <= part).clamp(1, self.knots.len() - 1);
+    /// The value below which the fraction `fraction` of the probability lies.
+    pub fn at(&self, fraction: f64) -> f64 {
+        let next = self.knots.partition_point(|knot| knot.0 <= fraction).clamp(1, self.knots.len() - 1);
         let ((p0, x0), (p1, x1)) = (self.knots[next - 1], self.knots[next]);
-        x0 + (x1 - x0) * ((part - p0) / (p1 - p0).max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
+        x0 + (x1 - x0) * ((fraction - p0) / (p1 - p0).max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
     }
 }
 

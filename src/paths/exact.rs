@@ -166,8 +166,8 @@ impl Moments {
         self.zy += &ones * &t;
         self.xx += m.transpose() * &m;
         self.xy += m.transpose() * &t;
-        for (place, variance) in variances.iter().enumerate() {
-            self.xx[(place % units, place % units)] += variance;
+        for (index, variance) in variances.iter().enumerate() {
+            self.xx[(index % units, index % units)] += variance;
         }
         Ok(())
     }
@@ -325,11 +325,11 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>, tolerance: f64) -> Res
             columns(regression, range)
         });
         let mut full = Mat::<f64>::zeros(units, units);
-        for ((regression, range), part) in pieces.iter().zip(parts) {
+        for ((regression, range), local) in pieces.iter().zip(parts) {
             for (j, column) in range.clone().enumerate() {
                 let mobility = regression.mobility.at(column - regression.columns.start);
                 for i in 0..units {
-                    full[(i, column)] = part[(i, j)] * mobility;
+                    full[(i, column)] = local[(i, j)] * mobility;
                 }
             }
         }
@@ -348,8 +348,8 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>, tolerance: f64) -> Res
     let apply = |s: &Mat<f64>| {
         project(&|r, columns| {
             let rows = &sources[&r.columns.start];
-            let own = s.submatrix(rows.start, columns.start, rows.len(), columns.len());
-            r.g.subcols(rows.start, rows.len()) * own
+            let local = s.submatrix(rows.start, columns.start, rows.len(), columns.len());
+            r.g.subcols(rows.start, rows.len()) * local
         })
     };
     let curvature = project(&|r, columns| Mat::from_fn(units, columns.len(), |i, _| r.g[(i, i)]));
@@ -395,10 +395,10 @@ fn write(substrate: &Substrate, regressions: &[Regression], s: &Mat<f64>) -> Res
     let mut omega = Mat::<f64>::zeros(clamped + 1, s.nrows());
     for regression in regressions {
         let columns = regression.columns.clone();
-        let own = &regression.on_y - &regression.on_x * s.subcols(columns.start, columns.len());
+        let local = &regression.on_y - &regression.on_x * s.subcols(columns.start, columns.len());
         for (row, &input) in regression.inputs.iter().enumerate() {
             for (j, column) in columns.clone().enumerate() {
-                omega[(input, column)] = own[(row, j)];
+                omega[(input, column)] = local[(row, j)];
             }
         }
     }
@@ -436,9 +436,9 @@ fn write(substrate: &Substrate, regressions: &[Regression], s: &Mat<f64>) -> Res
     Ok(solved)
 }
 
-fn accumulate(sum: &mut Mat<f64>, part: Tensor<2>) {
+fn accumulate(sum: &mut Mat<f64>, moments: Tensor<2>) {
     let columns = sum.ncols();
-    for (k, value) in to_f64(part.inner()).into_iter().enumerate() {
+    for (k, value) in to_f64(moments.inner()).into_iter().enumerate() {
         sum[(k / columns, k % columns)] += value;
     }
 }

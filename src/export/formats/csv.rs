@@ -34,12 +34,12 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
     }
     for (name, (shape, values)) in &couplings.tensors {
         let (kind, group) = name.split_once('.').expect("a validated name");
-        for (place, value) in values.iter().enumerate() {
+        for (index, value) in values.iter().enumerate() {
             let value = value.to_string();
             match kind {
-                "b" => row(["b", group, &place.to_string(), "", "", &value]),
+                "b" => row(["b", group, &index.to_string(), "", "", &value]),
                 "d" => {
-                    let (knot, unit) = (place / shape[1], place % shape[1]);
+                    let (knot, unit) = (index / shape[1], index % shape[1]);
                     row(["d", group, &knot.to_string(), "", &unit.to_string(), &value]);
                 }
                 _ => {}
@@ -134,12 +134,12 @@ fn dense(name: &str, shape: &[usize], rows: &[Entry], symmetric: bool) -> Result
     }
     let mut values = vec![f32::NAN; height * width];
     let mut put = |i: usize, j: usize, value: f32| {
-        let place = if i < height && j < width { values.get_mut(i * width + j) } else { None };
-        match place {
+        let entry = if i < height && j < width { values.get_mut(i * width + j) } else { None };
+        match entry {
             None => Err(Problem::Unknown(format!("{name} [{i}, {j}]"))),
-            Some(place) if !place.is_nan() => Err(Problem::Duplicate(format!("{name} [{i}, {j}]"))),
-            Some(place) => {
-                *place = value;
+            Some(entry) if !entry.is_nan() => Err(Problem::Duplicate(format!("{name} [{i}, {j}]"))),
+            Some(entry) => {
+                *entry = value;
                 Ok(())
             }
         }

@@ -142,7 +142,7 @@ fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Resu
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
-        .map(|(place, line)| (place + 1, line.trim()))
+        .map(|(index, line)| (index + 1, line.trim()))
         .filter(|(_, line)| !line.is_empty())
 }
 
@@ -152,10 +152,10 @@ fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
     if let Some(([i, j], _)) = rows.iter().find(|([i, j], _)| i.max(j) >= &units) {
         return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {units}")).into());
     }
-    let (own, pairs): (Vec<_>, Vec<_>) = rows.into_iter().partition(|([i, j], _)| i == j);
+    let (diagonal, pairs): (Vec<_>, Vec<_>) = rows.into_iter().partition(|([i, j], _)| i == j);
     let mut fields = vec![0.0; units];
     let mut seen = BTreeSet::new();
-    for ([i, _], field) in own {
+    for ([i, _], field) in diagonal {
         if !seen.insert(i) {
             return Err(Problem::Duplicate(format!("the field of unit {i}")).into());
         }
