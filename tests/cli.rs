@@ -442,9 +442,14 @@ fn couplings_are_inspected_converted_compared_and_run() {
 fn a_sweep_leaves_a_table_and_a_picture() {
     let folder = tempfile::tempdir().unwrap();
     let file = trained(folder.path());
-    for (by, values) in
-        [("mismatch", "0.1,0.5"), ("bits", "3"), ("bandwidth", "30"), ("read-out", "1"), ("fan-in", "99")]
-    {
+    for (by, values) in [
+        ("mismatch", "0.1,0.5"),
+        ("unit-mismatch", "0.1"),
+        ("bits", "3"),
+        ("bandwidth", "30"),
+        ("read-out", "1"),
+        ("fan-in", "99"),
+    ] {
         let out = folder.path().join(by);
         let mut command = couplings(&["perturb", file.to_str().unwrap(), "--by", by, "--values", values]);
         command.args(["--devices", "2", "--dataset", "strokes", "--limit", "200"]).arg("--out").arg(&out);

@@ -37,6 +37,7 @@ fn an_ideal_device_is_its_substrate() {
             Imperfection::FanIn { limit: 1000 },
             Imperfection::Temperature { factor: 1.0 },
             Imperfection::Wells { j2: 1.0, j4: 1.0 },
+            Imperfection::UnitMismatch { sd: 0.0 },
             Imperfection::ReadOut { sd: 0.0 },
         ];
         let perfect =
@@ -107,6 +108,41 @@ fn mismatch_multiplies_every_coupling_by_its_own_factor() {
     let hidden = substrate.topology().blocks.iter().position(|block| block.from == block.to).unwrap();
     assert_eq!(to_f64(one.coupling(hidden)), to_f64(one.coupling(hidden).transpose()));
     assert_ne!(to_f64(one.bias()), to_f64(substrate.bias()));
+}
+
+/// Every constant of every unit has a factor of its own, with the spread that was asked for; and such a device is a
+/// computer like any other: it is exported, read again, and runs the same.
+#[test]
+fn units_of_a_device_differ() {
+    use thermograd::{Couplings, Group, SubstrateConfig, Topology};
+    let (sd, units) = (0.1, 3000);
+    let groups = vec![Group::free("unit", units).wells(0.7, 1.3).mobility(2.0)];
+    let meant =
+        SubstrateConfig::new(Topology { groups, blocks: vec![] }).init(crate::common::double()).unwrap();
+    let one = made(&meant, Imperfection::UnitMismatch { sd }, Key::new(5));
+    let group = &one.topology().groups[0];
+    let allowed = (4.9 * sd / (units as f64).sqrt(), 4.9 * sd / (2.0 * units as f64).sqrt());
+    let factors = [(&group.j2, 0.7), (&group.j4, 1.3), (&group.mobility, 2.0)].map(|(constant, meant)| {
+        let factors: Vec<f64> = (0..units).map(|unit| constant.at(unit) / meant - 1.0).collect();
+        let found = thermograd::Estimate::of(&factors);
+        println!(
+            "mean {:.1e} (allowed {:.1e}), s.d. {:.4} ({:.1e} off)",
+            found.mean, allowed.0, found.sd, allowed.1
+        );
+        assert!(found.mean.abs() < allowed.0 && (found.sd - sd).abs() < allowed.1);
+        factors
+    });
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        let product: f64 = factors[a].iter().zip(&factors[b]).map(|(a, b)| a * b).sum();
+        assert!(product.abs() < 4.9 * sd * sd * (units as f64).sqrt(), "factors {a} and {b} go together");
+    }
+    assert_eq!(one.config(), made(&meant, Imperfection::UnitMismatch { sd }, Key::new(5)).config());
+    let couplings = Couplings::of(&one, Schedule { dt: 1e-3, steps: 50 }, None);
+    let read = Couplings::decode(&couplings.encode().unwrap()).unwrap().substrate(one.options()).unwrap();
+    let ends = [one, read].map(|substrate| end(&Hardware::ideal(substrate), &[], 2, Key::new(6)));
+    assert_eq!(ends[0], ends[1]);
+    let error = Hardware::ideal(meant).with(Imperfection::UnitMismatch { sd: 2.0 }, Key::new(5)).unwrap_err();
+    assert!(matches!(error, Error::NotConfining { .. } | Error::Constant { .. }), "{error}");
 }
 
 #[test]

@@ -162,6 +162,8 @@ pub enum Knob {
     Temperature,
     /// J₂ and J₄ of all wells, as a multiple of what they should be.
     Wells,
+    /// Relative standard deviation of J₂, J₄ and the mobility of every unit.
+    UnitMismatch,
     /// Standard deviation of the noise of the read-out.
     ReadOut,
     /// Bandwidth of couplings, in units of 1/time.

@@ -170,6 +170,7 @@ impl Knob {
             Self::FanIn => "Couplings that reach a unit",
             Self::Temperature => "Temperature, multiple of the right one",
             Self::Wells => "J₂ and J₄, multiple of the right ones",
+            Self::UnitMismatch => "Relative mismatch of J₂, J₄ and μ",
             Self::ReadOut => "Noise of the read-out, units of x",
             Self::Bandwidth => "Bandwidth of couplings, 1/time",
         }
@@ -178,11 +179,11 @@ impl Knob {
     fn explanation(self) -> String {
         let levels = "Levels: 2^bits − 1, with the full scale of least squared error.";
         let filter = "Couplings between free units follow them through a low-pass filter.";
+        let factor = "multiplied by 1 + a normal of this standard deviation, once and for all";
         let more = match self {
-            Self::Mismatch => {
-                return "Every coupling and bias of a device is multiplied by 1 + a normal of this standard \
-                        deviation, once and for all."
-                    .into();
+            Self::Mismatch => return format!("Every coupling and bias of a device is {factor}."),
+            Self::UnitMismatch => {
+                return format!("J₂, J₄ and mobility of every unit of a device are each {factor}.");
             }
             Self::Bits => levels,
             Self::FanIn => "Each unit keeps its strongest couplings.",
@@ -200,6 +201,7 @@ impl Knob {
             Self::FanIn => vec![600.0, 400.0, 300.0, 200.0, 100.0, 50.0],
             Self::Temperature => vec![0.0, 0.5, 0.8, 1.2, 2.0, 4.0],
             Self::Wells => vec![0.5, 0.8, 0.9, 1.1, 1.2, 2.0],
+            Self::UnitMismatch => vec![0.02, 0.05, 0.1, 0.15, 0.2],
             Self::ReadOut => vec![0.1, 0.2, 0.5, 1.0, 2.0],
             Self::Bandwidth => vec![1000.0, 300.0, 100.0, 30.0, 10.0, 3.0],
         }
@@ -221,6 +223,7 @@ impl Knob {
             Self::FanIn => Imperfection::FanIn { limit: whole()? as usize },
             Self::Temperature => Imperfection::Temperature { factor: value },
             Self::Wells => Imperfection::Wells { j2: value, j4: value },
+            Self::UnitMismatch => Imperfection::UnitMismatch { sd: value },
             Self::ReadOut => Imperfection::ReadOut { sd: value },
             Self::Bandwidth => Imperfection::Bandwidth { rate: value },
         })

@@ -12,7 +12,7 @@ use crate::dynamics::run::{Step, run};
 use crate::error::{Error, Result};
 use crate::hardware::delay::Delayed;
 use crate::network::substrate::{Substrate, SubstrateConfig};
-use crate::network::topology::Block;
+use crate::network::topology::{Block, Group, PerUnit};
 use crate::noise::Key;
 use crate::schedule::Schedule;
 use crate::tensors::to_f64;
@@ -67,6 +67,11 @@ pub enum Imperfection {
         j2: f64,
         /// J₄ is multiplied by it.
         j4: f64,
+    },
+    /// J₂, J₄ and μ of every free unit multiplied by 1 + sd·η, each by its own standard normal η.
+    UnitMismatch {
+        /// The relative standard deviation.
+        sd: f64,
     },
     /// Independent normal noise on every value that is read.
     ReadOut {
@@ -130,6 +135,10 @@ impl Hardware {
                 substrate.clone().with_config(substrate.config().clone().with_kt(kt))?
             }
             Imperfection::Wells { j2, j4 } => drifted(substrate, j2, j4)?,
+            Imperfection::UnitMismatch { sd } => {
+                check("mismatch of units", sd, sd >= 0.0, "must not be negative")?;
+                unlike(substrate, sd, key.fork("unit mismatch"))?
+            }
             Imperfection::ReadOut { sd } => {
                 check("read-out noise", sd, sd >= 0.0, "must not be negative")?;
                 return Ok(Self { read_out: self.read_out.hypot(sd), ..self });
@@ -319,6 +328,20 @@ fn drifted(substrate: &Substrate, j2: f64, j4: f64) -> Result<Substrate> {
     let mut config: SubstrateConfig = substrate.config().clone();
     for group in config.topology.groups.iter_mut().filter(|group| !group.clamped) {
         (group.j2, group.j4) = (group.j2.map(|own| own * j2), group.j4.map(|own| own * j4));
+    }
+    substrate.clone().with_config(config)
+}
+
+/// Every constant of every free unit multiplied by a factor of its own.
+fn unlike(substrate: &Substrate, sd: f64, key: Key) -> Result<Substrate> {
+    let mut config: SubstrateConfig = substrate.config().clone();
+    for (index, group) in config.topology.groups.iter_mut().enumerate().filter(|(_, group)| !group.clamped) {
+        let Group { units, j2, j4, mobility, .. } = group;
+        for (constant, name) in [(j2, "J2"), (j4, "J4"), (mobility, "mobility")] {
+            let normals = key.at(index as u64).fork(name).normals(0, 1, *units);
+            let made = |(unit, normal): (usize, f32)| constant.at(unit) * (1.0 + sd * f64::from(normal));
+            *constant = PerUnit::Each(normals.into_iter().enumerate().map(made).collect());
+        }
     }
     substrate.clone().with_config(config)
 }
