@@ -59,7 +59,10 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
 
 impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
-        Ok(Self { bench: settings.source.open(settings.shard, arguments.data.threads)?, settings })
+        let setup = Self { bench: settings.source.open(settings.shard, arguments.data.threads)?, settings };
+        // Refused before there is a run folder.
+        setup.untrained()?;
+        Ok(setup)
     }
 
     /// Teacher, then couplings.

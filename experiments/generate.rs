@@ -77,10 +77,14 @@ fn train(arguments: &Arguments) -> Result<()> {
         (Model::Computer(generator), export) => {
             session.run.export(&generator.couplings(), export.as_deref())?;
         }
-        (Model::Network(network), None) => session.run.write("diffusion.bpk", &network.encode()?)?,
-        (Model::Network(_), Some(_)) => bail!(
-            "--export: a conventional network has no couplings; its weights are diffusion.bpk in the run folder"
-        ),
+        (Model::Network(network), export) => {
+            session.run.write("diffusion.bpk", &network.encode()?)?;
+            let folder = session.run.folder().display();
+            ensure!(
+                export.is_none(),
+                "--export: a network has no couplings; its weights are {folder}/diffusion.bpk"
+            );
+        }
     }
     setup.report(&session, &model)
 }

@@ -78,6 +78,11 @@ fn mistakes_are_told_in_one_line() {
     }
     std::fs::write(path("settings.toml"), "hiden = 3\n").unwrap();
     fails(&["--config", &path("settings.toml"), "--out", &out], &["settings.toml", "hiden"]);
+    std::fs::write(path("settings.toml"), "hidden = 3\nseed = \"a\"\n").unwrap();
+    fails(&["--config", &path("settings.toml"), "--out", &out], &["settings.toml", "seed", "string \"a\""]);
+    fails(&["--heat-price", "inf", "--out", &out], &["heat price"]);
+    std::fs::write(path("settings.toml"), "kt = -1.0\n").unwrap();
+    fails(&["--config", &path("settings.toml"), "--out", &out], &["kT = -1"]);
     std::fs::write(path("broken"), b"not couplings").unwrap();
     fails(&["--eval", &path("broken")], &["broken", "couplings"]);
     // Nothing that failed left a run behind.
@@ -323,6 +328,7 @@ fn what_generate_cannot_do_is_told_in_one_line() {
     refused(&["--dt", "0.9", "--t-f", "1.8"], &["time step", "must be below"]);
     refused(&["--mode", "classes", "--dt", "0.2"], &["time step", "must be below"]);
     refused(&["--gain", "nan"], &["gain", "finite"]);
+    refused(&["--mode", "diffusion", "--export", "x.safetensors"], &["--export", "no couplings"]);
     refused(&["--samples", "3"], &["samples"]);
     refused(&["--t-f", "-1"], &["must be positive"]);
     refused(&["--dataset", "mnist"], &["--data-dir DIR"]);

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use thermograd::{
     Control, Direction, Error, Estimate, Group, Imperfection, Integrator, Key, Ledger, Overdamped, Protocol,
-    Schedule, SubstrateConfig, Topology, Trajectory, Well, run, to_f64,
+    Recorder, Schedule, SubstrateConfig, Topology, Trajectory, Well, run, to_f64,
 };
 
 use crate::common::{distance, double, networks, normals, random};
@@ -22,7 +22,11 @@ fn oscillators_of_a_user_run_on_the_same_loop() {
     let coupling = Tensor::<2>::from_data([[0.0, k], [k, 0.0]], &Device::flex());
     let machine = oscillators::Oscillators { coupling, kt, dt: 0.01, key: Key::new(331) };
     let start = Tensor::<2>::zeros([rows, 2], &Device::flex());
-    let theta = run(&machine, start, 400, |_| {}).unwrap();
+    let mut recorder = Recorder::new(start.clone(), 200);
+    run(&machine, start, 400, |step| recorder.observe(step)).unwrap();
+    let recorded = recorder.trajectory(machine.dt);
+    assert_eq!((recorded.states.dims(), recorded.interval), ([3, rows, 2], 2.0));
+    let theta = recorded.last();
     let cosines: Vec<f64> = to_f64(theta.clone()).chunks(2).map(|pair| (pair[0] - pair[1]).cos()).collect();
     let bessel = |n: f64| -> f64 {
         let angle = |k: usize| std::f64::consts::PI * (k as f64 + 0.5) / 2000.0;
@@ -111,6 +115,16 @@ fn a_bath_that_cools_is_followed_and_accounted_for() {
     );
     assert!((found - variance).abs() < allowed && variance > 1.1 * 0.5 / (2.0 * j2));
     assert!(to_f64(ledger.work().unwrap()).iter().all(|&work| work == 0.0), "temperature does no work");
+    // Not by rounding either: in single precision, in a field between whose knots every step interpolates.
+    let group = [Group::free("unit", 3)];
+    let single = SubstrateConfig::new(Topology::all_to_all(group)).init(&Device::flex()).unwrap();
+    let field = Control::from(Tensor::<2>::from_data([[0.3, -1.7, 2.9]], &Device::flex()));
+    let course = vec![field.clone().with_kt(2.0), field.with_kt(0.5)];
+    let course = Protocol::new(vec![0.0, 0.7], course).unwrap();
+    let mut single_ledger = Ledger::new(&single, course.clone(), dt);
+    let (rest, short) = (Tensor::zeros([4, 3], &Device::flex()), Schedule::new(dt, 1.0).unwrap());
+    single.simulate(rest, course, short, key, |step| single_ledger.observe(step)).unwrap();
+    assert_eq!(to_f64(single_ledger.work().unwrap()), [0.0; 4]);
     assert!(distance(&to_f64(ledger.entropy().unwrap()), &entropy) < 1e-9);
     // At a constant temperature it is the heat over kT.
     let mut still = Ledger::new(&substrate, hot, dt);
@@ -168,8 +182,20 @@ fn trajectories_at_temperatures_of_their_own() {
         }
     }
     let run = Trajectory { states: Tensor::zeros([2, 3, 4000], double()), interval: 0.05 };
-    let error = substrate.action(&run, control, Direction::Forward).unwrap_err();
+    let error = substrate.action(&run, control.clone(), Direction::Forward).unwrap_err();
     assert!(error.to_string().contains("probability"), "{error}");
+    let nan = control.clone().with_kt(f64::NAN);
+    assert!(matches!(substrate.action(&run, nan, Direction::Forward), Err(Error::Constant { .. })));
+    let two = Control { kt: Some(Tensor::ones([2, 1], double())), ..control.clone() };
+    assert!(matches!(substrate.action(&run, two, Direction::Forward), Err(Error::Shape { .. })));
+    // Cooling to nothing at the end: no step is made at kT = 0. Nor need the substrate have a temperature.
+    let frozen = substrate.config().clone().with_kt(0.0);
+    let still = substrate.clone().with_config(frozen).unwrap();
+    let knots = [1.0, 0.0].map(|kt| Control::from(control.field.clone()).with_kt(kt));
+    let cooling = Protocol::new(vec![0.0, 0.05], knots.into()).unwrap();
+    let [a, b] =
+        [&substrate, &still].map(|s| to_f64(s.action(&run, cooling.clone(), Direction::Forward).unwrap()));
+    assert!(distance(&a, &b) < 1e-9 && a.iter().all(|action| action.is_finite()));
 }
 
 /// The stability limit is that of the hottest moment: a quartic well is stiffer the further out its unit is driven.
@@ -190,6 +216,18 @@ fn the_hottest_moment_of_a_protocol_limits_the_step() {
     assert!(run(course(0.01), 1.0).is_ok() && run(course(1.0), 0.3).is_ok());
     let Err(Error::StepTooLarge { limit, .. }) = run(course(1.0), 1.0) else { panic!("not refused") };
     assert!((limit - 1.0 / 3.0).abs() < 1e-9, "{limit}");
+    // A shallow double well is as stiff as that to a unit that does not see its barrier; a deep one is stiffer: −4J₂.
+    // A shift of J₂ makes one of the other.
+    for (j2, shift, expected) in
+        [(-0.001, 0.0, 6.0), (-2.5, 0.0, 10.0), (0.0, -2.5, 10.0), (1.0, -1.001, 6.0)]
+    {
+        let groups = vec![Group::free("unit", 1).wells(j2, 1.0)];
+        let substrate = SubstrateConfig::new(Topology { groups, blocks: vec![] }).init(double()).unwrap();
+        let control = Control { well: Some(row(&[shift])), ..substrate.field(&[]).unwrap().into() };
+        let error = Overdamped::new(&substrate, control, 10.0, Key::new(0)).unwrap_err();
+        let Error::StepTooLarge { rate, .. } = error else { panic!("{error}") };
+        assert!((rate - expected).abs() < 1e-9, "J2 = {j2}, shift {shift}: {rate}, expected {expected}");
+    }
 }
 
 /// Units that all differ, with the constants of two groups: the same numbers as those groups have.

@@ -182,6 +182,35 @@ fn a_decoded_computer_computes_the_same() {
     assert_eq!(run(&substrate), run(&copy));
 }
 
+/// A classifier starts at rest in a field that stays: what says otherwise is not run as if it did not.
+#[test]
+fn what_a_classifier_cannot_be_is_refused() {
+    use thermograd::{Course, Normalisation, Start};
+    use thermograd_models::{Classifier, ClassifierConfig};
+    let normalisation = Normalisation { offset: 0.1, scale: 0.3, norm: None };
+    let good = ClassifierConfig::new(4, 3, 2).init(normalisation, &Device::flex()).unwrap().couplings();
+    Classifier::from_couplings(&good, &Device::flex()).unwrap();
+    let refused = |change: &dyn Fn(&mut Couplings), part: &str| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        let error = Classifier::from_couplings(&bad, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(&|bad| bad.description.start = Start::Noise, "start from noise");
+    refused(&|bad| bad.description.normalisation = None, "no input normalisation");
+    let kt = Course { times: vec![0.0, 0.2], kt: Some(vec![50.0, 0.01]), ..Course::default() };
+    refused(&|bad| bad.description.course = Some(kt.clone()), "control parameters move");
+}
+
+/// Energies of a unit that no number can hold are an error, and no search without an end.
+#[test]
+fn a_temperature_beyond_all_numbers_is_refused() {
+    let topology = thermograd::Topology::all_to_all([thermograd::Group::free("unit", 2)]);
+    let hot = SubstrateConfig::new(topology).with_kt(1e308).init(&Device::flex()).unwrap();
+    let error = hot.uncoupled_equilibrium(0..1, Key::new(1)).unwrap_err().to_string();
+    assert!(error.contains("kT = 1e308") || error.contains("kT = 1000000"), "{error}");
+}
+
 #[test]
 fn files_are_replaced_whole() {
     let folder = tempfile::tempdir().unwrap();

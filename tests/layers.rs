@@ -48,6 +48,8 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
         let tests = ["#[cfg(test)]\nmod tests", "#![cfg(test)]"];
         let end = tests.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
         let code = text[..end].to_owned();
+        let after = text[end..].split_once("\n}\n").map_or("", |(_, after)| after);
+        assert!(text[end..].starts_with("#!") || after.is_empty(), "{}: tests end a file", path.display());
         (path, code)
     });
     below.chain(own).collect()
@@ -103,7 +105,9 @@ impl Arrows {
         let arrows = |(module, code): (&String, &String)| {
             let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             let code = code.join("\n");
-            assert!(!code.contains("super::"), "{module}: say `crate::…`, which reads the same everywhere");
+            for hidden in ["super::", "crate as", "extern crate", "include!", "#[path"] {
+                assert!(!code.contains(hidden), "{module}: `{hidden}` hides what is named; say `crate::…`");
+            }
             let named = paths(&code).into_iter().map(|path| {
                 let known = |end: usize| path.get(..end).map(|start| start.join("::"));
                 let found = (1..=path.len()).rev().filter_map(known).find(|start| files.contains_key(start));
@@ -149,17 +153,24 @@ impl Arrows {
 fn paths(code: &str) -> Vec<Vec<String>> {
     let starts = code.match_indices("crate::").filter(|(at, _)| {
         let before = code[..*at].chars().next_back();
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$')
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
     });
     starts.flat_map(|(at, word)| expand(&code[at + word.len()..]).0).collect()
 }
 
 /// The paths at the beginning of `text`, and how much of it they take.
 fn expand(text: &str) -> (Vec<Vec<String>>, usize) {
+    if text.starts_with('*') {
+        return (vec![vec![]], 1);
+    }
     let name = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     if !name.is_empty() {
         let Some(rest) = text[name.len()..].strip_prefix("::") else {
-            return (vec![vec![name.clone()]], name.len());
+            // A name may have another one here: `Step as S`.
+            let renamed = text[name.len()..]
+                .strip_prefix(" as ")
+                .map_or(0, |rest| 4 + rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').count());
+            return (vec![vec![name.clone()]], name.len() + renamed);
         };
         let (below, used) = expand(rest);
         let below = below.into_iter().map(|path| [vec![name.clone()], path].concat()).collect();
@@ -171,9 +182,8 @@ fn expand(text: &str) -> (Vec<Vec<String>>, usize) {
     let (mut all, mut at) = (Vec::new(), 1);
     while !text[at..].starts_with('}') {
         let skipped = text[at..].chars().take_while(|c| c.is_whitespace() || *c == ',').count();
-        if skipped == 0 && !text[at..].starts_with(|c: char| c.is_alphanumeric() || c == '_') {
-            break;
-        }
+        let follows = |c: char| c.is_alphanumeric() || c == '_' || c == '*';
+        assert!(skipped > 0 || text[at..].starts_with(follows), "cannot read `{}`", &text[..at + 1]);
         at += skipped;
         if text[at..].starts_with('}') {
             break;
@@ -187,9 +197,10 @@ fn expand(text: &str) -> (Vec<Vec<String>>, usize) {
 
 #[test]
 fn paths_are_read_whole() {
-    let code = "use crate::a::{b, c::{d, E}};\nlet x = crate::f::g::<u8>(1); mycrate::h::i();";
+    let code = "use crate::a::{b, c::{d, E}};\nlet x = crate::f::g::<u8>(1); mycrate::h::i();\n\
+                use crate::{j::*, k::L as M, n::o}; $crate::p::q!()";
     let found: Vec<String> = paths(code).iter().map(|path| path.join("::")).collect();
-    assert_eq!(found, ["a::b", "a::c::d", "a::c::E", "f::g"]);
+    assert_eq!(found, ["a::b", "a::c::d", "a::c::E", "f::g", "j", "k::L", "n::o", "p::q"]);
 }
 
 /// hardware → {dynamics, export} → network → ground, and paths → dynamics.

@@ -47,7 +47,8 @@ fn noise_keeps_its_bits() {
     assert_eq!(row, ROW, "{row:?}");
 }
 
-/// One trajectory of every kind of network, its heat, and its action in both directions.
+/// One trajectory of every kind of network, its heat, and its action in both directions; the limits of their
+/// steps.
 #[test]
 fn trajectories_of_every_network_are_what_they_were() {
     for ((name, topology), expected) in networks().into_iter().zip(TRAJECTORIES) {
@@ -63,6 +64,9 @@ fn trajectories_of_every_network_are_what_they_were() {
         }
         pinned(name, &found, &expected, 1e-9);
     }
+    let limits =
+        networks().into_iter().map(|(_, topology)| random(&topology, 0.6, 2, Key::new(301)).0.step_limit());
+    pinned("limits of the step", &limits.take(5).collect::<Vec<_>>(), &LIMITS, 1e-9);
 }
 
 /// A computer in single precision with a product large enough to be laid out the other way.
@@ -294,6 +298,8 @@ const TRAJECTORIES: [[f64; 8]; 5] = [
         596.4665097984639,
     ],
 ];
+const LIMITS: [f64; 5] =
+    [0.1526629028883342, 0.16636397486910198, 0.16632569643062795, 0.3525794136047772, 0.29426680986498416];
 const LARGE: [f64; 5] =
     [0.04959983378648758, 0.04687239229679108, 0.06079106032848358, 0.03878170624375343, 12.535365231340203];
 const DRIVEN: [f64; 14] = [

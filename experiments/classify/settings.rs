@@ -194,7 +194,8 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ensure!(self.shard > 0, "shard: at least one example is needed");
         ensure!(self.guide.beta > 0.0 && self.guide.beta.is_finite(), "beta: must be positive");
         ensure!(self.guide.kt >= 0.0, "guide.kt: must not be negative");
-        ensure!(self.pathwise.heat_price >= 0.0, "heat price: must not be negative");
+        let price = self.pathwise.heat_price;
+        ensure!(price >= 0.0 && price.is_finite(), "heat price: must be finite and not negative");
         ensure!(self.mac_picojoule > 0.0, "mac_picojoule: must be positive");
         check_recipes([
             ("teacher", self.teacher.recipe),

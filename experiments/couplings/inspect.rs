@@ -76,7 +76,8 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
     // The limit takes the eigenvalues of all free units: minutes beyond some thousands.
     if description.substrate.topology.free_units() <= 2000 {
         let limit = couplings.substrate(&Device::flex())?.step_limit();
-        say("largest stable step", format!("{limit:.3e}"));
+        let without = if description.course.is_some() { ", as far as nothing moves" } else { "" };
+        say("largest stable step", format!("{limit:.3e}{without}"));
     }
     let zero = |(name, values): &(String, Vec<f32>)| {
         if name.starts_with('J') { Strength::of(values).zero } else { 0 }

@@ -119,8 +119,12 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
         })
     })?;
     // Where there is no kT, energies are in the units of the couplings.
-    let (kt, unit) =
-        if substrate.kt() > 0.0 { (substrate.kt(), "kT") } else { (1.0, "units of the couplings") };
+    let moves = course.as_ref().is_some_and(|course| course.kt.is_some());
+    let (kt, unit) = match (substrate.kt() > 0.0, moves) {
+        (true, false) => (substrate.kt(), "kT"),
+        (true, true) => (substrate.kt(), "kT of the substrate"),
+        (false, _) => (1.0, "units of the couplings"),
+    };
     let scaled = |values: Option<Tensor<1>>| -> Vec<f64> {
         values.map(to_f64).unwrap_or_default().into_iter().map(|value| value / kt).collect()
     };

@@ -368,6 +368,7 @@ impl Arguments {
             ("--label-strength", self.label_strength.is_some(), labels, no_labels),
             ("--hidden-units", self.hidden_units.is_some(), labels, no_labels),
             ("--guidance", self.guidance.is_some(), diffusion, "only with --mode diffusion"),
+            ("--export", self.run.export.is_some(), !diffusion, "a conventional network has no couplings"),
         ];
         for (flag, given, useful, why) in flags {
             ensure!(useful || !given, "{flag}: {why}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thermograd_models::Recipe;
@@ -17,7 +17,8 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
         let named = || format!("in {}", path.display());
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let settings: Self = toml::from_str(&text).with_context(named)?;
+        let settings: Self =
+            toml::from_str(&text).map_err(|error| misread::<Self>(&text, error)).with_context(named)?;
         settings.check().with_context(named)?;
         Ok(settings)
     }
@@ -26,6 +27,19 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
     fn below_flags(file: Option<&Path>) -> Result<Self> {
         file.map_or_else(|| Ok(Self::default()), Self::read)
     }
+}
+
+/// What is wrong with settings: where the text is no file of settings at all, its reader says; where a value is not what
+/// it should be, the setting is named.
+fn misread<S: DeserializeOwned>(text: &str, error: toml::de::Error) -> anyhow::Error {
+    let Ok(table) = toml::from_str::<toml::Table>(text) else {
+        return error.into();
+    };
+    let alone = |(name, value): (String, toml::Value)| -> Option<anyhow::Error> {
+        let error = toml::Table::from_iter([(name.clone(), value)]).try_into::<S>().err()?;
+        Some(anyhow!("{name}: {}", error.message()))
+    };
+    table.into_iter().find_map(alone).unwrap_or_else(|| error.into())
 }
 
 /// The version that settings are written by.

@@ -54,7 +54,7 @@ impl Classifier {
     /// Runs every example `trajectories` times, and once without noise. `progress` is told the fraction that is done.
     ///
     /// # Errors
-    /// Those of [`prepare`](Self::prepare) and [`Substrate::simulate`].
+    /// Those of [`prepare`](Self::prepare) and [`Substrate::simulate`](thermograd::Substrate::simulate).
     pub fn evaluate(
         &self,
         examples: &Examples,

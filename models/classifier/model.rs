@@ -9,7 +9,7 @@ use std::ops::Range;
 use burn::tensor::{Tensor, TensorCreationOptions};
 use serde::{Deserialize, Serialize};
 use thermograd::{
-    Couplings, Group, Normalisation, Problem, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
+    Couplings, Group, Normalisation, Problem, Schedule, Start, Substrate, SubstrateConfig, Topology, to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -108,12 +108,22 @@ impl Classifier {
     /// The classifier of exported couplings.
     ///
     /// # Errors
-    /// Those of [`Couplings::substrate`], and [`thermograd::Error::Couplings`] when no input normalisation is given.
+    /// Those of [`Couplings::substrate`], and [`thermograd::Error::Couplings`] when no input normalisation is given, when
+    /// control parameters move, or when units start from noise: a classifier starts at rest and is read as it is.
     pub fn from_couplings(couplings: &Couplings, options: impl Into<TensorCreationOptions>) -> Result<Self> {
-        let missing = || Problem::Unsupported("no input normalisation: these are not a classifier's".into());
-        let normalisation =
-            couplings.description.normalisation.ok_or_else(missing).map_err(thermograd::Error::from)?;
-        Self::new(couplings.substrate(options)?, couplings.description.schedule, normalisation)
+        let refuse = |reason: &str| {
+            let reason = format!("{reason}: these are not a classifier's");
+            Err(thermograd::Error::from(Problem::Unsupported(reason)).into())
+        };
+        let description = &couplings.description;
+        match description.normalisation {
+            None => refuse("no input normalisation"),
+            Some(_) if description.course.is_some() => refuse("control parameters move in time"),
+            Some(_) if description.start == Start::Noise => refuse("units start from noise"),
+            Some(normalisation) => {
+                Self::new(couplings.substrate(options)?, description.schedule, normalisation)
+            }
+        }
     }
 
     /// Its couplings, for export.

@@ -4,11 +4,11 @@
 //! dx_i = −μ_i ∂_iV(x) dt + √(2 μ_i kT) dW_i
 //!
 //! x_i ← x_i − μ_i ∂_iV(x) Δt + √(2 μ_i kT Δt) η_i,                  η_i ~ N(0, 1)      (3)
-//! x_i ← x_i − μ_i ∂_iV(x) Δt + √(2 μ_i kT Δt) ½(η_i + η_i′)                            (21)
+//! x_i ← x_i − μ_i ∂_iV(x) Δt + ½(√(2 μ_i kT Δt) η_i + √(2 μ_i kT′ Δt) η_i′)            (21)
 //! ```
 //!
 //! Equation (3) is the scheme of Euler and Maruyama (S. Whitelam, PNAS 123, e2528413123 (2026)); (21), in which η′ is
-//! the normal of the next step, that of B. Leimkuhler and C. Matthews (Appl. Math. Res. eXpress 2013, 34), with the
+//! the normal of the next step and kT′ its temperature, that of B. Leimkuhler and C. Matthews (Appl. Math. Res. eXpress 2013, 34), with the
 //! same cost but for the noise.
 //!
 //! | | Euler–Maruyama | Leimkuhler–Matthews |
@@ -98,18 +98,12 @@ impl Overdamped {
     /// [`Error::StepTooLarge`] when `dt` is beyond [`step_limit`](Substrate::step_limit).
     pub fn new(substrate: &Substrate, protocol: impl Into<Protocol>, dt: f64, key: Key) -> Result<Self> {
         let (protocol, units) = (protocol.into(), substrate.free_units());
-        for Control { field, gain, well, kt } in protocol.controls() {
-            check_shape("field", field.dims(), [field.dims()[0], units])?;
-            for row in [gain, well].into_iter().flatten() {
-                check_shape("gain or well", row.dims(), [1, units])?;
-            }
-            if let Some(kt) = kt {
-                check_shape("kT", kt.dims(), [kt.dims()[0], 1])?;
-                let cold = to_f64(kt.clone()).into_iter().find(|kt| !(*kt >= 0.0 && kt.is_finite()));
-                if let Some(value) = cold {
-                    let expected = "must be finite and not negative";
-                    return Err(Error::Constant { name: "kT of a protocol".into(), value, expected });
-                }
+        protocol.check_units(units)?;
+        for kt in protocol.controls().iter().filter_map(|control| control.kt.clone()) {
+            let odd = to_f64(kt).into_iter().find(|kt| !(*kt >= 0.0 && kt.is_finite()));
+            if let Some(value) = odd {
+                let expected = "must be finite and not negative";
+                return Err(Error::Constant { name: "kT of a protocol".into(), value, expected });
             }
         }
         check_step_under(substrate, dt, &protocol)?;
@@ -251,13 +245,7 @@ impl Dynamics for Overdamped {
     fn fits(&self, start: &Tensor<2>) -> Result<()> {
         let [batch, units] = start.dims();
         check_shape("state", [batch, units], [batch, self.sigma.len()])?;
-        for Control { field, kt, .. } in self.protocol.controls() {
-            for (what, row) in [("field", Some(field)), ("kT", kt.as_ref())] {
-                let Some([rows, columns]) = row.map(Tensor::dims) else { continue };
-                check_shape(what, [rows, columns], [if rows == 1 { 1 } else { batch }, columns])?;
-            }
-        }
-        Ok(())
+        self.protocol.check(units, batch)
     }
 
     fn time(&self, steps: usize) -> f64 {

@@ -1,8 +1,9 @@
 //! The largest time step: both schemes of [`overdamped`](crate::dynamics::overdamped) are stable only below 2/λ.
 //!
 //! λ is the largest eigenvalue of √μ(C + sJs)√μ, where C is the curvature of each uncoupled well on the thermal scale:
-//! 2J₂ + 12J₄⟨x²⟩ with ⟨x²⟩ ≤ min(kT/2J₂, √(kT/4J₄)), or −4J₂ at the bottom of a double well. Under a protocol, the
-//! largest gains, the stiffest wells and the highest temperature at any knot count.
+//! 2J₂ + 12J₄⟨x²⟩ with ⟨x²⟩ ≤ min(kT/2J₂, √(kT/4J₄)), and in a double well at least −4J₂, that of its bottoms, and
+//! 12J₄√(kT/4J₄), that of a unit hot enough not to see its barrier. Under a protocol, the largest gains, the stiffest
+//! wells and the highest temperature at any knot count.
 
 use burn::tensor::Tensor;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -10,7 +11,6 @@ use faer::matrix_free::eigen::{partial_self_adjoint_eigen, partial_self_adjoint_
 use faer::{Col, Mat, Par, Scale, Side};
 
 use crate::error::{Error, Result};
-use crate::network::control::Control;
 use crate::network::protocol::Protocol;
 use crate::network::substrate::Substrate;
 use crate::tensors::to_f64;
@@ -21,27 +21,26 @@ impl Substrate {
     /// # Errors
     /// [`Error::StepTooLarge`] with the limit.
     pub fn check_step(&self, dt: f64) -> Result<()> {
-        check_rates(dt, &relaxation_rates(self, None, None, self.kt()))
+        check_rates(dt, &relaxation_rates(self, None, &[], self.kt()))
     }
 
     /// The largest stable step, 2/λ.
     ///
     /// Strong fields drive units further out, where the quartic wells are stiffer still: a step below the limit
-    /// can diverge, a step above it does.
+    /// can diverge, and one above it does where the stiffest unit is harmonic.
     pub fn step_limit(&self) -> f64 {
-        2.0 / largest_eigenvalue(&relaxation_rates(self, None, None, self.kt()))
+        2.0 / largest_eigenvalue(&relaxation_rates(self, None, &[], self.kt()))
     }
 }
 
 /// Refuses a time step that is too large at some knot of a protocol.
 pub(crate) fn check_step_under(substrate: &Substrate, dt: f64, protocol: &Protocol) -> Result<()> {
-    let largest = |row: &dyn Fn(&Control) -> Option<Tensor<2>>| {
-        protocol.controls().iter().filter_map(row).reduce(Tensor::max_pair)
-    };
-    let gain = largest(&|control| control.gain.clone().map(Tensor::abs));
-    let well = largest(&|control| control.well.clone());
+    let controls = protocol.controls();
+    let gains = controls.iter().filter_map(|control| control.gain.clone().map(Tensor::abs));
+    let wells: Vec<Vec<f64>> =
+        controls.iter().filter_map(|control| control.well.clone().map(to_f64)).collect();
     let kt = protocol.temperatures().map_or(substrate.kt(), |(_, highest)| highest);
-    check_rates(dt, &relaxation_rates(substrate, gain, well, kt))
+    check_rates(dt, &relaxation_rates(substrate, gains.reduce(Tensor::max_pair), &wells, kt))
 }
 
 fn check_rates(dt: f64, rates: &Mat<f64>) -> Result<()> {
@@ -57,18 +56,20 @@ fn check_rates(dt: f64, rates: &Mat<f64>) -> Result<()> {
     }
 }
 
-/// √μ(C + sJs)√μ.
+/// √μ(C + sJs)√μ, with the stiffest of the wells that some shifts make.
 fn relaxation_rates(
     substrate: &Substrate,
     gain: Option<Tensor<2>>,
-    well: Option<Tensor<2>>,
+    shifts: &[Vec<f64>],
     kt: f64,
 ) -> Mat<f64> {
-    let mut curvature =
-        substrate.unit_values(|group, unit| well_curvature(group.j2.at(unit), group.j4.at(unit), kt));
-    for (curvature, shift) in curvature.iter_mut().zip(well.into_iter().flat_map(to_f64)) {
-        *curvature += 2.0 * shift.max(0.0);
-    }
+    let (j2, j4) =
+        (substrate.unit_values(|group, i| group.j2.at(i)), substrate.unit_values(|group, i| group.j4.at(i)));
+    let stiffest = |i: usize| {
+        let shifted = shifts.iter().map(|shift| well_curvature(j2[i] + shift[i], j4[i], kt));
+        shifted.reduce(f64::max).unwrap_or_else(|| well_curvature(j2[i], j4[i], kt))
+    };
+    let curvature: Vec<f64> = (0..j2.len()).map(stiffest).collect();
     let mobility = substrate.unit_values(|group, unit| group.mobility.at(unit));
     let (units, coupling) = (curvature.len(), substrate.steered_couplings(gain));
     Mat::from_fn(units, units, |i, j| {
@@ -79,10 +80,10 @@ fn relaxation_rates(
 
 /// The curvature of one well where an uncoupled unit at `kt` spends its time.
 fn well_curvature(j2: f64, j4: f64, kt: f64) -> f64 {
-    if j2 < 0.0 {
-        return -4.0 * j2;
-    }
     let quartic = if j4 > 0.0 { (kt / (4.0 * j4)).sqrt() } else { f64::INFINITY };
+    if j2 < 0.0 {
+        return f64::max(-4.0 * j2, 12.0 * j4 * quartic);
+    }
     let quadratic = if j2 > 0.0 { kt / (2.0 * j2) } else { f64::INFINITY };
     2.0 * j2 + 12.0 * j4 * quadratic.min(quartic)
 }

@@ -94,7 +94,7 @@ impl Ising {
             return refuse(format!("group `{}` is clamped", group.name));
         }
         if description.course.is_some() {
-            return refuse("gains and wells move in time".into());
+            return refuse("control parameters move in time".into());
         }
         let bistable = |j2: f64, j4: f64| j4 > 0.0 && (j2 + 2.0 * j4).abs() <= 1e-9 * j4;
         let spin =

@@ -36,7 +36,7 @@ const ENERGY: &str = "V = sum_i (J2 x_i^2 + J4 x_i^4) + sum_i b_i x_i + sum_(ij)
 const MOVED: &str = "V = sum_i ((J2 + d_i(t)) x_i^2 + J4 x_i^4) + sum_i b_i x_i + sum_c J_ci X_c(t) x_i + sum_(ij) s_i(t) \
                      J_ij s_j(t) x_i x_j; force = -dV/dx; each pair of units is counted once; s (gains), d and kT are \
                      linear between the knots at course.times, s_i = 1, d_i = 0 and kT = substrate.kt where none is \
-                     given; clamped unit k*w + j of a group with w values is held at value j times the weight of knot k, \
+                     given, and for noise at the start; clamped unit k*w + j of a group with w values is held at value j times the weight of knot k, \
                      which is 1 at knot k and falls linearly to 0 at its neighbours";
 const STEP: &str = "x_i <- x_i - mu dV/dx_i dt + sqrt(2 mu kT dt) N(0, 1)";
 const FROM_REST: &str = "free units from 0";
@@ -94,7 +94,7 @@ struct GroupFile {
 
 /// A number for all units of a group, or a list with one for each.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "J2, J4 and mobility are each a number, or a list with one for each unit")]
 enum Constant {
     Same(f64),
     Each(Vec<f64>),

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::network::control::Control;
 use crate::network::substrate::Substrate;
 use crate::network::topology::{Group, Topology};
-use crate::tensors::{row, to_f64};
+use crate::tensors::{check_shape, row, to_f64};
 
 /// Control parameters that run linearly from knot to knot.
 #[derive(Clone, Debug)]
@@ -72,6 +72,45 @@ impl Protocol {
             all.iter()
                 .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &kt| (low.min(kt), high.max(kt))),
         )
+    }
+
+    /// Refuses control parameters of other units.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub(crate) fn check_units(&self, units: usize) -> Result<()> {
+        for Control { field, gain, well, kt } in &self.controls {
+            check_shape("field", field.dims(), [field.dims()[0], units])?;
+            for row in [gain, well].into_iter().flatten() {
+                check_shape("gain or well", row.dims(), [1, units])?;
+            }
+            if let Some(kt) = kt {
+                check_shape("kT", kt.dims(), [kt.dims()[0], 1])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses control parameters of other units, or of another number of trajectories.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub(crate) fn check(&self, units: usize, batch: usize) -> Result<()> {
+        self.check_units(units)?;
+        for Control { field, kt, .. } in &self.controls {
+            for (what, row) in [("field", Some(field)), ("kT", kt.as_ref())] {
+                let Some([rows, columns]) = row.map(Tensor::dims) else { continue };
+                check_shape(what, [rows, columns], [if rows == 1 { 1 } else { batch }, columns])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether V never changes: only the temperature, if anything, moves.
+    pub(crate) fn keeps_energy(&self) -> bool {
+        let values = |row: &Option<Tensor<2>>| row.clone().map(|row| to_f64(row.inner()));
+        let of = |c: &Control| (to_f64(c.field.clone().inner()), values(&c.gain), values(&c.well));
+        self.is_constant() || self.controls.windows(2).all(|pair| of(&pair[0]) == of(&pair[1]))
     }
 
     /// The control parameters at every knot.

@@ -317,6 +317,7 @@ impl Topology {
             if group.units == 0 {
                 return refuse(format!("group `{}` has no units", group.name));
             }
+            check_lengths(group)?;
             if !group.clamped {
                 check_constants(group)?;
             }
@@ -343,10 +344,9 @@ impl Topology {
     }
 }
 
-/// Checks that a group has constants for all of its units, and that each unit is confined by its well.
-pub(crate) fn check_constants(group: &Group) -> Result<()> {
-    let constants = [("J2", &group.j2), ("J4", &group.j4), ("mobility", &group.mobility)];
-    for (name, constant) in constants {
+/// Checks that a group has constants for all of its units.
+fn check_lengths(group: &Group) -> Result<()> {
+    for (name, constant) in [("J2", &group.j2), ("J4", &group.j4), ("mobility", &group.mobility)] {
         if let PerUnit::Each(values) = constant
             && values.len() != group.units
         {
@@ -355,7 +355,14 @@ pub(crate) fn check_constants(group: &Group) -> Result<()> {
             return Err(Error::Topology(reason));
         }
     }
-    let per_unit = constants.iter().any(|(_, constant)| matches!(constant, PerUnit::Each(_)));
+    Ok(())
+}
+
+/// Checks that a group has constants for all of its units, and that each unit is confined by its well.
+pub(crate) fn check_constants(group: &Group) -> Result<()> {
+    check_lengths(group)?;
+    let constants = [&group.j2, &group.j4, &group.mobility];
+    let per_unit = constants.into_iter().any(|constant| matches!(constant, PerUnit::Each(_)));
     let units = if per_unit { group.units } else { group.units.min(1) };
     (0..units).try_for_each(|unit| check_unit(group, unit))
 }

@@ -83,6 +83,10 @@ impl Well {
         let mut edge = well.edge;
         while !high(edge) {
             edge *= 1.02;
+            if !edge.is_finite() {
+                let expected = "must be small enough for the energies of a unit to be finite";
+                return Err(Error::Constant { name: "kT".into(), value: kt, expected });
+            }
         }
         well.edge = edge;
         Ok(well)

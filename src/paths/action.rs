@@ -27,7 +27,7 @@ use crate::network::potential::Potential;
 use crate::network::protocol::Protocol;
 use crate::network::substrate::Substrate;
 use crate::network::topology::Block;
-use crate::tensors::check_shape;
+use crate::tensors::{check_shape, to_f64};
 
 /// In which order of time a trajectory is judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +46,8 @@ pub struct StepAction {
     mobility_dt: Tensor<2>,
     /// 1/(4μkTΔt) at the temperature of the substrate, `[1, unit]`.
     weight: Tensor<2>,
-    /// The temperature of the substrate.
-    kt: f64,
+    /// 1/(4μΔt), `[1, unit]`, for a temperature that is a control parameter.
+    rate: Tensor<2>,
     direction: Direction,
 }
 
@@ -60,7 +60,7 @@ impl StepAction {
         let control = control.into();
         let weight = match &control.kt {
             None => self.weight.clone(),
-            Some(kt) => self.weight.clone() / kt.clone() * self.kt,
+            Some(kt) => self.rate.clone() / kt.clone(),
         };
         let (_, residual) = self.residual(before, after, control);
         (residual.clone() * residual * weight).sum_dim(1).squeeze_dim(1)
@@ -89,14 +89,19 @@ impl Substrate {
     /// [`Error::Constant`] at kT = 0, where every trajectory but one has probability zero.
     pub fn step_action(&self, dt: f64, direction: Direction) -> Result<StepAction> {
         check_temperature(self.kt())?;
-        let weight = |mobility: f64| 1.0 / (4.0 * mobility * self.kt() * dt);
-        Ok(StepAction {
+        Ok(self.step_action_at_any(dt, direction))
+    }
+
+    /// The same for steps whose temperatures are known to be positive.
+    fn step_action_at_any(&self, dt: f64, direction: Direction) -> StepAction {
+        let weight = |mobility: f64, kt: f64| 1.0 / (4.0 * mobility * kt * dt);
+        StepAction {
             potential: self.potential(),
             mobility_dt: self.unit_row(|group, unit| group.mobility.at(unit) * dt),
-            weight: self.unit_row(|group, unit| weight(group.mobility.at(unit))),
-            kt: self.kt(),
+            weight: self.unit_row(|group, unit| weight(group.mobility.at(unit), self.kt())),
+            rate: self.unit_row(|group, unit| weight(group.mobility.at(unit), 1.0)),
             direction,
-        })
+        }
     }
 
     /// The action of each trajectory, its steps being the recorded intervals.
@@ -116,15 +121,17 @@ impl Substrate {
         check_shape("trajectory", [batch, units], [batch, self.free_units()])?;
         let (before, after) = trajectory.steps();
         let protocol = protocol.into();
-        check_temperature(protocol.temperatures().map_or(self.kt(), |(lowest, _)| lowest))?;
+        protocol.check(self.free_units(), batch)?;
         let control = protocol.rows(batch, times - 1, trajectory.interval);
-        let action = self.step_action(trajectory.interval, direction)?.of(before, after, control);
+        let temperatures = control.kt.clone().map_or_else(|| vec![self.kt()], to_f64);
+        temperatures.into_iter().try_for_each(check_temperature)?;
+        let action = self.step_action_at_any(trajectory.interval, direction).of(before, after, control);
         Ok(action.reshape([times - 1, batch]).sum_dim(0).squeeze_dim(0))
     }
 }
 
 fn check_temperature(kt: f64) -> Result<()> {
-    match kt > 0.0 {
+    match kt > 0.0 && kt.is_finite() {
         true => Ok(()),
         false => Err(Error::Constant {
             name: "kT".into(),

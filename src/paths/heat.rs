@@ -111,6 +111,8 @@ impl Substrate {
 pub struct Ledger {
     potential: Potential,
     protocol: Protocol,
+    /// Whether field, gains or wells move.
+    moves: bool,
     kt: f64,
     dt: f64,
     start: Option<Tensor<1>>,
@@ -125,7 +127,8 @@ impl Ledger {
     /// The empty ledger of a run of `substrate` under `protocol` in steps of `dt`.
     pub fn new(substrate: &Substrate, protocol: impl Into<Protocol>, dt: f64) -> Self {
         let (potential, protocol, kt) = (substrate.potential(), protocol.into(), substrate.kt());
-        Self { potential, protocol, kt, dt, start: None, latest: None, work: None, entropy: None }
+        let moves = !protocol.keeps_energy();
+        Self { potential, protocol, moves, kt, dt, start: None, latest: None, work: None, entropy: None }
     }
 
     /// V of a state after so many steps.
@@ -143,7 +146,7 @@ impl Ledger {
             let entropy = (heat.unsqueeze_dim::<2>(1) / kt).squeeze_dim(1);
             self.entropy = Some(self.entropy.take().map_or(entropy.clone(), |sum| sum + entropy));
         }
-        if !self.protocol.is_constant() {
+        if self.moves {
             let work = self.energy(&step.after, step.index + 1) - self.energy(&step.after, step.index);
             self.work = Some(self.work.take().map_or(work.clone(), |sum| sum + work));
         }

@@ -55,7 +55,7 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
         .into());
     }
     if couplings.description.course.is_some() {
-        return Err(refuse("gains and wells move in time".into()).into());
+        return Err(refuse("control parameters move in time".into()).into());
     }
     let hidden = sizes[1];
     // The file cannot say what these are; how images are prepared is left to whoever reads it.
