@@ -239,6 +239,35 @@ fn delayed_couplings_follow_their_equation() {
     assert!(errors[0] < 2e-3 && (errors[0] / errors[1] - 2.0).abs() < 0.2, "of first order in the step");
 }
 
+/// Couplings with a delay remember what they have seen; a divergence is told at the step at which an observer sees it.
+#[test]
+fn a_divergence_under_delayed_couplings_is_told_at_its_step() {
+    let topology = thermograd::Topology::all_to_all([thermograd::Group::free("unit", 4)]);
+    let config = thermograd::SubstrateConfig::new(topology);
+    let substrate = config.init(&burn::tensor::Device::flex()).unwrap().randomised(1.0, Key::new(209));
+    let device =
+        Hardware::ideal(substrate).with(Imperfection::Bandwidth { rate: 30.0 }, Key::new(1)).unwrap();
+    for (start, row) in [(9.0, 1), (12.0, 0), (30.0, 2)] {
+        // Far out in a quartic well, where the step is too long.
+        let mut x0 = vec![0.0_f32; 12];
+        x0[4 * row + 3] = start;
+        let x0 = burn::tensor::TensorData::new(x0, [3, 4]);
+        let x0 = Tensor::<2>::from_data(x0, device.substrate.options());
+        let mut seen = None;
+        let field = device.substrate.field(&[]).unwrap();
+        let observe = |step: &thermograd::Step| {
+            if seen.is_none() && to_f64(step.after.clone()).iter().any(|x| !x.is_finite()) {
+                seen = Some(step.index);
+            }
+        };
+        let schedule = Schedule { dt: 0.02, steps: 100 };
+        let error = device.simulate(x0, field, schedule, Key::new(210), observe).unwrap_err();
+        let Error::Diverged(found) = error else { panic!("{error}") };
+        assert_eq!((Some(found.step), found.trajectory), (seen, row), "{found}");
+        assert!(found.step > 0 && found.energy.is_none(), "{found}");
+    }
+}
+
 #[test]
 fn fast_couplings_are_couplings_without_delay() {
     let (substrate, clamped) = random(&networks()[0].1, 0.5, 4, Key::new(206));
