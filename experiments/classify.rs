@@ -39,10 +39,15 @@ fn main() {
 }
 
 fn train(arguments: &Arguments) -> Result<()> {
-    let (run, prepare) = (&arguments.run, |settings| Setup::new(settings, arguments));
-    let (mut session, setup) =
+    let run = &arguments.run;
+    let prepare = |settings| {
+        let setup = Setup::new(settings, arguments)?;
+        let untrained = setup.untrained()?;
+        Ok((setup, untrained))
+    };
+    let (mut session, (setup, untrained)) =
         Session::open("classify", &run.out, &run.resume, || arguments.settings(), prepare)?;
-    let classifier = setup.train(&session)?;
+    let classifier = setup.train(&session, &untrained)?;
     session.end_training()?;
     session.run.export(&classifier.couplings(), run.export.as_deref())?;
     setup.report(&session, &classifier)
@@ -59,25 +64,21 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
 
 impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
-        let setup = Self { bench: settings.source.open(settings.shard, arguments.data.threads)?, settings };
-        // Refused before there is a run folder.
-        setup.untrained()?;
-        Ok(setup)
+        Ok(Self { bench: settings.source.open(settings.shard, arguments.data.threads)?, settings })
     }
 
     /// Teacher, then couplings.
-    fn train(&self, session: &Session) -> Result<Classifier> {
+    fn train(&self, session: &Session, untrained: &Classifier) -> Result<Classifier> {
         let (s, train) = (&self.settings, &self.bench.data.train);
-        let untrained = self.untrained()?;
-        let teacher = self.teacher(session, &untrained)?;
+        let teacher = self.teacher(session, untrained)?;
         let lesson = Lesson { teacher: &teacher, guide: s.guide };
         match s.trainer {
             Trainer::Likelihood => {
-                self.fit(session, &untrained, s.likelihood.training(&untrained, lesson, train)?)
+                self.fit(session, untrained, s.likelihood.training(untrained, lesson, train)?)
             }
-            Trainer::Exact => self.exact(session, &untrained, lesson),
+            Trainer::Exact => self.exact(session, untrained, lesson),
             Trainer::Pathwise => {
-                let solved = self.exact(session, &untrained, lesson)?;
+                let solved = self.exact(session, untrained, lesson)?;
                 self.fit(session, &solved, s.pathwise.training(&solved, train)?)
             }
         }

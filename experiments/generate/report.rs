@@ -136,7 +136,7 @@ fn scores(evaluation: &Evaluation) -> Markup {
 fn grid(gallery: &Gallery, width: usize, summary: &Summary) -> Result<Markup> {
     let readout = name(&summary.readout);
     let images = &gallery.drawn[&readout[..]].images;
-    let picture = tiles(images.chunks(images.len() / summary.n).take(100), width, 10);
+    let picture = tiles(images.chunks(images.len() / summary.scores.n).take(100), width, 10);
     let caption = format!("The first hundred images, {readout} read-out, none left out.");
     Ok(html! { h2 { "Samples" } (figure(&picture, 2, &caption)?) })
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use thermograd_experiments::workbench::name;
+use thermograd_models::Scores;
 
 use crate::judgement::Evaluation;
 use crate::settings::{Mode, Readout, Settings};
@@ -12,12 +13,8 @@ pub struct Summary {
     pub mode: Mode,
     pub dataset: String,
     pub seed: u64,
-    pub n: usize,
-    pub recognised: f64,
-    pub accuracy: f64,
-    pub frechet: f64,
-    pub recall: f64,
-    pub class_entropy: f64,
+    #[serde(flatten)]
+    pub scores: Scores,
     pub readout: Readout,
     pub heat_kt: Option<f64>,
     pub heat_kt_sd: Option<f64>,
@@ -27,17 +24,11 @@ pub struct Summary {
 impl Summary {
     pub fn new(s: &Settings, evaluation: &Evaluation, seconds: f64) -> Self {
         let readout = if s.mode == Mode::Diffusion { Readout::Raw } else { s.headline() };
-        let scores = evaluation.generated[&name(&readout)];
         Self {
             mode: s.mode,
             dataset: name(&s.source.dataset),
             seed: s.source.seed,
-            n: scores.n,
-            recognised: scores.recognised,
-            accuracy: scores.accuracy,
-            frechet: scores.frechet,
-            recall: scores.recall,
-            class_entropy: scores.class_entropy,
+            scores: evaluation.generated[&name(&readout)],
             readout,
             heat_kt: evaluation.heat_kt.map(|heat| heat.mean),
             heat_kt_sd: evaluation.heat_kt.map(|heat| heat.sd),
@@ -46,7 +37,7 @@ impl Summary {
     }
 
     pub fn print(&self, evaluation: &Evaluation) {
-        println!("\n{} images against {}", self.n, evaluation.reference);
+        println!("\n{} images against {}", self.scores.n, evaluation.reference);
         println!("                 recognised  accuracy  Fréchet  recall  class entropy");
         for (name, scores) in evaluation.generated.iter().chain(&evaluation.calibration) {
             println!(

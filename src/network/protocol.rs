@@ -106,11 +106,13 @@ impl Protocol {
         Ok(())
     }
 
-    /// Whether V never changes: only the temperature, if anything, moves.
+    /// Whether V never changes: nothing moves, or the temperature alone. Knots without a temperature are there to move V,
+    /// and are not compared.
     pub(crate) fn keeps_energy(&self) -> bool {
         let values = |row: &Option<Tensor<2>>| row.clone().map(|row| to_f64(row.inner()));
         let of = |c: &Control| (to_f64(c.field.clone().inner()), values(&c.gain), values(&c.well));
-        self.is_constant() || self.controls.windows(2).all(|pair| of(&pair[0]) == of(&pair[1]))
+        let alike = |pair: &[Control]| of(&pair[0]) == of(&pair[1]);
+        self.is_constant() || (self.controls[0].kt.is_some() && self.controls.windows(2).all(alike))
     }
 
     /// The control parameters at every knot.
