@@ -14,6 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use thermograd::{Couplings, Substrate};
 use thermograd_datasets::mnist;
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, HeldOut, Metric, Session, run::read};
 use thermograd_models::{
     Classifier, ClassifierConfig, Evaluation, Fit, Lesson, Parameters, Progress, Teacher, Training, exact,
@@ -113,7 +114,7 @@ impl Setup {
             session.run.write(FILE, &teacher.encode()?)?;
         }
         let accuracy = teacher.accuracy(&data.held_out, &untrained.normalisation, *shards);
-        println!("teacher: {:.2} % of {} held-out images", 100.0 * accuracy, data.held_out.len());
+        say!("teacher: {:.2} % of {} held-out images", 100.0 * accuracy, data.held_out.len());
         Ok(teacher)
     }
 
@@ -139,7 +140,7 @@ impl Setup {
             held_out_accuracy: Some(result.top1_single.mean),
             held_out_heat_kt: Some(result.heat.mean),
         })?;
-        println!("exact: {:.2} % of the held-out images", 100.0 * result.top1_single.mean);
+        say!("exact: {:.2} % of the held-out images", 100.0 * result.top1_single.mean);
         session.go_on()?;
         Ok(classifier)
     }
@@ -182,7 +183,7 @@ impl Setup {
         let page = report::page(s, &self.bench, classifier, &evaluation, &summary, &session.metrics())?;
         session.run.write("report.html", page.as_bytes())?;
         summary.print(&evaluation);
-        println!("report: {}", session.run.path("report.html").display());
+        say!("report: {}", session.run.path("report.html").display());
         Ok(())
     }
 }

@@ -20,12 +20,6 @@ mod tune;
 use crate::arguments::{Arguments, Task};
 
 fn main() {
-    // What is printed is often read by another program, which may close its end early.
-    #[cfg(unix)]
-    // SAFETY: no other thread runs yet.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-    }
     thermograd_experiments::conduct(|| match Arguments::read().task {
         Task::Inspect(task) => inspect::inspect(&task),
         Task::Diff(task) => diff::diff(&task),

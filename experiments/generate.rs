@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use thermograd::{Couplings, Schedule, Shards};
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, bar, run::read};
 use thermograd_models::generator::metrics::{Nearest, nearest};
 use thermograd_models::generator::stored;
@@ -277,7 +278,7 @@ impl Setup {
             run.write(name, &bytes)?;
         }
         summary.print(&evaluation);
-        println!("report: {}", run.path("report.html").display());
+        say!("report: {}", run.path("report.html").display());
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use thermograd::units::digital_energy_kt;
 use thermograd_experiments::report::percent;
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Session, name};
 use thermograd_models::{Classifier, Evaluation};
 
@@ -54,22 +55,23 @@ impl Summary {
     }
 
     pub fn print(&self, evaluation: &Evaluation) {
-        println!("\n{} test images, {} trajectories each", evaluation.images, self.trajectories);
-        println!(
+        say!("\n{} test images, {} trajectories each", evaluation.images, self.trajectories);
+        say!(
             "  one trajectory        {} (s.d. {:.2})",
             percent(self.top1_single),
             100.0 * self.top1_single_sd
         );
-        println!("  average of {:<3}        {}", self.trajectories, percent(self.top1_avg));
-        println!("  two guesses, average  {}", percent(self.top2_avg));
-        println!("  without noise         {}", percent(evaluation.top1_noiseless));
-        println!("  heat per inference    {:.3e} kT (s.d. {:.1e})", self.heat_kt, self.heat_kt_sd);
-        println!(
+        say!("  average of {:<3}        {}", self.trajectories, percent(self.top1_avg));
+        say!("  two guesses, average  {}", percent(self.top2_avg));
+        say!("  without noise         {}", percent(evaluation.top1_noiseless));
+        say!("  heat per inference    {:.3e} kT (s.d. {:.1e})", self.heat_kt, self.heat_kt_sd);
+        say!(
             "  digital / heat        {:.1e} at {} pJ a multiply–accumulate",
-            self.advantage, self.mac_picojoule
+            self.advantage,
+            self.mac_picojoule
         );
         if self.train_seconds > 0.0 {
-            println!("  training              {:.1} s", self.train_seconds);
+            say!("  training              {:.1} s", self.train_seconds);
         }
     }
 }

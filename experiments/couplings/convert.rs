@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
 use thermograd::{Circuit, Couplings, Key, Scales, Start, Substrate, to_f64};
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
 use thermograd_models::Classifier;
 
@@ -24,7 +25,7 @@ pub fn convert(task: &Convert) -> Result<()> {
         save(&task.out, &couplings)?;
     }
     let units = couplings.description.substrate.topology.free_units();
-    println!("{}: {units} free units, {} couplings", task.out.display(), couplings.count());
+    say!("{}: {units} free units, {} couplings", task.out.display(), couplings.count());
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde_json::Value;
+use thermograd_experiments::say;
 
 use crate::arguments::{Diff, load};
 
@@ -12,7 +13,7 @@ pub fn diff(task: &Diff) -> Result<()> {
     let (one, other) = (load(&task.one)?, load(&task.other)?);
     let mut same = true;
     let mut tell = |text: String| {
-        println!("{text}");
+        say!("{text}");
         same = false;
     };
     let (a, b) = (
@@ -45,7 +46,7 @@ pub fn diff(task: &Diff) -> Result<()> {
     if !same {
         std::process::exit(1);
     }
-    println!("the same: {} couplings", one.count());
+    say!("the same: {} couplings", one.count());
     Ok(())
 }
 

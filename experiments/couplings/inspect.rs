@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use thermograd::export::schema::VERSION;
 use thermograd::{Couplings, Start};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts as table, fields, row};
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
 
 use crate::arguments::{Inspect, load};
@@ -16,19 +17,19 @@ use crate::arguments::{Inspect, load};
 pub fn inspect(task: &Inspect) -> Result<()> {
     let couplings = load(&task.file)?;
     if task.json {
-        println!("{}", couplings.describe());
+        say!("{}", couplings.describe());
     } else {
         for (name, value) in facts(&task.file, &couplings)? {
-            println!("{name:<22}{value}");
+            say!("{name:<22}{value}");
         }
-        println!("{:<22}{:>9} {:>8} {:>10} {:>10} {:>10}", "", "number", "zero", "mean", "s.d.", "largest");
+        say!("{:<22}{:>9} {:>8} {:>10} {:>10} {:>10}", "", "number", "zero", "mean", "s.d.", "largest");
         for (name, values) in &values(&couplings) {
-            println!("  {name:<20}{}", Strength::of(values).row());
+            say!("  {name:<20}{}", Strength::of(values).row());
         }
     }
     if let Some(file) = &task.report {
         run::write(file, page(&task.file, &couplings)?.as_bytes())?;
-        println!("report: {}", file.display());
+        say!("report: {}", file.display());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use maud::{PreEscaped, html};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, SHARD, Session, Source, bar, interrupted, name, version};
 use thermograd_models::Classifier;
 
@@ -54,7 +55,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     };
     let session = Session::evaluation("perturb", task.out.as_deref(), &settings)?;
     let (by, images) = (name(&task.by), bench.data.test.len());
-    println!("{by:>14}  accuracy of one trajectory, {images} test images, {} devices", task.devices);
+    say!("{by:>14}  accuracy of one trajectory, {images} test images, {} devices", task.devices);
 
     let bar = bar("devices", ((values.len() + 1) * task.devices) as u64);
     let Some(ideal) = measure(&classifier, task, None, &bench, &bar)? else {
@@ -73,7 +74,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     bar.finish_and_clear();
     session.run.write("sweep.csv", table(&points).as_bytes())?;
     session.run.write("report.html", page(task, images, &ideal, &points)?.as_bytes())?;
-    println!("report: {}", session.run.path("report.html").display());
+    say!("report: {}", session.run.path("report.html").display());
     session.go_on()
 }
 
@@ -114,7 +115,7 @@ fn measure(
 
 fn tell(bar: &ProgressBar, value: &str, accuracies: &[f64]) {
     let Estimate { mean, sd, .. } = Estimate::of(accuracies);
-    bar.suspend(|| println!("{value:>14}  {}{}", percent(mean), spread(sd)));
+    bar.suspend(|| say!("{value:>14}  {}{}", percent(mean), spread(sd)));
 }
 
 fn table(points: &[Point]) -> String {

@@ -6,6 +6,7 @@ use thermograd::{
     Account, Assumptions, Couplings, Estimate, Ledger, Measured, Protocol, Step, Substrate, to_f64,
 };
 use thermograd_experiments::report::percent;
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, run, set, shown};
 use thermograd_models::Classifier;
 
@@ -54,14 +55,14 @@ fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measur
     let result = shown("test", Interrupted::stopped(), |progress| {
         classifier.evaluate(&data.test, task.trajectories, *shards, key.fork("test"), progress)
     })?;
-    println!("{} test images, {} trajectories each", result.images, result.trajectories);
-    println!(
+    say!("{} test images, {} trajectories each", result.images, result.trajectories);
+    say!(
         "  one trajectory        {} (s.d. {:.2})",
         percent(result.top1_single.mean),
         100.0 * result.top1_single.sd
     );
-    println!("  average of {:<3}        {}", result.trajectories, percent(result.top1_average));
-    println!("  without noise         {}", percent(result.top1_noiseless));
+    say!("  average of {:<3}        {}", result.trajectories, percent(result.top1_average));
+    say!("  without noise         {}", percent(result.top1_noiseless));
     let (reset, clamped_square, ends) = ends(classifier, &bench)?;
     if let Some(file) = &task.states {
         write_states(file, &classifier.substrate, &ends)?;
@@ -129,21 +130,24 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
         values.map(to_f64).unwrap_or_default().into_iter().map(|value| value / kt).collect()
     };
     let (heat, work) = (Estimate::of(&scaled(ledger.heat())), Estimate::of(&scaled(ledger.work())));
-    println!("{rows} trajectories of {} steps of {}", schedule.steps, schedule.dt);
-    println!("  heat                  {:.4e} {unit} (s.d. {:.1e})", heat.mean, heat.sd);
+    say!("{rows} trajectories of {} steps of {}", schedule.steps, schedule.dt);
+    say!("  heat                  {:.4e} {unit} (s.d. {:.1e})", heat.mean, heat.sd);
     if let Some(course) = &course {
-        println!("  work of the protocol  {:.4e} {unit} (s.d. {:.1e})", work.mean, work.sd);
+        say!("  work of the protocol  {:.4e} {unit} (s.d. {:.1e})", work.mean, work.sd);
         if course.kt.is_some() {
             let entropy = Estimate::of(&ledger.entropy().map(to_f64).unwrap_or_default());
-            println!("  entropy of the bath   {:.4e} k_B (s.d. {:.1e})", entropy.mean, entropy.sd);
+            say!("  entropy of the bath   {:.4e} k_B (s.d. {:.1e})", entropy.mean, entropy.sd);
         }
     }
     for group in substrate.topology().free() {
         let columns = substrate.topology().columns(&group.name)?;
         let values = Estimate::of(&to_f64(x.clone().slice_dim(1, columns)));
-        println!(
+        say!(
             "  {:<20}  mean {:+.4}, s.d. {:.4} over {} units",
-            group.name, values.mean, values.sd, group.units
+            group.name,
+            values.mean,
+            values.sd,
+            group.units
         );
     }
     if let Some(file) = &task.states {
@@ -174,12 +178,12 @@ fn write_states(file: &std::path::Path, substrate: &Substrate, states: &[f64]) -
 }
 
 fn print(account: &Account) {
-    println!("\nenergy of one inference {:>12} {:>12}", "kT", "J");
+    say!("\nenergy of one inference {:>12} {:>12}", "kT", "J");
     for line in account.lines.iter().chain(&account.digital) {
-        println!("  {:<20} {:>13.3e} {:>12.2e}   {}", line.name, line.kt, line.joules, line.basis);
+        say!("  {:<20} {:>13.3e} {:>12.2e}   {}", line.name, line.kt, line.joules, line.basis);
     }
     if let (Some(thermal), Some(all)) = (account.ratio(2), account.ratio(account.lines.len())) {
-        println!("  digital network over trajectory and reset: {thermal:.1e}; over all lines: {all:.1e}");
+        say!("  digital network over trajectory and reset: {thermal:.1e}; over all lines: {all:.1e}");
     }
-    println!("  not counted: amplifiers of the couplings, clocks, memory, control");
+    say!("  not counted: amplifiers of the couplings, clocks, memory, control");
 }

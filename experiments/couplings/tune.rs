@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use thermograd::{Estimate, Format, Hardware, Imperfection, Scale, Substrate};
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, Session, Settings as _, set};
 use thermograd_models::{Classifier, Examples, Fit};
 
@@ -147,7 +148,7 @@ impl Setup {
         };
         session.run.write_json("summary.json", &summary)?;
         summary.print(test.len(), s.pathwise.recipe.epochs > 0);
-        println!("couplings: {}", s.out.display());
+        say!("couplings: {}", s.out.display());
         Ok(())
     }
 
@@ -177,20 +178,20 @@ impl Setup {
 
 impl Summary {
     fn print(&self, images: usize, trained: bool) {
-        println!("\n{images} test images, {} trajectories each, read from one", self.trajectories);
-        println!(
+        say!("\n{images} test images, {} trajectories each, read from one", self.trajectories);
+        say!(
             "  as they came          {:.2} %, {} couplings",
             100.0 * self.top1_before,
             self.couplings_before
         );
         let bits = self.bits.map_or(String::new(), |bits| format!(" of {bits} bits"));
-        println!(
+        say!(
             "  changed               {:.2} %, {} couplings{bits}",
             100.0 * self.top1_untrained,
             self.couplings
         );
         if trained {
-            println!(
+            say!(
                 "  changed and trained   {:.2} % (s.d. {:.2}), in {:.0} s",
                 100.0 * self.top1,
                 100.0 * self.top1_sd,

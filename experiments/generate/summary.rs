@@ -1,6 +1,7 @@
 //! What came of a run of `generate`, in a few numbers.
 
 use serde::Serialize;
+use thermograd_experiments::say;
 use thermograd_experiments::workbench::name;
 use thermograd_models::Scores;
 
@@ -37,10 +38,10 @@ impl Summary {
     }
 
     pub fn print(&self, evaluation: &Evaluation) {
-        println!("\n{} images against {}", self.scores.n, evaluation.reference);
-        println!("                 recognised  accuracy  Fréchet  recall  class entropy");
+        say!("\n{} images against {}", self.scores.n, evaluation.reference);
+        say!("                 recognised  accuracy  Fréchet  recall  class entropy");
         for (name, scores) in evaluation.generated.iter().chain(&evaluation.calibration) {
-            println!(
+            say!(
                 "  {name:13} {:9.1} % {:7.1} % {:8.1} {:7.2} {:10.2}",
                 100.0 * scores.recognised,
                 100.0 * scores.accuracy,
@@ -50,16 +51,16 @@ impl Summary {
             );
         }
         if let Some(heat) = evaluation.heat_kt {
-            println!("  heat of an image  {:.0} kT (s.d. {:.0}, {} images)", heat.mean, heat.sd, heat.count);
+            say!("  heat of an image  {:.0} kT (s.d. {:.0}, {} images)", heat.mean, heat.sd, heat.count);
         }
         if let Some(work) = evaluation.work_kt.filter(|_| self.mode == Mode::Classes) {
-            println!("  work of the protocol  {:.0} kT (s.d. {:.0})", work.mean, work.sd);
+            say!("  work of the protocol  {:.0} kT (s.d. {:.0})", work.mean, work.sd);
         }
         if let Some(macs) = evaluation.digital_macs {
-            println!("  multiply–accumulates of an image  {macs:.2e}");
+            say!("  multiply–accumulates of an image  {macs:.2e}");
         }
         if self.train_seconds > 0.0 {
-            println!("  training          {:.1} s", self.train_seconds);
+            say!("  training          {:.1} s", self.train_seconds);
         }
     }
 }

@@ -9,9 +9,11 @@
 //! | [`session`] | one session of a run: begun or resumed, and interrupted |
 //! | [`training`] | one training of a session: bar, metrics, checkpoints |
 //! | [`progress`] | bars, and Ctrl-C |
+//! | [`output`] | what is printed |
 
 pub mod data;
 pub mod flags;
+pub mod output;
 pub mod progress;
 pub mod run;
 pub mod session;

@@ -5,18 +5,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::say;
+use crate::workbench::output;
+
 /// The exit status of a run ended by Ctrl-C, as shells have it.
 const INTERRUPTED: i32 = 130;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Makes Ctrl-C a request to save and stop; a second one ends the program at once.
+/// Makes Ctrl-C a request to save and stop; a second one ends the program at once. Before that, where there is nothing
+/// to save, the first one does.
 pub fn catch_interrupts() -> Result<()> {
     let handler = || {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED);
         }
-        eprintln!("\nstopping at the next step; press Ctrl-C again to stop at once");
+        output::aside(format_args!("\nstopping at the next step; press Ctrl-C again to stop at once"));
     };
     ctrlc::set_handler(handler).context("cannot catch Ctrl-C")
 }
@@ -39,7 +43,7 @@ impl Interrupted {
 
     /// Says the last words and ends the program.
     pub fn exit(&self) -> ! {
-        println!("\n{}", self.0);
+        say!("\n{}", self.0);
         std::process::exit(INTERRUPTED);
     }
 }

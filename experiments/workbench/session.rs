@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::workbench::progress::{self, Interrupted, interrupted};
+use crate::say;
+use crate::workbench::progress::{self, Interrupted, catch_interrupts, interrupted};
 use crate::workbench::run::Run;
 use crate::workbench::settings::Settings;
 
@@ -50,18 +51,20 @@ impl Session {
         let seconds = run.read(Self::SECONDS).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let before = Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default();
         let session = Self { run, command: Some(command), before, since: Some(Instant::now()) };
-        Ok((session.told(), experiment))
+        Ok((session.told()?, experiment))
     }
 
     /// Begins a run without training, which cannot be continued.
     pub fn evaluation(name: &str, out: Option<&Path>, settings: &impl Serialize) -> Result<Self> {
         let run = Run::begin(name, out, &toml::to_string(settings)?)?;
-        Ok(Self { run, command: None, before: Duration::ZERO, since: None }.told())
+        Self { run, command: None, before: Duration::ZERO, since: None }.told()
     }
 
-    fn told(self) -> Self {
-        println!("run folder: {}", self.run.folder().display());
-        self
+    /// From here on there is something to save.
+    fn told(self) -> Result<Self> {
+        catch_interrupts()?;
+        say!("run folder: {}", self.run.folder().display());
+        Ok(self)
     }
 
     /// Whether there is a training, and what follows it can be continued.
