@@ -22,6 +22,17 @@ pub enum Error {
         /// Its coefficient of x⁴.
         j4: f64,
     },
+    /// Units whose wells hold each alone and not together.
+    #[error(
+        "the {units} units with J4 = 0 do not hold together: the smallest eigenvalue of 2 J2 + J over them is \
+         {eigenvalue:.4e}, and must be above zero. Weaker couplings, a larger J2 or J4 > 0 is needed"
+    )]
+    NotJointlyConfining {
+        /// The smallest eigenvalue.
+        eigenvalue: f64,
+        /// How many units have no quartic well.
+        units: usize,
+    },
     /// A physical constant outside its range.
     #[error("{name} = {value}: {expected}")]
     Constant {

@@ -26,13 +26,15 @@ use serde::{Deserialize, Serialize};
 /// Where a random number comes from: 64 bits of Philox key and the first trajectory it speaks of.
 ///
 /// Keys are values: copy them, [`fork`](Key::fork) them by name, index them with [`at`](Key::at). Using one key
-/// twice gives the same numbers twice.
+/// twice gives the same numbers twice. Forks keep the place in the batch, so that what is drawn for a trajectory never
+/// depends on how a batch was split; what the whole batch shares is drawn with the key of the [`batch`](Key::batch).
 ///
 /// ```
 /// use thermograd::Key;
 /// let key = Key::new(7).fork("training").at(3);
 /// let batch = key.normals(0, 4, 2); // step 0, four trajectories of two units
 /// assert_eq!(batch[4..], key.skip(2).normals(0, 2, 2)); // the last two trajectories, drawn alone
+/// assert_eq!(key.skip(2).fork("start"), key.fork("start").skip(2));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Key {
@@ -50,7 +52,7 @@ impl Key {
         Self { words: split(seed), trajectory: 0 }
     }
 
-    /// An independent key for the use called `name`.
+    /// An independent key for the use called `name`, at the same place in the batch.
     pub fn fork(self, name: &str) -> Self {
         // FNV-1a spreads the name over 64 bits; Philox does the mixing.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| {
@@ -59,7 +61,8 @@ impl Key {
         self.derive(hash, FORK)
     }
 
-    /// The `index`-th of a family of independent keys: one an epoch, a batch, a repetition.
+    /// The `index`-th of a family of independent keys, at the same place in the batch: one an epoch, a batch, a
+    /// repetition.
     pub fn at(self, index: u64) -> Self {
         self.derive(index, FORK | 1)
     }
@@ -67,7 +70,12 @@ impl Key {
     fn derive(self, value: u64, domain: u32) -> Self {
         let [low, high] = split(value);
         let [a, b, ..] = philox(self.words, [low, high, 0, domain]);
-        Self { words: [a, b], trajectory: 0 }
+        Self { words: [a, b], ..self }
+    }
+
+    /// The key of the whole batch, wherever in it this one stands: for what its trajectories share.
+    pub fn batch(self) -> Self {
+        Self { trajectory: 0, ..self }
     }
 
     /// The key whose trajectory 0 is this key's trajectory `trajectories`: what a part of a batch is given.
@@ -77,7 +85,7 @@ impl Key {
 
     /// The key of one trajectory alone: the same whether the batch before it was skipped or drawn along.
     pub fn row(self, trajectory: u64) -> Self {
-        Self { trajectory: 0, ..self }.at(self.trajectory + trajectory)
+        self.batch().at(self.trajectory + trajectory)
     }
 
     /// Standard normals of one step.
@@ -103,7 +111,7 @@ impl Key {
         out
     }
 
-    /// A sequential stream for distributions and shuffles of the `rand` crates.
+    /// A sequential stream for distributions and shuffles of the `rand` crates, shared by the whole batch.
     pub fn rng(self) -> Stream {
         Stream { key: self.words, block: 0, words: [0; 4], used: 4 }
     }

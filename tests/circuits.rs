@@ -100,7 +100,7 @@ fn without_noise_a_circuit_follows_the_path_of_a_generator() {
     let groups = vec![Group::free("visible", 25), Group::free("hidden", 12).wells(-0.5, 1.0).mobility(20.0)];
     let blocks = vec![Block::full("visible", "hidden"), Block::full("hidden", "hidden")];
     let (substrate, _) = random(&Topology { groups, blocks }, 0.1, 1, Key::new(191));
-    let start = to_f64(substrate.uncoupled_equilibrium(0..1, Key::new(192)).unwrap());
+    let start = to_f64(substrate.uncoupled_equilibrium(1, Key::new(192)).unwrap());
     let circuit = Circuit {
         substrate: &substrate,
         field: &to_f64(substrate.field(&[]).unwrap()),

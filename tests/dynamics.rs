@@ -283,7 +283,7 @@ fn unlike_units_start_each_in_its_own_well() {
     let topology = Topology { groups: vec![group.clone()], blocks: vec![] };
     let substrate = SubstrateConfig::new(topology).init(double()).unwrap();
     let rows = 40_000;
-    let x = to_f64(substrate.uncoupled_equilibrium(0..rows, Key::new(340)).unwrap());
+    let x = to_f64(substrate.uncoupled_equilibrium(rows, Key::new(340)).unwrap());
     for unit in 0..2 {
         let squares: Vec<f64> = x.iter().skip(unit).step_by(2).map(|x| x * x).collect();
         let found = Estimate::of(&squares);

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
-use thermograd::{Error, Hardware, Imperfection, Key, Pattern, Scale, Schedule, Shards, Substrate, to_f64};
+use burn::tensor::{Device, Tensor};
+use thermograd::hardware::account;
+use thermograd::{
+    Error, Group, Hardware, Imperfection, Key, Pattern, Scale, Schedule, Shards, Substrate, SubstrateConfig,
+    Topology, Well, to_f64,
+};
 use thermograd_models::{Classifier, Pathwise, Recipe, prune};
 
 use crate::common::{Reader, distance, networks, pathwise, random, reader};
@@ -424,4 +428,32 @@ fn fine_tuning_recovers_what_pruning_cost_and_adds_no_coupling() {
     println!("whole, pruned, fine-tuned: {scores:?}");
     assert!(scores[2] > scores[1] + 0.05, "{scores:?}");
     assert_eq!(after.substrate.topology(), pruned.substrate.topology());
+}
+
+/// Uncoupled units that start as thermal noise stay in equilibrium: nothing is left to fall back when they are reset.
+/// From rest they gain their thermal energy.
+#[test]
+fn a_reset_is_counted_from_where_a_computer_starts() {
+    let (units, rows) = (40, 500);
+    let topology = Topology::all_to_all([Group::free("unit", units)]);
+    let computer = SubstrateConfig::new(topology).with_kt(0.1).init(&Device::flex()).unwrap();
+    let schedule = Schedule::new(0.01, 3.0).unwrap();
+    let noise = computer.uncoupled_equilibrium(rows, Key::new(222)).unwrap();
+    let found = [noise.clone(), noise.zeros_like()].map(|x0| {
+        let field = computer.field(&[]).unwrap();
+        let x = computer.simulate(x0.clone(), field, schedule, Key::new(223), |_| {}).unwrap();
+        account::reset(&computer, x0, x)
+    });
+    // V₀ of a unit in kT has a mean u and, at this depth of the quartic, a variance below ½; a difference of two has at
+    // most twice that. Normal tails beyond 4.9 are one in a million.
+    let well = Well::new(&computer.topology().groups[0], 0.1, 0.0).unwrap().equilibrium(0.0);
+    let u = units as f64 * well.mean_of(|x| (x * x + x.powi(4)) / 0.1);
+    let sd = (2.0 * 0.5 * units as f64 / rows as f64).sqrt();
+    println!(
+        "reset from noise {:.3} kT, from rest {:.3} (of {u:.3}), s.d. at most {sd:.3}",
+        found[0], found[1]
+    );
+    assert!(found[0].abs() < 4.9 * sd);
+    // Δt = 0.01 makes wells look softer by a per cent or so.
+    assert!((found[1] - u).abs() < 4.9 * sd + 0.03 * u);
 }

@@ -9,8 +9,9 @@ use thermograd_datasets::{Images, strokes};
 use thermograd_models::training::fit::backward;
 use thermograd_models::training::network::cross_entropy;
 use thermograd_models::{
-    Classifier, ClassifierConfig, Error, Examples, Fit, Guide, Lesson, Likelihood, Parameters, Pathwise,
-    Recipe, Teacher, TeacherConfig, Training, exact, ranking,
+    ClassesConfig, Classifier, ClassifierConfig, DiffusionConfig, Error, Examples, Fit, Guide, Judge,
+    JudgeConfig, Lesson, Likelihood, Noising, Parameters, Pathwise, Recipe, Teacher, TeacherConfig, Training,
+    exact, ranking,
 };
 
 use crate::common::{pathwise, run, taught};
@@ -145,6 +146,57 @@ fn the_number_of_threads_does_not_show() {
     };
     let (one, two) = (train(1), train(3));
     assert!(one.0 == two.0 && one.1 == two.1);
+}
+
+/// What is drawn for an example is the same in any shard: shifts, noise, times, classes left out. So only rounding tells
+/// one size of shards from another.
+#[test]
+fn the_size_of_shards_does_not_show() {
+    fn losses<M: Module + Sync>(training: Training<M>, model: M, size: usize) -> Vec<f64> {
+        let mut losses = Vec::new();
+        let mut fit = Fit::new(training, model, Shards { size, threads: 2 }, Key::new(93));
+        let stopped = fit.run(|_, progress| {
+            losses.push(progress.loss);
+            let done = progress.step == 3;
+            Ok::<_, Error>(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        assert!(stopped.unwrap().is_break());
+        losses
+    }
+    let (train, device) = (examples(strokes::draw(6, 0..256)), Device::flex());
+    let recipe = Recipe { epochs: 2, batch: 64, learning_rate: 1e-3, ..Recipe::default() };
+
+    let classifier = ClassifierConfig::new(784, 12, 10).init(train.normalisation(), &device).unwrap();
+    let start = classifier.with_substrate(classifier.substrate.clone().randomised(0.3, Key::new(90)));
+    let pathwise = Pathwise { recipe, augment: true, ..Pathwise::default() };
+    let pathwise = |size| losses(pathwise.training(&start, &train).unwrap(), start.substrate.clone(), size);
+
+    let classes = ClassesConfig { hidden: 16, bins: 10, recipe, ..ClassesConfig::default() };
+    let denoiser = classes.init(784, 10, Key::new(94), &device).unwrap();
+    let classes = |size| {
+        let training = classes.training(&denoiser, Noising::default(), &train).unwrap();
+        losses(training, denoiser.clone(), size)
+    };
+
+    let diffusion = DiffusionConfig { hidden: 16, drop: 0.3, steps: 10, recipe };
+    let network = diffusion.init(784, 10, Key::new(95), &device);
+    let diffusion = |size| losses(diffusion.training(&train), network.clone(), size);
+
+    let judge = JudgeConfig { recipe, ..JudgeConfig::default() };
+    let untrained = Judge::new(28, 28, 10, Key::new(96), &device);
+    let judge = |size| losses(judge.training(&train), untrained.clone(), size);
+
+    let trainings: [(&str, &dyn Fn(usize) -> Vec<f64>); 4] =
+        [("pathwise", &pathwise), ("classes", &classes), ("diffusion", &diffusion), ("judge", &judge)];
+    for (name, training) in trainings {
+        let whole = training(usize::MAX);
+        for size in [5, 16, 32] {
+            let apart =
+                training(size).iter().zip(&whole).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+            println!("{name}, shards of {size}: losses {apart:.1e} from those of one");
+            assert!(apart < 1e-5, "{name}, {size}: {apart:e}");
+        }
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use thermograd::{
-    Block, Direction, Error, Group, Key, Moments, Ridge, Schedule, Substrate, SubstrateConfig, Topology,
-    to_f64,
+    Block, Control, Couplings, Direction, Error, Group, Key, Moments, Protocol, Ridge, Schedule, Substrate,
+    SubstrateConfig, Topology, to_f64,
 };
 
 use crate::common::{distance, double, networks, normals, per_unit, random};
@@ -208,6 +208,65 @@ fn unstable_steps_are_refused_with_the_limit() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Three harmonic units in a ring: the eigenvalues of 2J₂ + J are 2J₂ + 2J once and 2J₂ − J twice. A quartic unit beside
+/// them couples as strongly as it likes.
+#[test]
+fn harmonic_units_that_do_not_hold_together_are_refused_with_the_eigenvalue() {
+    let mut topology = Topology::all_to_all([Group::free("harmonic", 3).wells(1.0, 0.0)]);
+    topology.groups.push(Group::free("quartic", 1).wells(-2.0, 0.1));
+    topology.blocks.push(Block::full("harmonic", "quartic"));
+    let run = |j: f64| {
+        let substrate = SubstrateConfig::new(topology.clone()).init(double()).unwrap();
+        let substrate = substrate.with_pair_couplings(0, &[j; 3]).unwrap();
+        let substrate = substrate.with_pair_couplings(1, &[40.0; 3]).unwrap();
+        let schedule = Schedule { dt: 1e-3, steps: 10 };
+        let x0 = Tensor::zeros([1, 4], double());
+        let run = substrate.simulate(x0, substrate.field(&[]).unwrap(), schedule, Key::new(0), |_| {});
+        (run.map(drop), Couplings::of(&substrate, schedule, None))
+    };
+    for j in [-0.99, -0.5, 0.0, 1.0, 1.99] {
+        let (run, couplings) = run(j);
+        run.unwrap();
+        Couplings::decode(&couplings.encode().unwrap()).unwrap();
+    }
+    for (j, smallest) in [(-1.0, 0.0), (-10.0, -18.0), (2.0, 0.0), (5.0, -3.0)] {
+        let (run, couplings) = run(j);
+        for refused in [run, couplings.encode().and_then(|bytes| Couplings::decode(&bytes)).map(drop)] {
+            match refused {
+                Err(Error::NotJointlyConfining { eigenvalue, units }) => {
+                    assert!((eigenvalue - smallest).abs() < 1e-9 && units == 3, "{j}: {eigenvalue}");
+                }
+                other => panic!("{j}: {other:?}"),
+            }
+        }
+    }
+}
+
+/// Wells that a protocol shifts count, at every knot.
+#[test]
+fn units_that_a_protocol_lets_go_are_refused() {
+    let topology = Topology::all_to_all([Group::free("unit", 2).wells(1.0, 0.0)]);
+    let substrate = SubstrateConfig::new(topology).init(double()).unwrap();
+    let substrate = substrate.with_pair_couplings(0, &[1.0]).unwrap();
+    let run = |gain: f64, well: f64| {
+        let row = |value| Tensor::<2>::full([1, 2], value, double());
+        let knot = |gain, well| Control { gain: Some(row(gain)), well: Some(row(well)), ..row(0.0).into() };
+        let protocol = Protocol::new(vec![0.0, 0.01], vec![knot(1.0, 0.0), knot(gain, well)]).unwrap();
+        substrate.simulate(
+            Tensor::zeros([1, 2], double()),
+            protocol,
+            Schedule { dt: 1e-3, steps: 20 },
+            Key::new(0),
+            |_| {},
+        )
+    };
+    // Smallest eigenvalue 2(1 + d) − s².
+    run(1.4, 0.0).unwrap();
+    run(1.0, -0.49).unwrap();
+    assert!(matches!(run(1.5, 0.0), Err(Error::NotJointlyConfining { .. })));
+    assert!(matches!(run(1.0, -0.51), Err(Error::NotJointlyConfining { .. })));
 }
 
 #[test]

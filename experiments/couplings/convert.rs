@@ -94,7 +94,7 @@ pub fn clamped(
 /// The states that trajectories begin in.
 pub fn start(couplings: &Couplings, substrate: &Substrate, rows: usize, key: Key) -> Result<Tensor<2>> {
     match couplings.description.start == Start::Noise && substrate.kt() > 0.0 {
-        true => Ok(substrate.uncoupled_equilibrium(0..rows, key.fork("start"))?),
+        true => Ok(substrate.uncoupled_equilibrium(rows, key.fork("start"))?),
         false => Ok(Tensor::zeros([rows, substrate.free_units()], substrate.options())),
     }
 }

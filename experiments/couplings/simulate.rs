@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::Tensor;
+use thermograd::hardware::account::reset;
 use thermograd::{
     Account, Assumptions, Couplings, Estimate, Ledger, Measured, Protocol, Step, Substrate, to_f64,
 };
@@ -78,26 +79,26 @@ fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measur
     }))
 }
 
-/// Over one trajectory of each image: the mean energy left in the wells, in kT; the mean ΣX²; the final states.
+/// Over one trajectory of each image: the mean energy that the wells have gained, in kT; the mean ΣX²; the final states.
 fn ends(classifier: &Classifier, bench: &Bench) -> Result<(f64, f64, Vec<f64>)> {
     let (substrate, test) = (&classifier.substrate, &bench.data.test);
     let shards = bench.shards.map(test.len(), |range| -> Result<_> {
         let indices: Vec<usize> = range.clone().collect();
         let (field, x0) = classifier.prepare(test, &indices)?;
         let key = bench.key.fork("ends").skip(range.start as u64);
-        let x = substrate.simulate(x0, field, classifier.schedule, key, |_| {})?;
+        let x = substrate.simulate(x0.clone(), field, classifier.schedule, key, |_| {})?;
         let images = test.clamped(&indices, &classifier.normalisation, None, substrate.options());
-        let wells = to_f64(substrate.potential().wells(x.clone())).iter().sum::<f64>();
-        Ok((wells, to_f64(images.square().sum())[0], to_f64(x)))
+        let rows = range.len() as f64;
+        Ok((rows * reset(substrate, x0, x.clone()), to_f64(images.square().sum())[0], to_f64(x)))
     });
-    let (mut wells, mut square, mut states) = (0.0, 0.0, Vec::new());
+    let (mut gained, mut square, mut states) = (0.0, 0.0, Vec::new());
     for shard in shards {
         let shard = shard?;
-        (wells, square) = (wells + shard.0, square + shard.1);
+        (gained, square) = (gained + shard.0, square + shard.1);
         states.extend(shard.2);
     }
     let count = test.len() as f64;
-    Ok((wells / count / substrate.kt(), square / count, states))
+    Ok((gained / count, square / count, states))
 }
 
 /// Trajectories of a computer that reads no images.
@@ -113,6 +114,7 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
     };
     let mut ledger = Ledger::new(substrate, protocol.clone(), schedule.dt);
     let x0 = start(couplings, substrate, rows, key)?;
+    let begun = x0.clone();
     let x = shown("run", Interrupted::stopped(), |progress| {
         substrate.simulate(x0, protocol, schedule, key.fork("run"), |step: &Step| {
             ledger.observe(step);
@@ -153,13 +155,12 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
     if let Some(file) = &task.states {
         write_states(file, substrate, &to_f64(x.clone()))?;
     }
-    let wells = to_f64(substrate.potential().wells(x));
     let clamped_square = held.iter().map(|values| to_f64(values.clone().square().sum())[0]).sum::<f64>();
     let topology = substrate.topology();
     let read = ["output", "visible"].iter().find_map(|name| topology.columns(name).ok());
     Ok((substrate.kt() > 0.0).then(|| Measured {
         heat: heat.mean,
-        reset: wells.iter().sum::<f64>() / rows as f64 / kt,
+        reset: reset(substrate, begun, x),
         clamped_square: clamped_square / rows as f64,
         clamped: topology.clamped_units() / knots,
         read: read.map_or(substrate.free_units(), |columns| columns.len()),

@@ -196,7 +196,6 @@ impl Pathwise {
             if self.hardware.is_empty() {
                 return Ok(model.pathwise(x0, &clamped, schedule, key, loss)?);
             }
-            // A fork leaves the trajectory behind: the shards of a batch share their specimen.
             let device = self.device(&model.valid(), key.fork("specimen"))?;
             let (loss, gradients) = device.substrate.pathwise(x0, &clamped, schedule, key, loss)?;
             Ok((loss, device.pull_back(gradients)))

@@ -258,7 +258,7 @@ impl Generator {
         let key = key.skip(rows.start as u64);
         let clamped = self.clamped(request, rows.clone());
         let protocol = self.protocol(&clamped)?;
-        let x0 = self.substrate.uncoupled_equilibrium(rows.clone(), key.fork("noise"))?;
+        let x0 = self.substrate.uncoupled_equilibrium(rows.len(), key.fork("noise"))?;
         let kt = self.substrate.kt();
         let pixels = self.pixels();
         let (visible, ledger, force) = match request.hidden {

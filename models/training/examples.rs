@@ -112,7 +112,7 @@ impl Examples {
             match shift {
                 None => prepare(image, normalisation, &mut values),
                 Some(key) => {
-                    let mut rng = key.at(row as u64).rng();
+                    let mut rng = key.row(row as u64).rng();
                     let [dx, dy] = [0, 1].map(|_| rng.random_range(-1..=1_i32) as isize);
                     prepare(&shifted(image, self.width, dx, dy), normalisation, &mut values);
                 }

@@ -159,7 +159,7 @@ fn weak_orders_at_equilibrium_are_one_and_two() {
             Integrator::LeimkuhlerMatthews => exact,
         };
         let own = |s| Overdamped::unchecked(s, zero().into(), dt, Key::new(3)).with_integrator(integrator);
-        let start = |s: &Substrate| s.uncoupled_equilibrium(0..rows, Key::new(4)).unwrap();
+        let start = |s: &Substrate| s.uncoupled_equilibrium(rows, Key::new(4)).unwrap();
         // The memory of the start, at relaxation rates above one, is below e^(−8) at t = 8.
         let (skip, steps, every) = ((8.0 / dt) as usize, (40.0 / dt) as usize, (0.5 / dt) as usize);
         let mut squares = [vec![0.0; rows], vec![0.0; rows]];

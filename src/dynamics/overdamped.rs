@@ -31,7 +31,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 use crate::dynamics::run::{Dynamics, Place};
-use crate::dynamics::stability::check_step_under;
+use crate::dynamics::stability::check_under;
 use crate::error::{Error, Result};
 use crate::network::control::Control;
 use crate::network::potential::{Coupling, Potential, Product, is_large, scaled};
@@ -95,7 +95,8 @@ impl Overdamped {
     ///
     /// # Errors
     /// [`Error::Shape`] when control parameters do not fit, [`Error::Constant`] for a kT that is negative or not finite,
-    /// [`Error::StepTooLarge`] when `dt` is beyond [`step_limit`](Substrate::step_limit).
+    /// [`Error::StepTooLarge`] when `dt` is beyond [`step_limit`](Substrate::step_limit), and
+    /// [`Error::NotJointlyConfining`] when units without a quartic well do not hold together at a knot.
     pub fn new(substrate: &Substrate, protocol: impl Into<Protocol>, dt: f64, key: Key) -> Result<Self> {
         let (protocol, units) = (protocol.into(), substrate.free_units());
         protocol.check_units(units)?;
@@ -106,7 +107,7 @@ impl Overdamped {
                 return Err(Error::Constant { name: "kT of a protocol".into(), value, expected });
             }
         }
-        check_step_under(substrate, dt, &protocol)?;
+        check_under(substrate, dt, &protocol)?;
         Ok(Self::unchecked(substrate, protocol, dt, key))
     }
 

@@ -6,12 +6,10 @@
 //! wells and the highest temperature at any knot count.
 
 use burn::tensor::Tensor;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::matrix_free::eigen::{partial_self_adjoint_eigen, partial_self_adjoint_eigen_scratch};
-use faer::{Col, Mat, Par, Scale, Side};
 
 use crate::error::{Error, Result};
 use crate::network::protocol::Protocol;
+use crate::network::quadratic::Symmetric;
 use crate::network::substrate::Substrate;
 use crate::tensors::to_f64;
 
@@ -29,13 +27,16 @@ impl Substrate {
     /// Strong fields drive units further out, where the quartic wells are stiffer still: a step below the limit
     /// can diverge, and one above it does where the stiffest unit is harmonic.
     pub fn step_limit(&self) -> f64 {
-        2.0 / largest_eigenvalue(&relaxation_rates(self, None, &[], self.kt()))
+        2.0 / relaxation_rates(self, None, &[], self.kt()).largest_eigenvalue()
     }
 }
 
-/// Refuses a time step that is too large at some knot of a protocol.
-pub(crate) fn check_step_under(substrate: &Substrate, dt: f64, protocol: &Protocol) -> Result<()> {
+/// Refuses a time step that is too large at some knot of a protocol, and couplings that let units go at one.
+pub(crate) fn check_under(substrate: &Substrate, dt: f64, protocol: &Protocol) -> Result<()> {
     let controls = protocol.controls();
+    for control in controls {
+        substrate.check_confinement_under(control)?;
+    }
     let gains = controls.iter().filter_map(|control| control.gain.clone().map(Tensor::abs));
     let wells: Vec<Vec<f64>> =
         controls.iter().filter_map(|control| control.well.clone().map(to_f64)).collect();
@@ -43,12 +44,12 @@ pub(crate) fn check_step_under(substrate: &Substrate, dt: f64, protocol: &Protoc
     check_rates(dt, &relaxation_rates(substrate, gains.reduce(Tensor::max_pair), &wells, kt))
 }
 
-fn check_rates(dt: f64, rates: &Mat<f64>) -> Result<()> {
-    // No eigenvalue is above the largest row sum (Gershgorin): most steps need no closer look.
-    if dt < 2.0 / largest_row_sum(rates) {
+fn check_rates(dt: f64, rates: &Symmetric) -> Result<()> {
+    // No eigenvalue is above the bound: most steps need no closer look.
+    if dt < 2.0 / rates.bound() {
         return Ok(());
     }
-    let rate = largest_eigenvalue(rates);
+    let rate = rates.largest_eigenvalue();
     let limit = 2.0 / rate;
     match dt < limit {
         true => Ok(()),
@@ -62,20 +63,17 @@ fn relaxation_rates(
     gain: Option<Tensor<2>>,
     shifts: &[Vec<f64>],
     kt: f64,
-) -> Mat<f64> {
+) -> Symmetric {
     let (j2, j4) =
         (substrate.unit_values(|group, i| group.j2.at(i)), substrate.unit_values(|group, i| group.j4.at(i)));
     let stiffest = |i: usize| {
         let shifted = shifts.iter().map(|shift| well_curvature(j2[i] + shift[i], j4[i], kt));
         shifted.reduce(f64::max).unwrap_or_else(|| well_curvature(j2[i], j4[i], kt))
     };
-    let curvature: Vec<f64> = (0..j2.len()).map(stiffest).collect();
     let mobility = substrate.unit_values(|group, unit| group.mobility.at(unit));
-    let (units, coupling) = (curvature.len(), substrate.steered_couplings(gain));
-    Mat::from_fn(units, units, |i, j| {
-        let diagonal = if i == j { curvature[i] } else { 0.0 };
-        (mobility[i] * mobility[j]).sqrt() * (diagonal + coupling[i * units + j])
-    })
+    let mut pairs = substrate.free_pairs(gain);
+    pairs.iter_mut().for_each(|([i, j], value)| *value *= (mobility[*i] * mobility[*j]).sqrt());
+    Symmetric { diagonal: (0..j2.len()).map(|i| mobility[i] * stiffest(i)).collect(), pairs }
 }
 
 /// The curvature of one well where an uncoupled unit at `kt` spends its time.
@@ -86,56 +84,4 @@ fn well_curvature(j2: f64, j4: f64, kt: f64) -> f64 {
     }
     let quadratic = if j2 > 0.0 { kt / (2.0 * j2) } else { f64::INFINITY };
     2.0 * j2 + 12.0 * j4 * quadratic.min(quartic)
-}
-
-fn largest_row_sum(symmetric: &Mat<f64>) -> f64 {
-    symmetric.col_iter().map(|column| column.norm_l1()).fold(0.0, f64::max)
-}
-
-/// Units up to which all eigenvalues are as quickly found as the largest one.
-const FEW: usize = 128;
-
-/// The largest eigenvalue of a symmetric matrix: of few units by the full decomposition; of many by Lanczos' iteration
-/// on a shift that makes it the largest in magnitude. Where an iteration does not converge, the bound of Gershgorin,
-/// which is on the safe side.
-fn largest_eigenvalue(symmetric: &Mat<f64>) -> f64 {
-    let (n, shift) = (symmetric.nrows(), largest_row_sum(symmetric));
-    if n <= FEW {
-        return symmetric.self_adjoint_eigenvalues(Side::Lower).map_or(shift, |all| all[n - 1]);
-    }
-    let shifted = Mat::from_fn(n, n, |i, j| symmetric[(i, j)] + if i == j { shift } else { 0.0 });
-    let start = Col::from_fn(n, |i| 1.0 + (i as f64 * 0.7).sin());
-    let start = &start * Scale(1.0 / start.norm_l2());
-    let (mut vector, mut value, settings) = (Mat::zeros(n, 1), [0.0], Default::default());
-    let mut memory = MemBuffer::new(partial_self_adjoint_eigen_scratch(&shifted, 1, Par::Seq, settings));
-    let found = partial_self_adjoint_eigen(
-        vector.as_mut(),
-        &mut value,
-        &shifted,
-        start.as_ref(),
-        1e-12,
-        Par::Seq,
-        MemStack::new(&mut memory),
-        settings,
-    );
-    if found.n_converged_eigen == 0 { shift } else { value[0] - shift }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::noise::Key;
-
-    /// Against the full decomposition: random symmetric matrices, one of them with eigenvalues far below zero.
-    #[test]
-    fn the_largest_eigenvalue_is_that_of_the_whole_spectrum() {
-        for (n, offset) in [(1, 2.0), (2, 1.0), (128, 3.0), (129, 0.0), (200, -20.0), (200, 90.0)] {
-            let normals = Key::new(n as u64).normals(0, n, n);
-            let value = |i: usize, j: usize| f64::from(normals[i * n + j] + normals[j * n + i]);
-            let matrix = Mat::from_fn(n, n, |i, j| value(i, j) + if i == j { offset } else { 0.0 });
-            let all = matrix.self_adjoint_eigenvalues(Side::Lower).unwrap();
-            let (found, expected) = (largest_eigenvalue(&matrix), all[n - 1]);
-            assert!((found - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{n}: {found} {expected}");
-        }
-    }
 }

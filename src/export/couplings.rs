@@ -13,6 +13,7 @@ use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use crate::error::{Problem, Result};
 use crate::export::description::{Description, Normalisation, Start};
 use crate::network::protocol::Course;
+use crate::network::quadratic::{check_confinement, free_pairs};
 use crate::network::substrate::Substrate;
 use crate::network::topology::{Block, Pattern};
 use crate::schedule::Schedule;
@@ -165,16 +166,30 @@ impl Couplings {
         substrate.with_bias(bias)
     }
 
+    /// Refuses units without a quartic well that let each other go; where gains or wells move, whoever runs them does.
+    fn check_confinement(&self) -> Result<()> {
+        let topology = &self.description.substrate.topology;
+        if self.description.course.as_ref().is_some_and(|c| !c.gains.is_empty() || !c.wells.is_empty()) {
+            return Ok(());
+        }
+        let of_block = |block: usize| -> Vec<f32> {
+            self.pairs(&topology.blocks[block]).map(|(_, value)| value).collect()
+        };
+        check_confinement(topology, None, || free_pairs(topology, of_block))
+    }
+
     /// The number of couplings, each pair once.
     pub fn count(&self) -> usize {
         let topology = &self.description.substrate.topology;
         topology.blocks.iter().map(|block| topology.pair_count(block)).sum()
     }
 
-    /// Checks that every block is there once, in its shape, finite, and symmetric within a group.
+    /// Checks that every block is there once, in its shape, finite, and symmetric within a group, and that the units
+    /// hold together.
     ///
     /// # Errors
-    /// [`Error::Couplings`](crate::Error::Couplings), and those of the description.
+    /// [`Error::Couplings`](crate::Error::Couplings), those of the description, and
+    /// [`Error::NotJointlyConfining`](crate::Error::NotJointlyConfining).
     pub fn validate(&self) -> Result<()> {
         let description = &self.description;
         description.validate()?;
@@ -205,6 +220,6 @@ impl Couplings {
                 return Err(Problem::Asymmetric(name).into());
             }
         }
-        Ok(())
+        self.check_confinement()
     }
 }

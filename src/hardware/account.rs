@@ -4,21 +4,24 @@
 //! | line | in kT | assumption |
 //! |---|---|---|
 //! | trajectory | ⟨Q⟩ = ⟨V(x₀) − V(x(t_f))⟩, equation (9) | none: the simulation gives it |
-//! | reset | ⟨V₀(x(t_f)) − V₀(0)⟩ with V₀ = Σ(J₂x² + J₄x⁴) | couplings and fields are switched off at once, and the units fall back in their wells |
+//! | reset | ⟨V₀(x(t_f)) − V₀(x₀)⟩ with V₀ = Σ(J₂x² + J₄x⁴) | couplings and fields are switched off at once, and the units fall back in their wells |
 //! | clamping | Σ⟨C (V₀X)²⟩/k_BT | every clamped unit is a line of capacitance C, charged from a supply and discharged: CV² |
 //! | conversion | clamped units · 2^bits · price | inputs come as numbers, through converters that cost as much a step as those of the read-out |
 //! | read-out | read units · 2^bits · price | one analogue-to-digital conversion a unit, at a price a conversion step |
 //! | digital | multiply–accumulates · price | the conventional network with the same layers |
 //!
 //! Trajectory and reset together are the work that whoever switches couplings and fields on and off does on the
-//! device in one cycle: from rest, switching on costs nothing, and what is put in at the end comes out as heat. They
+//! device in one cycle that ends as it began, at rest or in thermal noise: all of it comes out as heat. They
 //! scale with kT. The other lines are those of electronics, which does not. Not in any line: amplifiers that realise
 //! couplings and their bias currents, clocks, memory and control.
 
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::export::circuit::Scales;
+use crate::network::substrate::Substrate;
+use crate::tensors::to_f64;
 use crate::units::thermal_energy;
 
 /// Prices and sizes that the simulation does not know.
@@ -59,7 +62,7 @@ impl Default for Assumptions {
 pub struct Measured {
     /// Heat of the trajectory, in kT.
     pub heat: f64,
-    /// Energy left in the wells at the end, over that at rest, in kT.
+    /// Energy left in the wells at the end, over that at the start, in kT: [`reset`].
     pub reset: f64,
     /// ΣX² over the clamped units.
     pub clamped_square: f64,
@@ -69,6 +72,17 @@ pub struct Measured {
     pub read: usize,
     /// Multiply–accumulates of the conventional network, if there is one.
     pub macs: Option<f64>,
+}
+
+/// ⟨V₀(x(t_f)) − V₀(x₀)⟩ over trajectories from x₀ to x, in kT.
+///
+/// # Shapes
+/// `x0` and `x` `[batch, unit]`.
+pub fn reset(substrate: &Substrate, x0: Tensor<2>, x: Tensor<2>) -> f64 {
+    let wells = |x| to_f64(substrate.potential().wells(x));
+    let (before, after) = (wells(x0), wells(x));
+    let gained: f64 = after.iter().zip(&before).map(|(after, before)| after - before).sum();
+    gained / after.len() as f64 / substrate.kt()
 }
 
 /// One line of the account.

@@ -104,12 +104,13 @@ impl Hardware {
         Self { substrate, read_out: 0.0, bandwidth: None, slope: None }
     }
 
-    /// The same with one more imperfection. The key is that of the device: another key, another specimen.
+    /// The same with one more imperfection. The key is that of the device: another key, another specimen, the same for a
+    /// whole batch.
     ///
     /// # Errors
     /// [`Error::Constant`] when a parameter is out of range, [`Error::NotConfining`] when drifted wells let units go.
     pub fn with(self, imperfection: Imperfection, key: Key) -> Result<Self> {
-        let Self { substrate, .. } = &self;
+        let (Self { substrate, .. }, key) = (&self, key.batch());
         let substrate = match imperfection {
             Imperfection::Quantised { bits, scale } => {
                 check("bits", f64::from(bits), (2..=24).contains(&bits), "must be 2 to 24")?;

@@ -4,7 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 
 use crate::error::{Error, Result};
+use crate::network::control::Control;
 use crate::network::potential::{Coupling, Potential};
+use crate::network::quadratic::{check_confinement, free_pairs};
 use crate::network::topology::{Block, Group, Pattern, Topology};
 use crate::noise::Key;
 use crate::tensors::{check_shape, gather, identity, replace, row, scatter, to_f64};
@@ -273,7 +275,7 @@ impl Substrate {
     ///
     /// Within a group the symmetric part of them is what couples, with 1/√2 of that deviation.
     pub fn randomised(mut self, scale: f64, key: Key) -> Self {
-        let key = key.fork("couplings");
+        let key = key.batch().fork("couplings");
         let fan_in = self.config.topology.groups.iter().map(|g| g.units).sum::<usize>();
         for (index, parameter) in self.couplings.iter_mut().enumerate() {
             let [rows, columns] = parameter.val().dims();
@@ -346,13 +348,31 @@ impl Substrate {
 
     /// J among the free units on the host, row-major, each pair in both places.
     pub fn free_couplings(&self) -> Vec<f64> {
-        self.steered_couplings(None)
+        let eye = identity(self.free_units(), self.options());
+        to_f64(self.potential().coupling.apply(eye))
     }
 
-    /// The same between gains, sJs.
-    pub(crate) fn steered_couplings(&self, gain: Option<Tensor<2>>) -> Vec<f64> {
-        let eye = identity(self.free_units(), self.options());
-        to_f64(self.potential().coupling.apply_with(eye, gain))
+    /// The couplings sJs between gains among free units, each pair once as columns of the state.
+    pub(crate) fn free_pairs(&self, gain: Option<Tensor<2>>) -> Vec<([usize; 2], f64)> {
+        let mut pairs = free_pairs(self.topology(), |block| self.pair_couplings(block));
+        if let Some(gain) = gain.map(to_f64) {
+            pairs.iter_mut().for_each(|([i, j], value)| *value *= gain[*i] * gain[*j]);
+        }
+        pairs
+    }
+
+    /// Refuses couplings by which units without a quartic well let each other go.
+    ///
+    /// # Errors
+    /// [`Error::NotJointlyConfining`].
+    pub fn check_confinement(&self) -> Result<()> {
+        self.check_confinement_under(&Tensor::zeros([1, self.free_units()], self.options()).into())
+    }
+
+    /// The same under gains and shifts of wells.
+    pub(crate) fn check_confinement_under(&self, control: &Control) -> Result<()> {
+        let shift = control.well.clone().map(to_f64);
+        check_confinement(self.topology(), shift, || self.free_pairs(control.gain.clone()))
     }
 
     /// A constant of every free unit, given its group and its number there, as a row `[1, unit]`.
@@ -362,9 +382,6 @@ impl Substrate {
 
     /// The same on the host.
     pub(crate) fn unit_values(&self, constant: impl Fn(&Group, usize) -> f64) -> Vec<f64> {
-        let groups = self.config.topology.free();
-        groups
-            .flat_map(|group| (0..group.units).map(|unit| constant(group, unit)).collect::<Vec<_>>())
-            .collect()
+        self.config.topology.unit_values(constant)
     }
 }

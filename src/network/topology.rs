@@ -279,6 +279,12 @@ impl Topology {
         find(from, to).map(|index| (index, true)).or_else(|| find(to, from).map(|index| (index, false)))
     }
 
+    /// A constant of every free unit, given its group and its number there.
+    pub(crate) fn unit_values(&self, constant: impl Fn(&Group, usize) -> f64) -> Vec<f64> {
+        let of = |group: &Group| (0..group.units).map(|unit| constant(group, unit)).collect::<Vec<_>>();
+        self.free().flat_map(of).collect()
+    }
+
     /// The free groups, in order.
     pub fn free(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(|group| !group.clamped)

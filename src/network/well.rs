@@ -11,8 +11,6 @@
 //! balance whatever the spacing; time goes by the trapezoidal rule (Crank and Nicolson 1947), of second order. Units
 //! that do not couple are described completely by it, so that moments of whole networks of them need no simulation.
 
-use std::ops::Range;
-
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
@@ -164,24 +162,22 @@ impl Well {
 }
 
 impl Substrate {
-    /// States of units that are in equilibrium each in its own well, without couplings and fields, for some
-    /// trajectories.
+    /// States of units that are in equilibrium each in its own well, without couplings and fields.
     ///
     /// # Shapes
-    /// `[rows, unit]`.
+    /// `[rows, unit]`; rows are the trajectories of the key.
     ///
     /// # Errors
     /// Those of [`Well::of_unit`].
-    pub fn uncoupled_equilibrium(&self, rows: Range<usize>, key: Key) -> Result<Tensor<2>> {
+    pub fn uncoupled_equilibrium(&self, rows: usize, key: Key) -> Result<Tensor<2>> {
         let states = |group: &Group| -> Result<Tensor<2>> {
-            let key = key.fork(&group.name).skip(rows.start as u64);
             let alike = group.j2.shared().is_some() && group.j4.shared().is_some();
             let quantiles = |unit| -> Result<Quantiles> {
                 Ok(Well::of_unit(group, unit, self.kt(), 0.0)?.equilibrium(0.0).quantiles())
             };
             let wells: Result<Vec<_>> = (0..if alike { 1 } else { group.units }).map(quantiles).collect();
-            let values = draw(&wells?, rows.len(), group.units, key);
-            Ok(Tensor::from_data(TensorData::new(values, [rows.len(), group.units]), self.options()))
+            let values = draw(&wells?, rows, group.units, key.fork(&group.name));
+            Ok(Tensor::from_data(TensorData::new(values, [rows, group.units]), self.options()))
         };
         let states: Result<Vec<_>> = self.topology().free().map(states).collect();
         Ok(Tensor::cat(states?, 1))
