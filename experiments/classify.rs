@@ -12,7 +12,7 @@ mod summary;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use thermograd::{Couplings, Substrate};
+use thermograd::{Format, Substrate};
 use thermograd_datasets::mnist;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, HeldOut, Metric, Session, run::read};
@@ -56,16 +56,16 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
-    let couplings = Couplings::decode(&read(file)?).with_context(named)?;
+    let couplings = Format::of_name(&file.to_string_lossy())?.decode(&read(file)?).with_context(named)?;
     let setup = Setup::new(arguments.settings()?, arguments)?;
     let classifier = Classifier::from_couplings(&couplings, &setup.bench.device).with_context(named)?;
-    let session = Session::evaluation("classify-eval", arguments.run.out.as_deref(), &setup.settings)?;
+    let session = Session::evaluation("classify --eval", arguments.run.out.as_deref(), &setup.settings)?;
     setup.report(&session, &classifier)
 }
 
 impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
-        Ok(Self { bench: settings.source.open(settings.shard, arguments.data.threads)?, settings })
+        Ok(Self { bench: arguments.data.open(&settings.source, settings.shard)?, settings })
     }
 
     /// Teacher, then couplings.
@@ -106,12 +106,12 @@ impl Setup {
         let (s, Bench { data, device, shards, key }) = (&self.settings, &self.bench);
         let layers = [data.train.pixels_each(), s.hidden, usize::from(mnist::CLASSES)];
         let mut teacher = Teacher::new(s.teacher, layers, *key, device);
-        if session.run.has(FILE) {
-            teacher = teacher.decode(&session.run.read(FILE)?)?;
+        if let Some(bytes) = session.run.kept(FILE)? {
+            teacher = teacher.decode(&bytes)?;
         } else {
             let training = s.teacher.training(&data.train, untrained.normalisation);
             teacher = session.train(Fit::new(training, teacher, *shards, *key))?;
-            session.run.write(FILE, &teacher.encode()?)?;
+            session.run.keep(FILE, &teacher.encode()?)?;
         }
         let accuracy = teacher.accuracy(&data.held_out, &untrained.normalisation, *shards);
         say!("teacher: {:.2} % of {} held-out images", 100.0 * accuracy, data.held_out.len());
@@ -122,16 +122,16 @@ impl Setup {
     fn exact(&self, session: &Session, untrained: &Classifier, lesson: Lesson) -> Result<Classifier> {
         const FILE: &str = "exact.safetensors";
         let Bench { data, device, shards, key } = &self.bench;
-        if let Some(couplings) = session.run.read_couplings(FILE)? {
+        if let Some(couplings) = session.run.kept_couplings(FILE)? {
             return Ok(Classifier::from_couplings(&couplings, device)?);
         }
         let solve = |progress: &mut dyn FnMut(f64)| {
             exact(untrained, lesson, &data.train, self.settings.ridge, *shards, *key, progress)
         };
         let classifier = untrained.with_substrate(session.shown("exact", solve)?);
-        session.run.write(FILE, &classifier.couplings().encode()?)?;
         let result = self.look(&classifier)?;
-        session.save_clock()?;
+        // Logged, then kept: a session that stops in between does both again.
+        session.forget("exact", 0)?;
         session.log(&Metric {
             stage: "exact".into(),
             epoch: 1,
@@ -140,6 +140,8 @@ impl Setup {
             held_out_accuracy: Some(result.top1_single.mean),
             held_out_heat_kt: Some(result.heat.mean),
         })?;
+        session.run.keep(FILE, &classifier.couplings().encode()?)?;
+        session.save_clock()?;
         say!("exact: {:.2} % of the held-out images", 100.0 * result.top1_single.mean);
         session.go_on()?;
         Ok(classifier)
@@ -171,11 +173,13 @@ impl Setup {
         Ok(classifier.evaluate(&data.held_out, 1, *shards, key.fork("held out"), |_| {})?)
     }
 
-    /// Runs the test set once, and writes and prints what came of it.
+    /// Runs the test images once, or the held-out ones, and writes and prints what came of it.
     fn report(&self, session: &Session, classifier: &Classifier) -> Result<()> {
         let (s, Bench { data, shards, key, .. }) = (&self.settings, &self.bench);
-        let evaluation = session.shown("test", |progress| {
-            classifier.evaluate(&data.test, s.trajectories, *shards, key.fork("test"), progress)
+        let images = data.reported(s.against_held_out);
+        let name = if s.against_held_out { "held out" } else { "test" };
+        let evaluation = session.shown(name, |progress| {
+            classifier.evaluate(images, s.trajectories, *shards, key.fork(name), progress)
         })?;
         let summary = Summary::new(s, session, classifier, &evaluation);
         session.run.write_json("evaluation.json", &evaluation)?;

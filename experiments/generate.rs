@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use thermograd::{Couplings, Schedule, Shards};
+use thermograd::{Couplings, Format, Schedule, Shards};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, bar, run::read};
 use thermograd_models::generator::metrics::{Nearest, nearest};
@@ -92,11 +92,15 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
-    let couplings = Couplings::decode(&read(file)?).with_context(named)?;
+    let couplings = Format::of_name(&file.to_string_lossy())?.decode(&read(file)?).with_context(named)?;
     let mut settings = arguments.settings()?;
     let device = settings.source.backend.device()?;
-    let generator = Generator::from_couplings(&couplings, settings.noising, &device).with_context(named)?;
+    let mut generator =
+        Generator::from_couplings(&couplings, settings.noising, &device).with_context(named)?;
     settings.mode = if generator.classes().is_some() { Mode::Classes } else { Mode::Stored };
+    arguments.check_for(&settings)?;
+    generator.schedule = arguments.schedule(generator.schedule)?;
+    (settings.dt, settings.stored.t_f) = (generator.schedule.dt, generator.schedule.duration());
     let setup = Setup::new(settings, arguments)?;
     let (pixels, asked) = (generator.pixels(), setup.bench.data.train.pixels_each());
     ensure!(
@@ -104,13 +108,13 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
         "{} makes images of {pixels} pixels, those of the data set have {asked}",
         file.display()
     );
-    let session = Session::evaluation("generate-eval", arguments.run.out.as_deref(), &setup.settings)?;
+    let session = Session::evaluation("generate --eval", arguments.run.out.as_deref(), &setup.settings)?;
     setup.report(&session, &Model::Computer(generator))
 }
 
 impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
-        let bench = settings.source.open(SHARD, arguments.data.threads)?;
+        let bench = arguments.data.open(&settings.source, SHARD)?;
         if let Some(class) = settings.class.filter(|&class| class >= CLASSES) {
             bail!("--class {class}: there are classes 0 to {}", CLASSES - 1);
         }
@@ -182,13 +186,18 @@ impl Setup {
         stored: &Stored,
         rule: Rule,
     ) -> Result<Generator> {
-        const FILE: &str = "checkpoints/descent.safetensors";
+        const FILE: &str = "descent.ckpt";
         let descent = self.settings.stored.descent;
         let mut done = 0;
-        if let Some(couplings) = session.run.read_couplings(FILE)? {
+        if let Some(bytes) = session.run.kept(FILE)? {
+            // The number of cycles, then the couplings after them.
+            let (cycles, couplings) =
+                bytes.split_first_chunk::<8>().context("checkpoints/descent.ckpt is too short")?;
+            let couplings = Couplings::decode(couplings).context("in checkpoints/descent.ckpt")?;
             generator = generator.with_substrate(couplings.substrate(&self.bench.device)?);
-            done = session.metrics().iter().filter(|metric| metric.stage == "descent").count();
+            done = u64::from_le_bytes(*cycles) as usize;
         }
+        session.forget("descent", done)?;
         let bar = bar("cycles", descent.cycles as u64);
         bar.set_position(done as u64);
         for cycle in done..descent.cycles {
@@ -200,9 +209,10 @@ impl Setup {
             generator = generator.with_substrate(substrate);
             bar.set_position(cycle as u64 + 1);
             bar.set_message(format!("action {action:.4} a step and unit"));
-            session.run.write(FILE, &generator.couplings().encode()?)?;
             let (stage, passes, loss) = ("descent".into(), cycle + 1, Some(action));
             session.log(&Metric { stage, epoch: passes, step: passes, loss, ..Metric::default() })?;
+            let cycles = (passes as u64).to_le_bytes();
+            session.run.keep(FILE, &[&cycles[..], &generator.couplings().encode()?].concat())?;
             session.save_clock()?;
             session.go_on()?;
         }
@@ -259,7 +269,7 @@ impl Setup {
             labels: (generator.classes().is_some() || s.class.is_some()).then_some(labels),
             label_strength: s.label_strength,
             hidden: s.hidden_units,
-            accounts: s.accounts,
+            accounts: s.accounts.unwrap_or(usize::MAX),
         }
     }
 

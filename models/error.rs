@@ -12,7 +12,7 @@ pub enum Error {
     Physics(#[from] thermograd::Error),
     /// A loss that is no number any more.
     #[error(
-        "{training}: the loss became {loss} at step {step}; a smaller learning rate or time step, or a clipped gradient, is needed"
+        "{training}: the loss became {loss} at step {step}; a smaller learning rate or time step is needed"
     )]
     NotFinite {
         /// Which training.

@@ -106,8 +106,9 @@ fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
     for file in [
         "config.toml",
         "metrics.jsonl",
-        "teacher.bpk",
-        "exact.safetensors",
+        "run.json",
+        "checkpoints/teacher.bpk",
+        "checkpoints/exact.safetensors",
         "checkpoints/pathwise.ckpt",
         "couplings.safetensors",
         "couplings.json",
@@ -121,6 +122,7 @@ fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
     let keys: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
     let mut promised = [
         "dataset",
+        "images",
         "trainer",
         "backend",
         "seed",
@@ -131,6 +133,7 @@ fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
         "top2_avg",
         "heat_kt",
         "heat_kt_sd",
+        "heat_kt_avg",
         "advantage",
         "mac_picojoule",
         "train_seconds",
@@ -156,19 +159,146 @@ fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
 
     // The run is not overwritten.
     let mut again = classify(&QUICK);
-    let refused = again.arg("--out").arg(&out).output().unwrap();
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("already holds a run"));
+    let output = again.arg("--out").arg(&out).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is not empty"));
 
     // The export is the run's couplings, and evaluates to the run's numbers.
     let bytes = std::fs::read(&export).unwrap();
     assert_eq!(bytes, std::fs::read(out.join("couplings.safetensors")).unwrap());
-    let evaluation = path("evaluation");
-    let mut eval = classify(&["--limit", "800", "--trajectories", "2", "--seed", "4", "--eval"]);
-    ok(eval.arg(&export).arg("--out").arg(&evaluation).output().unwrap());
-    let evaluated = json(&evaluation.join("summary.json"));
-    for key in ["top1_single", "top1_avg", "top2_avg", "heat_kt", "heat_kt_sd"] {
-        assert_eq!(evaluated[key], summary[key], "{key}");
+    let table = path("taken/away.npz");
+    ok(couplings(&["convert"]).arg(&export).arg(&table).output().unwrap());
+    for file in [&export, &table] {
+        let evaluation = path("evaluation").join(file.extension().unwrap());
+        let mut eval = classify(&["--limit", "800", "--trajectories", "2", "--seed", "4", "--eval"]);
+        ok(eval.arg(file).arg("--out").arg(&evaluation).output().unwrap());
+        let evaluated = json(&evaluation.join("summary.json"));
+        for key in ["top1_single", "top1_avg", "top2_avg", "heat_kt", "heat_kt_sd"] {
+            assert_eq!(evaluated[key], summary[key], "{key}");
+        }
+        let config = std::fs::read_to_string(evaluation.join("config.toml")).unwrap();
+        assert!(config.contains(file.to_str().unwrap()), "the run does not say what was evaluated");
+        // What has no training is not continued by one.
+        fails(&["--resume", evaluation.to_str().unwrap()], &["without training"]);
     }
+    let mut other = generate(&["--resume"]);
+    other.arg(&out);
+    refused(other, &["--resume"], &["is a run of `classify`"]);
+}
+
+/// A folder with anything in it is not taken for a run's, nor are its files.
+#[test]
+fn a_folder_that_is_not_empty_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("mine");
+    std::fs::create_dir_all(out.join("checkpoints")).unwrap();
+    std::fs::write(out.join("checkpoints/teacher.bpk"), "precious").unwrap();
+    fails(&["--limit", "100", "--out", out.to_str().unwrap()], &["is not empty", "another --out"]);
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
+    fails(&["--resume", out.to_str().unwrap()], &["holds no run"]);
+    // An empty one is taken, by one process at a time.
+    let out = folder.path().join("empty");
+    std::fs::create_dir(&out).unwrap();
+    ok(classify(&QUICK).arg("--out").arg(&out).output().unwrap());
+    let lock = std::fs::File::open(out.join("run.json")).unwrap();
+    lock.lock().unwrap();
+    fails(&["--resume", out.to_str().unwrap()], &["another process is at work"]);
+}
+
+/// Four runs begun at once without a name make four folders.
+#[test]
+fn runs_that_begin_at_once_do_not_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = |seed: usize| {
+        let seed = seed.to_string();
+        let mut command =
+            classify(&["--limit", "60", "--hidden", "4", "--epochs", "1", "--trajectories", "1"]);
+        command.args(["--seed", &seed]).current_dir(folder.path()).stdout(std::process::Stdio::null());
+        command.spawn().unwrap()
+    };
+    let children: Vec<_> = (0..4).map(begin).collect();
+    assert!(children.into_iter().all(|mut child| child.wait().unwrap().success()));
+    let seeds: std::collections::BTreeSet<u64> = (1..=4)
+        .map(|number| json(&folder.path().join(format!("runs/classify-{number}/summary.json"))))
+        .map(|summary| summary["seed"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seeds.len(), 4);
+}
+
+/// A file with a few settings leaves the others as they are, within a section too; single settings go over it.
+#[test]
+fn settings_that_are_left_out_are_as_by_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, out) = (folder.path().join("few.toml"), folder.path().join("run"));
+    std::fs::write(&settings, "limit = 100\nhidden = 4\ntrajectories = 1\n[pathwise.recipe]\nepochs = 1\n")
+        .unwrap();
+    let mut command = classify(&["--set", "pathwise.logit_gain=2", "--set", "teacher.loss=tanh"]);
+    ok(command
+        .args(["--set", "hidden=5", "--config"])
+        .arg(&settings)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap());
+    let written: toml::Table =
+        toml::from_str(&std::fs::read_to_string(out.join("config.toml")).unwrap()).unwrap();
+    let at = |path: &[&str]| {
+        let (last, sections) = path.split_last().unwrap();
+        sections.iter().fold(&written, |table, name| table[*name].as_table().unwrap())[*last].clone()
+    };
+    assert_eq!(at(&["hidden"]), 5.into());
+    assert_eq!(at(&["pathwise", "recipe", "epochs"]), 1.into());
+    assert_eq!(at(&["pathwise", "recipe", "batch"]), 256.into());
+    assert_eq!(at(&["pathwise", "logit_gain"]), 2.0.into());
+    assert_eq!(at(&["teacher", "loss"]), "tanh".into());
+    fails(&["--set", "pathwise.rate=2"], &["--set", "pathwise", "unknown field `rate`"]);
+    fails(&["--set", "hidden"], &["--set hidden", "guide.beta=80"]);
+    fails(&["--set", "hidden=many"], &["hidden", "many"]);
+}
+
+/// What would do nothing is not taken.
+#[test]
+fn flags_that_would_do_nothing_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    fails(&["--data-dir", data], &["--data-dir", "strokes", "--dataset mnist"]);
+    fails(&["--trainer", "exact", "--augment"], &["--augment", "pathwise"]);
+    fails(&["--trainer", "likelihood", "--heat-price", "1e-5"], &["--heat-price", "pathwise"]);
+    let nothing = |arguments: &[&str], parts: &[&str]| refused(generate(arguments), arguments, parts);
+    nothing(&["--cycles", "3"], &["--cycles", "--trainer batch"]);
+    nothing(&["--mode", "diffusion", "--readout", "raw"], &["--readout"]);
+    nothing(&["--mode", "diffusion", "--dt", "1e-3"], &["--dt"]);
+    nothing(&["--mode", "classes", "--t-f", "2"], &["--t-f"]);
+    // A computer that stores images knows no classes, whether it is made or read.
+    let (judge, out) = (folder.path().join("judge.bpk"), folder.path().join("run"));
+    let small = ["--limit", "100", "--samples", "6", "--hidden", "4", "--t-f", "0.1", "--dt", "0.01"];
+    ok(generate(&small).arg("--judge").arg(&judge).arg("--out").arg(&out).output().unwrap());
+    let file = out.join("couplings.safetensors");
+    nothing(&["--label-strength", "2", "--eval", file.to_str().unwrap()], &["--label-strength"]);
+    nothing(&["--mode", "classes", "--eval", file.to_str().unwrap()], &["--mode"]);
+    // But it can be run with other steps, for longer.
+    let mut command =
+        generate(&["--limit", "100", "--samples", "6", "--t-f", "0.2", "--dt", "0.005", "--eval"]);
+    let again = folder.path().join("again");
+    ok(command.arg(&file).arg("--judge").arg(&judge).arg("--out").arg(&again).output().unwrap());
+    let heat = |run: &Path| json(&run.join("summary.json"))["heat_kt"].as_f64().unwrap();
+    assert_ne!(heat(&out), heat(&again));
+}
+
+/// One judge for the same images and recipe, another for others.
+#[test]
+fn a_judge_is_kept_for_its_images_and_its_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |number: usize, arguments: &[&str]| {
+        let small = ["--samples", "6", "--hidden", "4", "--t-f", "0.1", "--dt", "0.01"];
+        let mut command = generate(&[&small[..], arguments].concat());
+        command.env("XDG_CACHE_HOME", folder.path()).arg("--out").arg(folder.path().join(number.to_string()));
+        ok(command.output().unwrap());
+        std::fs::read_dir(folder.path().join("thermograd")).unwrap().count()
+    };
+    assert_eq!(draw(0, &["--limit", "60"]), 1);
+    assert_eq!(draw(1, &["--limit", "60", "--gain", "1"]), 1);
+    assert_eq!(draw(2, &["--limit", "60", "--set", "judge.noise=0.4"]), 2);
+    assert_eq!(draw(3, &["--limit", "62"]), 3);
 }
 
 #[test]
@@ -214,8 +344,31 @@ fn an_interrupted_run_resumes_to_the_same_numbers() {
     assert_eq!(results(&broken.join("summary.json")), results(&whole.join("summary.json")));
     let couplings = |run: &Path| std::fs::read(run.join("couplings.safetensors")).unwrap();
     assert!(couplings(&broken) == couplings(&whole));
-    let lines = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count();
+    let lines = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     assert_eq!(lines(&broken), lines(&whole));
+
+    // A run that stopped after the exact solution was logged and before it was kept.
+    std::fs::remove_file(broken.join("checkpoints/exact.safetensors")).unwrap();
+    ok(classify(&["--resume"]).arg(&broken).output().unwrap());
+    let sorted = |run: &Path| -> Vec<String> {
+        let mut lines: Vec<String> = lines(run).lines().map(String::from).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&broken), sorted(&whole));
+
+    // One flipped bit of any checkpoint is told.
+    for file in ["teacher.bpk", "exact.safetensors", "pathwise.ckpt"] {
+        let path = broken.join("checkpoints").join(file);
+        let good = std::fs::read(&path).unwrap();
+        for place in [0, good.len() / 3, good.len() - 5, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[place] ^= 4;
+            std::fs::write(&path, bad).unwrap();
+            fails(&["--resume", broken.to_str().unwrap()], &[file, "checksum"]);
+        }
+        std::fs::write(&path, good).unwrap();
+    }
 }
 
 /// Small enough for seconds: 400 drawn digits, few hidden units, short runs.
@@ -243,6 +396,8 @@ fn generate_stores_images_and_reports_them_and_its_export_draws_the_same() {
         "recognised",
         "accuracy",
         "frechet",
+        "gain",
+        "precision",
         "recall",
         "class_entropy",
         "readout",
@@ -257,7 +412,7 @@ fn generate_stores_images_and_reports_them_and_its_export_draws_the_same() {
     for part in ["raw", "force"] {
         assert!(evaluation["generated"][part]["frechet"].is_number(), "{evaluation}");
     }
-    for part in ["real images", "class means", "uniform noise"] {
+    for part in ["real images", "class means", "means of two", "uniform noise"] {
         assert!(evaluation["calibration"][part]["recall"].is_number(), "{evaluation}");
     }
     let report = std::fs::read_to_string(out.join("report.html")).unwrap();
@@ -355,7 +510,7 @@ fn an_interrupted_descent_resumes_to_the_same_couplings() {
     };
     ok(start(&whole).output().unwrap());
     let mut child = start(&broken).spawn().unwrap();
-    let checkpoint = broken.join("checkpoints/descent.safetensors");
+    let checkpoint = broken.join("checkpoints/descent.ckpt");
     let begun = Instant::now();
     while !checkpoint.exists() {
         assert!(begun.elapsed() < Duration::from_secs(120), "training did not begin");
@@ -368,6 +523,14 @@ fn an_interrupted_descent_resumes_to_the_same_couplings() {
     let couplings = |run: &Path| std::fs::read(run.join("couplings.safetensors")).unwrap();
     assert!(couplings(&broken) == couplings(&whole));
     assert_eq!(results(&broken.join("summary.json")), results(&whole.join("summary.json")));
+    let lines = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert_eq!(lines(&broken), lines(&whole));
+    // A line that was logged without its checkpoint is taken back, one that is cut off is made again.
+    let ours = lines(&broken);
+    let beyond = ours.lines().last().unwrap().replace("\"step\":6", "\"step\":7");
+    std::fs::write(broken.join("metrics.jsonl"), format!("{ours}{beyond}\n{{\"stage\":\"desc")).unwrap();
+    ok(generate(&["--judge", judge.to_str().unwrap(), "--resume"]).arg(&broken).output().unwrap());
+    assert_eq!(lines(&broken), ours);
 }
 
 fn couplings(arguments: &[&str]) -> Command {

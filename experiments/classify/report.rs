@@ -6,7 +6,7 @@ use maud::{Markup, PreEscaped, html};
 use thermograd::{Key, to_f64};
 use thermograd_experiments::report::{
     COLOURS, Chart, Line, confusion, document, facts, fields, grey, learning, percent, pushes, row, settings,
-    uri,
+    spread, uri,
 };
 use thermograd_experiments::workbench::{Bench, Metric};
 use thermograd_models::{Classifier, Evaluation, Examples, ranking};
@@ -23,7 +23,7 @@ pub fn page(
     summary: &Summary,
     metrics: &[Metric],
 ) -> Result<String> {
-    let test = &bench.data.test;
+    let test = bench.data.reported(s.against_held_out);
     let body = html! {
         (facts(&numbers(s, classifier, evaluation, summary)))
         (learning(metrics)?)
@@ -45,19 +45,19 @@ fn numbers(
     summary: &Summary,
 ) -> Vec<(&'static str, String)> {
     let Summary { dataset, trainer, seed, backend, trajectories, advantage, .. } = summary;
-    let spread = match summary.top1_single_sd {
-        sd if sd.is_finite() => format!(" (s.d. {:.2} over trajectories)", 100.0 * sd),
-        _ => String::new(),
-    };
+    let spread = spread(summary.top1_single_sd);
     let [top1, top2] = [summary.top1_avg, summary.top2_avg].map(percent);
     let (macs, price) = (classifier.digital_macs(), settings.mac_picojoule);
     vec![
-        ("data", format!("{dataset}, {} test images", evaluation.images)),
+        ("data", format!("{dataset}, {} {} images", evaluation.images, summary.images)),
         ("trainer", format!("{trainer}, seed {seed}, backend {backend}")),
         ("one trajectory", percent(summary.top1_single) + &spread),
-        ("average of trajectories", format!("{top1} over {trajectories}; two guesses {top2}")),
+        (
+            "average of trajectories",
+            format!("{top1} over {trajectories}, at {:.3e} kT; two guesses {top2}", summary.heat_kt_avg),
+        ),
         ("without noise", percent(evaluation.top1_noiseless)),
-        ("heat of one inference", format!("{:.3e} kT (s.d. {:.1e})", summary.heat_kt, summary.heat_kt_sd)),
+        ("heat of one trajectory", format!("{:.3e} kT (s.d. {:.1e})", summary.heat_kt, summary.heat_kt_sd)),
         (
             "digital counterpart",
             format!(

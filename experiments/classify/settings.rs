@@ -7,10 +7,10 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::{Ridge, Schedule};
 use thermograd_experiments::workbench::{
-    DataFlags, RunFlags, SHARD, Settings as _, Source, check_recipes, name, parse, set, version,
-    with_defaults,
+    DataFlags, RunFlags, SHARD, Settings as _, Source, check_recipes, name, parse, refuse_useless, set,
+    version, with_defaults,
 };
-use thermograd_models::{ClassifierConfig, Guide, Likelihood, Pathwise, TeacherConfig, Wiring};
+use thermograd_models::{ClassifierConfig, Guide, Likelihood, Pathwise, TeacherConfig, TeacherLoss, Wiring};
 
 /// Train a thermodynamic computer to read digits, and report what it achieved.
 ///
@@ -25,6 +25,7 @@ use thermograd_models::{ClassifierConfig, Guide, Likelihood, Pathwise, TeacherCo
   classify --dataset mnist --data-dir DIR              MNIST, 20 epochs
   classify --dataset mnist --data-dir DIR --epochs 60 --augment
   classify --dataset mnist --data-dir DIR --trainer likelihood
+  classify --dataset mnist --data-dir DIR --held-out --set pathwise.recipe.learning_rate=5e-3
   classify --resume runs/classify-1                    continue after Ctrl-C
   classify --eval runs/classify-1/couplings.safetensors --dataset mnist --data-dir DIR"
 )]
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// Hidden units.
     #[arg(long, value_name = "N")]
     hidden: Option<usize>,
+    /// What the conventional network is trained on, whose activations are targets.
+    #[arg(long, value_enum)]
+    teacher: Option<TeacherName>,
     /// Strength of the guide bias.
     #[arg(long, allow_negative_numbers = true)]
     beta: Option<f64>,
@@ -50,8 +54,11 @@ pub struct Arguments {
     /// Independent trajectories of every test image.
     #[arg(long, value_name = "N")]
     trajectories: Option<usize>,
-    /// Evaluate exported couplings instead of training.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "hidden", "beta", "epochs",
+    /// Report on held-out training images instead of the test images: for choosing settings.
+    #[arg(long)]
+    held_out: bool,
+    /// Evaluate exported couplings, in any format, instead of training.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "hidden", "teacher", "beta", "epochs",
         "heat_price", "augment"])]
     pub eval: Option<PathBuf>,
     #[command(flatten)]
@@ -72,6 +79,24 @@ pub enum Trainer {
     Pathwise,
 }
 
+/// What the conventional network is trained on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum TeacherName {
+    /// Squared distance of tanh outputs to ±1, as published.
+    Tanh,
+    /// Cross-entropy of logits.
+    CrossEntropy,
+}
+
+impl From<TeacherName> for TeacherLoss {
+    fn from(name: TeacherName) -> Self {
+        match name {
+            TeacherName::Tanh => Self::Tanh,
+            TeacherName::CrossEntropy => Self::CrossEntropy,
+        }
+    }
+}
+
 /// β for the trainers whose one aim is to follow the guide.
 const BETA_ALONE: f64 = 150.0;
 
@@ -84,10 +109,14 @@ pub struct Settings {
     /// Images, device and key.
     #[serde(flatten)]
     pub source: Source,
+    /// The couplings that were evaluated; none in a run that trains.
+    pub eval: Option<PathBuf>,
     /// How to find the couplings.
     pub trainer: Trainer,
     /// Independent trajectories of every test image.
     pub trajectories: usize,
+    /// Report on held-out training images instead of the test images.
+    pub against_held_out: bool,
     /// Examples a shard of a batch: sums keep their bits only for equal sizes.
     pub shard: usize,
     /// Price of a digital multiply–accumulate in pJ.
@@ -122,8 +151,10 @@ impl Default for Settings {
         Self {
             version: version(),
             source: Source::default(),
+            eval: None,
             trainer: Trainer::Pathwise,
             trajectories: 10,
+            against_held_out: false,
             shard: SHARD,
             mac_picojoule: 1.0,
             hidden,
@@ -150,6 +181,7 @@ impl Arguments {
             ("dataset", name(&d.source.dataset)),
             ("trainer", name(&d.trainer)),
             ("hidden", d.hidden.to_string()),
+            ("teacher", "cross-entropy".into()),
             ("beta", format!("{} before pathwise training, else {BETA_ALONE}", d.guide.beta)),
             ("epochs", format!("{} or {}", d.likelihood.recipe.epochs, d.pathwise.recipe.epochs)),
             ("heat_price", d.pathwise.heat_price.to_string()),
@@ -159,14 +191,19 @@ impl Arguments {
         parse(with_defaults(Self::command(), defaults))
     }
 
-    /// Defaults, then the file, then the flags.
+    /// Defaults, then the file, then single settings, then the flags.
     pub fn settings(&self) -> Result<Settings> {
-        let mut settings = Settings::below_flags(self.run.config.as_deref())?;
+        let mut layers = self.run.layers()?;
+        layers.extend(self.trainer.map(|trainer| ("trainer".into(), name(&trainer).into())));
+        let trainer = Settings::default().with(&layers).with_context(|| self.run.named())?.trainer;
+        let mut settings = Settings::of(trainer).with(&layers)?;
         let s = &mut settings;
         self.data.set(&mut s.source)?;
-        set(&mut s.trainer, self.trainer);
+        s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
+        s.against_held_out |= self.held_out;
         set(&mut s.hidden, self.hidden);
         set(&mut s.trajectories, self.trajectories);
+        set(&mut s.teacher.loss, self.teacher.map(TeacherLoss::from));
         set(&mut s.pathwise.heat_price, self.heat_price);
         s.pathwise.augment |= self.augment;
         if let Some(epochs) = self.epochs {
@@ -176,13 +213,26 @@ impl Arguments {
                 Trainer::Exact => bail!("--epochs: the exact trainer has none"),
             }
         }
-        if self.run.config.is_none() && s.trainer != Trainer::Pathwise {
-            s.guide.beta = BETA_ALONE;
-        }
+        let only = "only the pathwise trainer goes through the noisy steps";
+        refuse_useless([
+            ("--heat-price", self.heat_price.is_some(), trainer == Trainer::Pathwise, only),
+            ("--augment", self.augment, trainer == Trainer::Pathwise, only),
+        ])?;
         set(&mut s.guide.beta, self.beta);
         s.version = version();
         s.check()?;
         Ok(settings)
+    }
+}
+
+impl Settings {
+    /// The defaults of one trainer.
+    fn of(trainer: Trainer) -> Self {
+        let mut settings = Self { trainer, ..Self::default() };
+        if trainer != Trainer::Pathwise {
+            settings.guide.beta = BETA_ALONE;
+        }
+        settings
     }
 }
 

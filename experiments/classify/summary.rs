@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use thermograd::units::digital_energy_kt;
-use thermograd_experiments::report::percent;
+use thermograd_experiments::report::{percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Session, name};
 use thermograd_models::{Classifier, Evaluation};
@@ -13,6 +13,8 @@ use crate::settings::Settings;
 #[derive(Serialize)]
 pub struct Summary {
     pub dataset: String,
+    /// What the numbers are of: test images, or held-out training images.
+    pub images: &'static str,
     pub trainer: String,
     pub backend: String,
     pub seed: u64,
@@ -21,8 +23,11 @@ pub struct Summary {
     pub top1_single_sd: f64,
     pub top1_avg: f64,
     pub top2_avg: f64,
+    /// Of one trajectory: that of the accuracy of one.
     pub heat_kt: f64,
     pub heat_kt_sd: f64,
+    /// Of all trajectories of an image: that of the average's accuracy.
+    pub heat_kt_avg: f64,
     pub advantage: f64,
     pub mac_picojoule: f64,
     pub train_seconds: f64,
@@ -38,6 +43,7 @@ impl Summary {
         let digital = digital_energy_kt(classifier.digital_macs(), settings.mac_picojoule);
         Self {
             dataset: name(&settings.source.dataset),
+            images: if settings.against_held_out { "held-out" } else { "test" },
             trainer: if session.trains() { name(&settings.trainer) } else { "none (--eval)".into() },
             backend: settings.source.backend.to_string(),
             seed: settings.source.seed,
@@ -48,6 +54,7 @@ impl Summary {
             top2_avg: evaluation.top2_average,
             heat_kt: evaluation.heat.mean,
             heat_kt_sd: evaluation.heat.sd,
+            heat_kt_avg: evaluation.heat.mean * evaluation.trajectories as f64,
             advantage: digital / evaluation.heat.mean,
             mac_picojoule: settings.mac_picojoule,
             train_seconds: session.seconds(),
@@ -55,16 +62,15 @@ impl Summary {
     }
 
     pub fn print(&self, evaluation: &Evaluation) {
-        say!("\n{} test images, {} trajectories each", evaluation.images, self.trajectories);
-        say!(
-            "  one trajectory        {} (s.d. {:.2})",
-            percent(self.top1_single),
-            100.0 * self.top1_single_sd
-        );
-        say!("  average of {:<3}        {}", self.trajectories, percent(self.top1_avg));
+        say!("\n{} {} images, {} trajectories each", evaluation.images, self.images, self.trajectories);
+        say!("  one trajectory        {}{}", percent(self.top1_single), spread(self.top1_single_sd));
+        if self.trajectories > 1 {
+            let [count, heat] = [self.trajectories as f64, self.heat_kt_avg];
+            say!("  average of {count:<3}        {}, at {heat:.3e} kT", percent(self.top1_avg));
+        }
         say!("  two guesses, average  {}", percent(self.top2_avg));
         say!("  without noise         {}", percent(evaluation.top1_noiseless));
-        say!("  heat per inference    {:.3e} kT (s.d. {:.1e})", self.heat_kt, self.heat_kt_sd);
+        say!("  heat of a trajectory  {:.3e} kT (s.d. {:.1e})", self.heat_kt, self.heat_kt_sd);
         say!(
             "  digital / heat        {:.1e} at {} pJ a multiply–accumulate",
             self.advantage,

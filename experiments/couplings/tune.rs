@@ -90,14 +90,14 @@ impl Setup {
     fn start(&self, session: &Session, before: &Classifier) -> Result<Classifier> {
         const FILE: &str = "start.safetensors";
         let Bench { data, device, shards, key } = &self.bench;
-        if let Some(couplings) = session.run.read_couplings(FILE)? {
+        if let Some(couplings) = session.run.kept_couplings(FILE)? {
             return Ok(Classifier::from_couplings(&couplings, device)?);
         }
         let start = match self.settings.keep {
             Some(keep) => thermograd_models::prune(before, &data.train, keep, *shards, *key)?,
             None => before.clone(),
         };
-        session.run.write(FILE, &start.couplings().encode()?)?;
+        session.run.keep(FILE, &start.couplings().encode()?)?;
         Ok(start)
     }
 

@@ -9,12 +9,15 @@ use rand::RngExt;
 use serde::Serialize;
 use thermograd::{Estimate, Key, Shards};
 use thermograd_experiments::workbench::{Session, run};
-use thermograd_models::generator::metrics::nearest;
+use thermograd_models::generator::judge::CODE;
 use thermograd_models::generator::noising::level;
 use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
 
-use crate::settings::Settings;
-use crate::{CLASSES, Drawn, Gallery, Model, Setup};
+use crate::settings::{Mode, Settings};
+use crate::{CLASSES, Gallery, Model, Setup};
+
+/// Images, row-major, and what each is held to be.
+type Known = (Vec<f32>, Vec<usize>);
 
 /// evaluation.json: everything that was measured.
 #[derive(Serialize)]
@@ -25,7 +28,7 @@ pub struct Evaluation {
     pub judge_accuracy: f64,
     /// By read-out.
     pub generated: BTreeMap<String, Scores>,
-    /// The same numbers for real images, class means and noise.
+    /// The same numbers for real images, class means, means of two images and noise.
     pub calibration: BTreeMap<String, Scores>,
     /// Heat given to the bath, in units of kT.
     pub heat_kt: Option<Estimate>,
@@ -55,7 +58,8 @@ impl Setup {
             return judge.with_context(advice);
         }
         let shards = Shards { size: self.bench.shards.size.div_ceil(2), ..self.bench.shards };
-        let judge = session.train(Fit::new(self.settings.judge.training(train), untrained, shards, key))?;
+        let judge =
+            session.train_aside(Fit::new(self.settings.judge.training(train), untrained, shards, key))?;
         run::write(&self.judge_file, &judge.encode()?)?;
         Ok(judge)
     }
@@ -68,16 +72,20 @@ impl Setup {
         let right = read.iter().zip(&held_out).filter(|(read, index)| **read == data.held_out.label(**index));
         let judge_accuracy = right.count() as f64 / held_out.len() as f64;
         let reference = Reference::new(judge, self.real(), shards);
-        let scores = |(name, Drawn { images, labels, nearest }): (&&'static str, &Drawn)| {
-            Ok(((*name).to_owned(), reference.scores(images, labels, nearest)?))
+        let kept = (s.mode == Mode::Stored).then(|| self.candidates()).transpose()?;
+        let scores = |(name, (images, labels)): (&str, (&[f32], &[usize]))| {
+            Ok((name.to_owned(), reference.scores(images, labels, kept.as_ref())?))
         };
+        let drawn = gallery.drawn.iter().map(|(name, drawn)| (*name, (&drawn.images[..], &drawn.labels[..])));
+        let calibration = self.calibration()?;
+        let known = calibration.iter().map(|(name, (images, labels))| (*name, (&images[..], &labels[..])));
         let estimate = |values: &[f64]| (!values.is_empty()).then(|| Estimate::of(values));
         let which = if s.against_held_out { "held-out training" } else { "test" };
         Ok(Evaluation {
             reference: format!("{} {which} images", self.real().len()),
             judge_accuracy,
-            generated: gallery.drawn.iter().map(scores).collect::<Result<_>>()?,
-            calibration: self.calibration().iter().map(scores).collect::<Result<_>>()?,
+            generated: drawn.map(scores).collect::<Result<_>>()?,
+            calibration: known.map(scores).collect::<Result<_>>()?,
             heat_kt: estimate(&gallery.heat),
             work_kt: estimate(&gallery.work),
             digital_macs: match model {
@@ -90,8 +98,9 @@ impl Setup {
         })
     }
 
-    /// As many real images, class means and noise as were drawn: between what the numbers of generated images lie.
-    fn calibration(&self) -> BTreeMap<&'static str, Drawn> {
+    /// As many real images, class means, means of two images and noise as were drawn: between what the numbers of
+    /// generated images lie.
+    fn calibration(&self) -> Result<BTreeMap<&'static str, Known>> {
         let (n, data) = (self.settings.count(), &self.bench.data);
         let train = &data.train;
         // Real images that are not those of the reference.
@@ -115,20 +124,28 @@ impl Setup {
         let means = asked.iter().flat_map(|&class| mean(class)).collect();
         let mut rng = self.bench.key.fork("uniform noise").rng();
         let noise = (0..n * pixels).map(|_| rng.random_range(-1.0..=1.0)).collect();
-        let sets = [
-            ("real images", images, labels),
-            ("class means", means, asked.clone()),
-            ("uniform noise", noise, asked),
-        ];
-        let drawn = |(name, images, labels): (_, Vec<f32>, Vec<usize>)| {
-            let nearest = nearest(&images, train, self.bench.shards);
-            (name, Drawn { images, labels, nearest })
-        };
-        sets.into_iter().map(drawn).collect()
+        // Of any two of the images that a computer keeps, or was trained on; asked is the class of the first.
+        let (candidates, mut rng) = (self.candidates()?, self.bench.key.fork("means of two").rng());
+        let (mut both, mut first) = (Vec::new(), Vec::new());
+        for _ in 0..n {
+            let count = candidates.len();
+            let a = rng.random_range(0..count);
+            let b = (a + rng.random_range(1..count.max(2))) % count;
+            let pixels = candidates.pixels(a).iter().zip(candidates.pixels(b));
+            both.extend(pixels.map(|(a, b)| 0.5 * (level(a) + level(b))));
+            first.push(candidates.label(a));
+        }
+        Ok(BTreeMap::from([
+            ("real images", (images, labels)),
+            ("class means", (means, asked.clone())),
+            ("means of two", (both, first)),
+            ("uniform noise", (noise, asked)),
+        ]))
     }
 }
 
-/// Where the judge of some images is kept: in the user's cache, under a name that says of which images.
+/// Where the judge of some images is kept: in the user's cache, under a name made from the images, its recipe and the
+/// code that trains it.
 pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
     let cache = etcetera::choose_base_strategy().map(|user| user.cache_dir());
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -141,7 +158,9 @@ pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
         mix(train.pixels(index));
         mix(&[train.label(index) as u8]);
     }
-    mix(format!("{:?} {}", settings.judge, env!("CARGO_PKG_VERSION")).as_bytes());
+    mix(format!("{:?}", settings.judge).as_bytes());
+    CODE.iter().for_each(|code| mix(code.as_bytes()));
+    Key::new(0).normals(0, 1, 4).iter().for_each(|normal| mix(&normal.to_le_bytes()));
     let folder = cache.unwrap_or_else(|_| std::env::temp_dir()).join("thermograd");
     folder.join(format!("judge-{hash:016x}.bpk"))
 }

@@ -83,6 +83,12 @@ fn numbers(settings: &Settings, evaluation: &Evaluation, summary: &Summary) -> V
         rows.push(("price of an image", format!("{macs:.2e} multiply–accumulates ({guided})")));
         return rows;
     }
+    if let Some(gain) = summary.gain {
+        rows.push((
+            "gain",
+            format!("{gain} on couplings and biases after training; 1 is the optimum of the training"),
+        ));
+    }
     rows.push(("heat of an image", kt(evaluation.heat_kt)));
     if settings.mode == Mode::Classes {
         rows.push(("work of the protocol", kt(evaluation.work_kt)));
@@ -104,9 +110,10 @@ fn scores(evaluation: &Evaluation) -> Markup {
         let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
         let cells = [
             s.n.to_string(),
-            percent(s.recognised),
+            s.recognised.map_or("–".into(), percent),
             percent(s.accuracy),
             format!("{:.1}", s.frechet),
+            format!("{:.2}", s.precision),
             format!("{:.2}", s.recall),
             format!("{:.2}", s.class_entropy),
         ];
@@ -115,15 +122,16 @@ fn scores(evaluation: &Evaluation) -> Markup {
     html! {
         h2 { "Scores" }
         p {
-            "Recognised: correlates by more than 0.7 with a stored image, or with its nearest training image. Accuracy: \
-             read by the judge as what was asked (stored images: as the one it is most like). Fréchet distance and \
-             recall are on the judge's features and compare with nobody else's numbers; the rows below say between \
-             what they lie. Small n biases the distance upwards."
+            "Recognised, where images are stored: correlates with one of them by more than 0.7, and more than with the \
+             mean of any two. Accuracy: read by the judge as what was asked; where images are stored nothing is asked, \
+             and it is read as the one it is most like. Fréchet distance, precision and recall are on the judge's \
+             features and compare with nobody else's numbers; the rows below say between what they lie. Small n \
+             biases the distance upwards."
         }
         table class="facts" {
             tr {
                 th {}
-                @for name in ["n", "recognised", "accuracy", "Fréchet distance", "recall", "class entropy"] {
+                @for name in ["n", "recognised", "accuracy", "Fréchet distance", "precision", "recall", "class entropy"] {
                     th { (name) }
                 }
             }
@@ -137,7 +145,8 @@ fn grid(gallery: &Gallery, width: usize, summary: &Summary) -> Result<Markup> {
     let readout = name(&summary.readout);
     let images = &gallery.drawn[&readout[..]].images;
     let picture = tiles(images.chunks(images.len() / summary.scores.n).take(100), width, 10);
-    let caption = format!("The first hundred images, {readout} read-out, none left out.");
+    let shown = summary.scores.n.min(100);
+    let caption = format!("The first {shown} images, {readout} read-out, none left out.");
     Ok(html! { h2 { "Samples" } (figure(&picture, 2, &caption)?) })
 }
 

@@ -7,7 +7,8 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::Schedule;
 use thermograd_experiments::workbench::{
-    DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, set, version, with_defaults,
+    DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, refuse_useless, set, version,
+    with_defaults,
 };
 use thermograd_models::{
     ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
@@ -20,10 +21,11 @@ use thermograd_models::{
 /// condenses into images. The run folder holds the configuration, metrics, checkpoints, the trained couplings
 /// (couplings.safetensors and couplings.json), evaluation.json, summary.json, digits.png (animated) and report.html.
 ///
-/// Keys of summary.json: mode, dataset, seed; n (images); recognised (fraction that correlates with a stored image,
-/// or with its nearest training image, by more than 0.7); accuracy (fraction that our own classifier reads as what
-/// was asked or stored); frechet, recall, class_entropy (on that classifier's features and classes); readout (of
-/// these numbers; the other one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, null
+/// Keys of summary.json: mode, dataset, seed, gain (of a computer that stores images); n (images); recognised (stored:
+/// fraction that correlates with a stored image by more than 0.7, and more than with the mean of any two); accuracy
+/// (fraction that our own classifier reads as what was asked, or as the stored image that it is most like); frechet,
+/// precision, recall, class_entropy (on that classifier's features and classes); readout (of these numbers; the other
+/// one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, over the same n images; null
 /// without a computer); train_seconds.
 #[derive(Parser, Debug)]
 #[command(
@@ -89,8 +91,8 @@ pub struct Arguments {
     /// Compare with held-out training images instead of the test set: for choosing settings.
     #[arg(long)]
     held_out: bool,
-    /// Draw with exported couplings instead of training.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "trainer", "cycles", "gain", "hidden", "epochs"])]
+    /// Draw with exported couplings, in any format, instead of training.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "mode", "trainer", "cycles", "gain", "hidden", "epochs"])]
     pub eval: Option<PathBuf>,
     /// Where the judging network is kept between runs.
     #[arg(long, value_name = "FILE")]
@@ -210,14 +212,16 @@ pub struct Settings {
     /// Images, device and key.
     #[serde(flatten)]
     pub source: Source,
+    /// The couplings that drew; none in a run that trains.
+    pub eval: Option<PathBuf>,
     /// What kind of generator.
     pub mode: Mode,
     /// Compare with these instead of the test set.
     pub against_held_out: bool,
     /// Images to draw; as many as suit the mode if none.
     pub samples: Option<usize>,
-    /// Images whose heat and work are added up step by step, where a protocol does work.
-    pub accounts: usize,
+    /// Images whose heat and work are added up step by step, where a protocol does work; all if none.
+    pub accounts: Option<usize>,
     /// Draw this class only.
     pub class: Option<usize>,
     /// Value of the clamped label unit.
@@ -251,10 +255,11 @@ impl Default for Settings {
         Self {
             version: version(),
             source: Source::default(),
+            eval: None,
             mode: Mode::Stored,
             against_held_out: false,
             samples: None,
-            accounts: 128,
+            accounts: None,
             class: None,
             label_strength: 2.2,
             hidden_units: HiddenUnits::Langevin,
@@ -307,11 +312,12 @@ impl Arguments {
         parse(with_defaults(Self::command(), defaults))
     }
 
-    /// Defaults, then the file, then the flags.
+    /// Defaults, then the file, then single settings, then the flags.
     pub fn settings(&self) -> Result<Settings> {
-        let mut settings = Settings::below_flags(self.run.config.as_deref())?;
+        let mut settings = Settings::default().with(&self.run.layers()?).with_context(|| self.run.named())?;
         let s = &mut settings;
         self.data.set(&mut s.source)?;
+        s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
         set(&mut s.mode, self.mode);
         s.samples = self.samples.or(s.samples);
         set(&mut s.dt, self.dt);
@@ -343,15 +349,26 @@ impl Arguments {
         }
         s.version = version();
         s.check()?;
-        self.check_for(settings.mode)?;
+        if self.eval.is_none() {
+            self.check_for(&settings)?; // with --eval the file decides what kind of generator it is
+        }
         Ok(settings)
     }
 
-    /// Refuses flags that would do nothing in this mode.
-    fn check_for(&self, mode: Mode) -> Result<()> {
+    /// The steps of a computer from a file: its own, unless flags say otherwise.
+    pub fn schedule(&self, own: Schedule) -> Result<Schedule> {
+        if self.dt.is_none() && self.t_f.is_none() {
+            return Ok(own);
+        }
+        Ok(Schedule::new(self.dt.unwrap_or(own.dt), self.t_f.unwrap_or(own.duration()))
+            .context("t-f and dt")?)
+    }
+
+    /// Refuses flags that would do nothing for this kind of generator.
+    pub fn check_for(&self, settings: &Settings) -> Result<()> {
+        let mode = settings.mode;
         let (stored, diffusion) = (mode == Mode::Stored, mode == Mode::Diffusion);
-        // With --eval the file decides what kind of generator it is.
-        let labels = mode == Mode::Classes || (stored && self.eval.is_some());
+        let (labels, descends) = (mode == Mode::Classes, settings.stored.trainer.rule().is_some());
         let not_stored = "only with --mode stored";
         let no_labels = match stored {
             true => "a computer that stores images has no labels; add --mode classes",
@@ -361,19 +378,18 @@ impl Arguments {
             ("--digits", self.digits.is_some(), stored, not_stored),
             ("--images", self.images.is_some(), stored, not_stored),
             ("--trainer", self.trainer.is_some(), stored, not_stored),
-            ("--cycles", self.cycles.is_some(), stored, not_stored),
+            ("--cycles", self.cycles.is_some(), stored && descends, "only with --trainer batch or online"),
             ("--gain", self.gain.is_some(), stored, not_stored),
             ("--t-f", self.t_f.is_some(), stored, not_stored),
+            ("--dt", self.dt.is_some(), !diffusion, "a conventional network takes diffusion.steps"),
+            ("--readout", self.readout.is_some(), !diffusion, "a conventional network has one read-out"),
             ("--class", self.class.is_some(), labels || diffusion, no_labels),
             ("--label-strength", self.label_strength.is_some(), labels, no_labels),
             ("--hidden-units", self.hidden_units.is_some(), labels, no_labels),
             ("--guidance", self.guidance.is_some(), diffusion, "only with --mode diffusion"),
             ("--export", self.run.export.is_some(), !diffusion, "a conventional network has no couplings"),
         ];
-        for (flag, given, useful, why) in flags {
-            ensure!(useful || !given, "{flag}: {why}");
-        }
-        Ok(())
+        refuse_useless(flags)
     }
 }
 

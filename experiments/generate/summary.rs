@@ -14,6 +14,8 @@ pub struct Summary {
     pub mode: Mode,
     pub dataset: String,
     pub seed: u64,
+    /// The factor on trained couplings and biases, of a computer that stores images.
+    pub gain: Option<f64>,
     #[serde(flatten)]
     pub scores: Scores,
     pub readout: Readout,
@@ -29,6 +31,7 @@ impl Summary {
             mode: s.mode,
             dataset: name(&s.source.dataset),
             seed: s.source.seed,
+            gain: (s.mode == Mode::Stored && s.eval.is_none()).then_some(s.stored.gain),
             scores: evaluation.generated[&name(&readout)],
             readout,
             heat_kt: evaluation.heat_kt.map(|heat| heat.mean),
@@ -39,16 +42,17 @@ impl Summary {
 
     pub fn print(&self, evaluation: &Evaluation) {
         say!("\n{} images against {}", self.scores.n, evaluation.reference);
-        say!("                 recognised  accuracy  Fréchet  recall  class entropy");
+        say!("                 recognised  accuracy  Fréchet  precision  recall  class entropy");
         for (name, scores) in evaluation.generated.iter().chain(&evaluation.calibration) {
+            let Scores { accuracy, frechet, precision, recall, class_entropy, .. } = scores;
+            let recognised = scores.recognised.map_or("–".into(), |part| format!("{:.1} %", 100.0 * part));
+            let accuracy = format!("{:.1} %", 100.0 * accuracy);
             say!(
-                "  {name:13} {:9.1} % {:7.1} % {:8.1} {:7.2} {:10.2}",
-                100.0 * scores.recognised,
-                100.0 * scores.accuracy,
-                scores.frechet,
-                scores.recall,
-                scores.class_entropy
+                "  {name:14} {recognised:>10} {accuracy:>9} {frechet:8.1} {precision:10.2} {recall:7.2} {class_entropy:14.2}"
             );
+        }
+        if let Some(gain) = self.gain {
+            say!("  gain on the trained couplings  {gain}");
         }
         if let Some(heat) = evaluation.heat_kt {
             say!("  heat of an image  {:.0} kT (s.d. {:.0}, {} images)", heat.mean, heat.sd, heat.count);

@@ -10,14 +10,25 @@ use thermograd::{Backend, Key, Shards};
 use thermograd_datasets::{Images, mnist, strokes};
 use thermograd_models::Examples;
 
+use crate::workbench::flags::name;
+
 /// What to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Dataset {
     /// Digits drawn from stroke skeletons; needs no file.
     Strokes,
-    /// The four IDX files of MNIST, or of Fashion-MNIST, in --data-dir.
+    /// The four IDX files of MNIST in --data-dir.
     Mnist,
+    /// Those of Fashion-MNIST: ten kinds of clothes.
+    FashionMnist,
+}
+
+impl Dataset {
+    /// Whether it comes from files.
+    pub fn reads_files(self) -> bool {
+        self != Self::Strokes
+    }
 }
 
 /// Examples a shard of a batch, by default.
@@ -66,6 +77,13 @@ pub struct Bench {
     pub key: Key,
 }
 
+impl Data {
+    /// The images that results are reported on: held-out ones where settings are still being chosen.
+    pub fn reported(&self, held_out: bool) -> &Examples {
+        if held_out { &self.held_out } else { &self.test }
+    }
+}
+
 /// Images to train on, to select on and to report on.
 pub struct Data {
     /// For training.
@@ -95,10 +113,7 @@ impl Source {
             Dataset::Strokes => strokes::split(self.seed),
             #[cfg(feature = "download")]
             Dataset::Mnist if self.data_dir.is_none() => mnist::download()?,
-            Dataset::Mnist => mnist::load(self.data_dir.as_deref().context(
-                "--dataset mnist needs its four files: add --data-dir DIR or set THERMOGRAD_DATA \
-                 (or, built with --features download, let it fetch them)",
-            )?)?,
+            Dataset::Mnist | Dataset::FashionMnist => mnist::load(&self.folder()?)?,
         };
         let limit = self.limit.unwrap_or(usize::MAX);
         let (all, test) = (split.train.first(limit), split.test.first(limit));
@@ -106,6 +121,19 @@ impl Source {
         let examples =
             |images: Images| Examples::new(images.width, images.height, images.pixels, images.labels);
         Ok(Data { train: examples(train)?, held_out: examples(held_out)?, test: examples(test)? })
+    }
+
+    /// Where the files of the data set are: in the folder of data, or in one of its own there.
+    fn folder(&self) -> Result<PathBuf> {
+        let set = name(&self.dataset);
+        let folder = self.data_dir.clone().with_context(|| {
+            format!(
+                "--dataset {set} needs its four files: add --data-dir DIR or set THERMOGRAD_DATA (MNIST itself is \
+                 fetched by a build with --features download)"
+            )
+        })?;
+        let own = folder.join(set);
+        Ok(if own.is_dir() { own } else { folder })
     }
 
     /// The key of everything random.

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser, ValueEnum};
 use thermograd::Backend;
+use toml::Table;
 
-use crate::workbench::data::{Dataset, Source};
-use crate::workbench::settings::set;
+use crate::workbench::data::{Bench, Dataset, Source};
+use crate::workbench::settings::{overlay, set, single, table};
 
 /// Which images, and where to compute.
 #[derive(Args, Debug)]
@@ -18,8 +19,9 @@ pub struct DataFlags {
     /// Images to work on.
     #[arg(long, value_enum)]
     pub dataset: Option<Dataset>,
-    /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
-    #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
+    /// Folder of the four IDX files, plain or .gz, or of a folder `mnist` or `fashion-mnist` with them [env:
+    /// THERMOGRAD_DATA].
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Use the first N images of each split only, for a quick try.
     #[arg(long, value_name = "N")]
@@ -42,6 +44,9 @@ pub struct RunFlags {
     /// Settings as in the config.toml of a run; flags come on top.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A single setting of config.toml, as in guide.beta=80; may be given several times, and goes over the file.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// Run folder to make.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -53,6 +58,25 @@ pub struct RunFlags {
     pub export: Option<PathBuf>,
 }
 
+impl RunFlags {
+    /// Where those settings come from, for what is wrong with them.
+    pub fn named(&self) -> String {
+        self.config.as_ref().map_or("in --set".into(), |file| format!("in {}", file.display()))
+    }
+
+    /// The settings of the file, and the single ones on top.
+    pub fn layers(&self) -> Result<Table> {
+        let mut layers = self.config.as_deref().map_or_else(|| Ok(Table::new()), table)?;
+        for text in &self.set {
+            overlay(&mut layers, single(text)?);
+        }
+        Ok(layers)
+    }
+}
+
+/// The variable that names the folder of data where no flag does.
+const DATA: &str = "THERMOGRAD_DATA";
+
 impl DataFlags {
     /// Puts what is asked for in its place.
     pub fn set(&self, source: &mut Source) -> Result<()> {
@@ -60,10 +84,32 @@ impl DataFlags {
         set(&mut source.seed, self.seed);
         set(&mut source.backend, self.backend);
         source.limit = self.limit.or(source.limit);
+        let reads = source.dataset.reads_files();
+        ensure!(
+            reads || self.data_dir.is_none(),
+            "--data-dir would do nothing here: {} are made on the spot; add --dataset mnist",
+            name(&source.dataset)
+        );
+        self.locate(source)?;
+        if reads && source.data_dir.is_none() {
+            source.data_dir = std::env::var_os(DATA).map(std::path::absolute).transpose()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the folder of data in its place: data may have moved since a run began.
+    fn locate(&self, source: &mut Source) -> Result<()> {
         if let Some(folder) = &self.data_dir {
             source.data_dir = Some(std::path::absolute(folder)?);
         }
         Ok(())
+    }
+
+    /// Images, device and key of some settings, on as many threads as the flags say; see [`Source::open`].
+    pub fn open(&self, source: &Source, shard: usize) -> Result<Bench> {
+        let mut source = source.clone();
+        self.locate(&mut source)?;
+        source.open(shard, self.threads)
     }
 
     /// What is asked for where there are no settings.
@@ -117,7 +163,7 @@ pub fn parse<A: Parser>(mut command: Command) -> A {
 
 /// Refuses flags beside `--resume` that would change what a run has begun as.
 fn refuse_beside_resume(command: &mut Command, matches: &ArgMatches) {
-    const ALLOWED: [&str; 4] = ["resume", "threads", "judge", "export"];
+    const ALLOWED: [&str; 5] = ["resume", "threads", "judge", "export", "data_dir"];
     if let Some((name, matches)) = matches.subcommand() {
         let command = command.find_subcommand_mut(name).expect("it was matched");
         return refuse_beside_resume(command, matches);

@@ -25,5 +25,5 @@ pub use flags::{DataFlags, RunFlags, name, parse, with_defaults};
 pub use progress::{Interrupted, bar, interrupted, shown};
 pub use run::Run;
 pub use session::Session;
-pub use settings::{Settings, check_recipes, set, version};
+pub use settings::{Settings, check_recipes, refuse_useless, set, version};
 pub use training::{HeldOut, Metric};

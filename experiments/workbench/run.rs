@@ -1,12 +1,13 @@
 //! A run is a folder; files in it appear whole or not at all.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thermograd::Couplings;
 
 /// Writes a file next to its place and renames it there: no reader, and no crash, ever sees half of it.
@@ -31,15 +32,52 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The folder of one run.
+/// Which command began a run, and whether it can be continued.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    /// The command, as it is typed.
+    pub command: String,
+    /// Whether there is a training to continue.
+    pub continues: bool,
+}
+
+impl Identity {
+    /// The name of its folders.
+    fn name(&self) -> String {
+        self.command.trim_start_matches("couplings ").replace(" --", "-")
+    }
+}
+
+/// Makes the next free `runs/<name>-<number>`.
+fn next_free(name: String) -> Result<PathBuf> {
+    fs::create_dir_all("runs").context("cannot make the folder runs")?;
+    for number in 1_u64.. {
+        let folder = PathBuf::from(format!("runs/{name}-{number}"));
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => {
+                return made
+                    .map(|()| folder.clone())
+                    .with_context(|| format!("cannot make {}", folder.display()));
+            }
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// The folder of one run, in which one process is at work at a time.
 #[derive(Clone, Debug)]
 pub struct Run {
     folder: PathBuf,
+    _lock: Arc<fs::File>,
 }
 
 impl Run {
     /// The file of settings.
     pub const SETTINGS: &str = "config.toml";
+
+    /// The file that says what run it is.
+    const IDENTITY: &str = "run.json";
 
     /// Writes trained couplings with their description, here and to `also`.
     pub fn export(&self, couplings: &Couplings, also: Option<&Path>) -> Result<()> {
@@ -52,33 +90,73 @@ impl Run {
         Ok(())
     }
 
-    /// A new folder with the text of the settings in it: `out`, or the next free `runs/<experiment>-<number>`. An
-    /// `out` that holds a run is refused.
-    pub fn begin(experiment: &str, out: Option<&Path>, settings: &str) -> Result<Self> {
-        let folder = match out {
-            Some(out) => out.to_owned(),
-            None => {
-                let free = (1..).map(|number| PathBuf::from(format!("runs/{experiment}-{number}")));
-                free.into_iter().find(|folder| !folder.exists()).expect("numbers do not end")
-            }
+    /// Refuses a place for a new run that is taken.
+    pub fn check_free(out: &Path) -> Result<()> {
+        let taken = || {
+            format!(
+                "{} is not empty; choose another --out, or, if it is a run, continue it with --resume {0}",
+                out.display()
+            )
         };
-        if folder.join(Self::SETTINGS).exists() {
-            bail!(
-                "{} already holds a run; continue it with --resume {0} or choose another --out",
-                folder.display()
-            );
+        match fs::read_dir(out) {
+            Ok(mut entries) => ensure!(entries.next().is_none(), taken()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot make {}", out.display())),
         }
-        let run = Self { folder };
+        Ok(())
+    }
+
+    /// A new folder with the text of the settings in it: `out`, which must be free, or the next free
+    /// `runs/<name>-<number>`.
+    pub fn begin(identity: Identity, out: Option<&Path>, settings: &str) -> Result<Self> {
+        let folder = match out {
+            Some(out) => {
+                fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+                Self::check_free(out)?;
+                out.to_owned()
+            }
+            None => next_free(identity.name())?,
+        };
+        // Of two processes that found the same empty folder one makes this file.
+        let path = folder.join(Self::IDENTITY);
+        let made = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let mut lock = made.with_context(|| format!("cannot make {}", path.display()))?;
+        lock.write_all((serde_json::to_string(&identity)? + "\n").as_bytes())?;
+        let run = Self::locked(folder, lock)?;
         run.write(Self::SETTINGS, settings.as_bytes())?;
         Ok(run)
     }
 
-    /// The folder of a run that was begun.
-    pub fn open(folder: &Path) -> Result<Self> {
-        if !folder.join(Self::SETTINGS).is_file() {
-            bail!("{} holds no run: there is no config.toml in it", folder.display());
+    /// The folder of a run that `command` began.
+    pub fn open(command: &str, folder: &Path) -> Result<Self> {
+        let shown = folder.display();
+        ensure!(
+            folder.join(Self::SETTINGS).is_file() && folder.join(Self::IDENTITY).is_file(),
+            "{shown} holds no run: there is no {} or no {} in it",
+            Self::SETTINGS,
+            Self::IDENTITY
+        );
+        let path = folder.join(Self::IDENTITY);
+        let identity: Identity =
+            serde_json::from_slice(&read(&path)?).with_context(|| format!("in {}", path.display()))?;
+        ensure!(identity.continues, "{shown} is a run without training: there is nothing to continue");
+        ensure!(
+            identity.command == command,
+            "{shown} is a run of `{}`, not of `{command}`",
+            identity.command
+        );
+        let lock = fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        Self::locked(folder.to_owned(), lock)
+    }
+
+    fn locked(folder: PathBuf, lock: fs::File) -> Result<Self> {
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => {
+                bail!("another process is at work in {}", folder.display())
+            }
+            // Where a file system knows no locks there is none.
+            Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(Self { folder, _lock: Arc::new(lock) }),
         }
-        Ok(Self { folder: folder.to_owned() })
     }
 
     /// Where it is.
@@ -128,12 +206,34 @@ impl Run {
         text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Reads couplings that an earlier session kept; none if there are none.
-    pub fn read_couplings(&self, name: &str) -> Result<Option<Couplings>> {
-        if !self.has(name) {
+    /// Writes a file for a later session, with a checksum.
+    pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let sum = crc32fast::hash(bytes).to_le_bytes();
+        self.write(&format!("checkpoints/{name}"), &[bytes, &sum].concat())
+    }
+
+    /// What an earlier session kept; none if there is none.
+    pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let name = format!("checkpoints/{name}");
+        if !self.has(&name) {
             return Ok(None);
         }
-        Ok(Some(Couplings::decode(&self.read(name)?).with_context(|| format!("in {name}"))?))
+        let mut bytes = self.read(&name)?;
+        let sum =
+            bytes.split_last_chunk::<4>().map(|(bytes, sum)| *sum == crc32fast::hash(bytes).to_le_bytes());
+        ensure!(
+            sum == Some(true),
+            "{} is damaged: its checksum is not that of its contents; delete it, and what it holds is made again",
+            self.path(&name).display()
+        );
+        bytes.truncate(bytes.len() - 4);
+        Ok(Some(bytes))
+    }
+
+    /// Couplings that an earlier session kept; none if there are none.
+    pub fn kept_couplings(&self, name: &str) -> Result<Option<Couplings>> {
+        let couplings = self.kept(name)?.map(|bytes| Couplings::decode(&bytes)).transpose();
+        couplings.with_context(|| format!("in checkpoints/{name}"))
     }
 
     /// Replaces the lines of JSON of a file.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::say;
 use crate::workbench::progress::{self, Interrupted, catch_interrupts, interrupted};
-use crate::workbench::run::Run;
+use crate::workbench::run::{Identity, Run};
 use crate::workbench::settings::Settings;
 
 /// A run that is being worked on.
@@ -36,16 +36,17 @@ impl Session {
     ) -> Result<(Self, E)> {
         let (run, experiment) = match resume {
             Some(folder) => {
-                let run = Run::open(folder)?;
+                let run = Run::open(command, folder)?;
                 let settings = S::read(&run.path(Run::SETTINGS))?;
                 (run, prepare(settings)?)
             }
             None => {
+                out.as_deref().map_or(Ok(()), Run::check_free)?;
                 let settings = settings()?;
                 let text = toml::to_string(&settings)?;
                 let experiment = prepare(settings)?;
-                let name = command.rsplit(' ').next().unwrap_or(command);
-                (Run::begin(name, out.as_deref(), &text)?, experiment)
+                let identity = Identity { command: command.into(), continues: true };
+                (Run::begin(identity, out.as_deref(), &text)?, experiment)
             }
         };
         let seconds = run.read(Self::SECONDS).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -54,9 +55,10 @@ impl Session {
         Ok((session.told()?, experiment))
     }
 
-    /// Begins a run without training, which cannot be continued.
-    pub fn evaluation(name: &str, out: Option<&Path>, settings: &impl Serialize) -> Result<Self> {
-        let run = Run::begin(name, out, &toml::to_string(settings)?)?;
+    /// Begins a run of `command` without training, which cannot be continued.
+    pub fn evaluation(command: &str, out: Option<&Path>, settings: &impl Serialize) -> Result<Self> {
+        let identity = Identity { command: command.into(), continues: false };
+        let run = Run::begin(identity, out, &toml::to_string(settings)?)?;
         Self { run, command: None, before: Duration::ZERO, since: None }.told()
     }
 

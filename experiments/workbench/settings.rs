@@ -1,4 +1,4 @@
-//! What the settings of all experiments share: a file, flags on top, a check.
+//! What the settings of all experiments share: defaults, a file on top, then single settings, then flags; a check.
 
 use std::path::Path;
 
@@ -6,40 +6,67 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thermograd_models::Recipe;
+use toml::{Table, Value};
 
 /// Everything that decides the numbers of a run, as a file.
 pub trait Settings: Serialize + DeserializeOwned + Default {
     /// Refuses what makes no run.
     fn check(&self) -> Result<()>;
 
-    /// Reads a file of settings; what it leaves out is as by default.
+    /// Reads a file of settings; what it leaves out, down to single numbers of a section, is as by default.
     fn read(path: &Path) -> Result<Self> {
         let named = || format!("in {}", path.display());
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let settings: Self =
-            toml::from_str(&text).map_err(|error| misread::<Self>(&text, error)).with_context(named)?;
+        let settings = Self::default().with(&table(path)?).with_context(named)?;
         settings.check().with_context(named)?;
         Ok(settings)
     }
 
-    /// Those of a file, or the defaults.
-    fn below_flags(file: Option<&Path>) -> Result<Self> {
-        file.map_or_else(|| Ok(Self::default()), Self::read)
+    /// These settings, and on top of them those of a table.
+    fn with(&self, above: &Table) -> Result<Self> {
+        let below = Table::try_from(self)?;
+        let whole = |above: Table| {
+            let mut table = below.clone();
+            overlay(&mut table, above);
+            table.try_into::<Self>()
+        };
+        whole(above.clone()).map_err(|error| {
+            // The setting is named whose value is not what it should be.
+            let alone = |(name, value): (&String, &Value)| {
+                let error = whole(Table::from_iter([(name.clone(), value.clone())])).err()?;
+                Some(anyhow!("{name}: {}", error.message()))
+            };
+            above.iter().find_map(alone).unwrap_or_else(|| error.into())
+        })
     }
 }
 
-/// What is wrong with settings: where the text is no file of settings at all, its reader says; where a value is not what
-/// it should be, the setting is named.
-fn misread<S: DeserializeOwned>(text: &str, error: toml::de::Error) -> anyhow::Error {
-    let Ok(table) = toml::from_str::<toml::Table>(text) else {
-        return error.into();
-    };
-    let alone = |(name, value): (String, toml::Value)| -> Option<anyhow::Error> {
-        let error = toml::Table::from_iter([(name.clone(), value)]).try_into::<S>().err()?;
-        Some(anyhow!("{name}: {}", error.message()))
-    };
-    table.into_iter().find_map(alone).unwrap_or_else(|| error.into())
+/// The table of a file of settings.
+pub fn table(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+}
+
+/// Puts the values of one table over those of another, section by section.
+pub fn overlay(below: &mut Table, above: Table) {
+    for (name, value) in above {
+        match (below.get_mut(&name), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                below.insert(name, value);
+            }
+        }
+    }
+}
+
+/// One setting `section.name=value` as a table.
+pub fn single(text: &str) -> Result<Table> {
+    let (name, value) = text.split_once('=').with_context(|| {
+        format!("--set {text}: a setting and its value are needed, as in --set guide.beta=80")
+    })?;
+    // What is no number, list or truth value is a word.
+    let parsed = toml::from_str(&format!("{name} = {value}"));
+    let word = || toml::from_str(&format!("{name} = {}", Value::String(value.trim().into())));
+    parsed.or_else(|_| word()).map_err(|error| anyhow!("--set {text}: {}", error.message()))
 }
 
 /// The version that settings are written by.
@@ -52,6 +79,14 @@ pub fn set<T>(setting: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *setting = value;
     }
+}
+
+/// Refuses flags that were given and would do nothing, and says why: `(flag, given, useful, why)`.
+pub fn refuse_useless<'a>(flags: impl IntoIterator<Item = (&'a str, bool, bool, &'a str)>) -> Result<()> {
+    for (flag, given, useful, why) in flags {
+        ensure!(useful || !given, "{flag} would do nothing here: {why}");
+    }
+    Ok(())
 }
 
 /// Refuses recipes by which nothing is learnt.

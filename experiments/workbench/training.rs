@@ -38,6 +38,12 @@ impl Session {
         self.run.read_json_lines(Self::METRICS)
     }
 
+    /// Takes back what was logged of a stage after its last checkpoint, at so many steps: it is done again.
+    pub fn forget(&self, stage: &str, steps: usize) -> Result<()> {
+        let done = |metric: &Metric| metric.stage != stage || metric.step <= steps;
+        self.run.write_json_lines(Self::METRICS, &self.metrics().into_iter().filter(done).collect::<Vec<_>>())
+    }
+
     /// Logs a pass over the examples.
     pub fn log(&self, metric: &Metric) -> Result<()> {
         self.run.append_json(Self::METRICS, metric)
@@ -49,21 +55,44 @@ impl Session {
         self.train_watched(fit.name(), fit, |_, _| Ok((None, None)))
     }
 
+    /// The same of what is no part of the run: a network that is kept for others too. Nothing is logged.
+    pub fn train_aside<M: Module + Sync>(&self, fit: Fit<M>) -> Result<M> {
+        self.train_to_the_end(fit.name(), fit, |_, _| Ok(None))
+    }
+
     /// The same under another name, with held-out images looked at after every pass.
     pub fn train_watched<M: Module + Sync>(
         &self,
         name: &str,
-        mut fit: Fit<M>,
+        fit: Fit<M>,
         held_out: impl Fn(&M, Progress) -> Result<HeldOut>,
     ) -> Result<M> {
-        let (run, file) = (&self.run, format!("checkpoints/{name}.ckpt"));
-        if run.has(&file) {
-            fit =
-                fit.resume(&run.read(&file)?).with_context(|| format!("in {}", run.path(&file).display()))?;
+        self.train_to_the_end(name, fit, |model, progress| {
+            let (accuracy, heat) = held_out(model, progress)?;
+            self.log(&Metric {
+                stage: name.into(),
+                epoch: progress.epoch(),
+                step: progress.step,
+                loss: Some(progress.loss),
+                held_out_accuracy: accuracy,
+                held_out_heat_kt: heat,
+            })?;
+            Ok(accuracy)
+        })
+    }
+
+    /// Trains; after every pass `look` is called, and then a checkpoint kept.
+    fn train_to_the_end<M: Module + Sync>(
+        &self,
+        name: &str,
+        mut fit: Fit<M>,
+        look: impl Fn(&M, Progress) -> Result<Option<f64>>,
+    ) -> Result<M> {
+        let (run, file) = (&self.run, format!("{name}.ckpt"));
+        if let Some(bytes) = run.kept(&file)? {
+            fit = fit.resume(&bytes).with_context(|| format!("in checkpoints/{file}"))?;
         }
-        // What an interrupted session logged after its last checkpoint is done again.
-        let done = |metric: &Metric| metric.stage != name || metric.step <= fit.steps_done();
-        run.write_json_lines(Self::METRICS, &self.metrics().into_iter().filter(done).collect::<Vec<_>>())?;
+        self.forget(name, fit.steps_done())?;
 
         let bar = bar(name, 1);
         let mut best: Option<f64> = None;
@@ -72,21 +101,12 @@ impl Session {
             bar.set_position(progress.step as u64);
             let stop = interrupted();
             if progress.ends_epoch() {
-                let (accuracy, heat) = held_out(&fit.model, progress)?;
-                best = accuracy.or(best);
+                best = look(&fit.model, progress)?.or(best);
                 let shown = best.map_or(String::new(), |best| format!(", held-out {:.2} %", 100.0 * best));
                 bar.set_message(format!("epoch {}, loss {:.4}{shown}", progress.epoch(), progress.loss));
-                self.log(&Metric {
-                    stage: name.into(),
-                    epoch: progress.epoch(),
-                    step: progress.step,
-                    loss: Some(progress.loss),
-                    held_out_accuracy: accuracy,
-                    held_out_heat_kt: heat,
-                })?;
             }
             if progress.ends_epoch() || stop {
-                run.write(&file, &fit.checkpoint()?)?;
+                run.keep(&file, &fit.checkpoint()?)?;
                 self.save_clock()?;
             }
             Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

@@ -20,6 +20,14 @@ use crate::training::network::{cross_entropy, ranking, rows};
 /// Features of an image.
 pub const FEATURES: usize = 64;
 
+/// The code that makes a judge: one that is kept belongs to its data, its recipe and this.
+pub const CODE: [&str; 4] = [
+    include_str!("judge.rs"),
+    include_str!("../training/fit.rs"),
+    include_str!("../training/examples.rs"),
+    include_str!("../training/network.rs"),
+];
+
 /// How the judge is trained.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

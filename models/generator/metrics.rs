@@ -5,8 +5,9 @@
 //! | accuracy | fraction that a classifier reads as what was asked | the mean image of each class |
 //! | class entropy | of the classes read, in nats | anything that is spread evenly |
 //! | Fréchet distance | ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2(C₁C₂)^½) of the classifier's features (M. Heusel et al., NeurIPS 2017) | small samples: biased upwards |
-//! | recall | fraction of real images within reach of generated ones, k = 5 (T. Kynkäänniemi et al., NeurIPS 2019) | wide noise |
-//! | recognised | fraction that correlates with its nearest real image by more than 0.7 | copies |
+//! | precision | fraction of generated images within reach of real ones, k = 5 (T. Kynkäänniemi et al., NeurIPS 2019) | few images that are like real ones |
+//! | recall | fraction of real images within reach of generated ones, likewise | wide noise |
+//! | recognised | of a computer that keeps images: fraction that is one of them, see [`recognised`] | nothing but what is kept |
 //!
 //! They are told with the number of images, beside the same numbers for real images, class means and noise. The
 //! distances depend on our own classifier and compare with nobody else's.
@@ -21,10 +22,10 @@ use crate::generator::judge::{FEATURES, Judge, Opinion};
 use crate::training::examples::Examples;
 use crate::training::network::rows;
 
-/// The correlation above which an image counts as recognised.
+/// The correlation above which an image may count as recognised.
 pub const RECOGNISED: f64 = 0.7;
 
-/// Neighbours of the recall.
+/// Neighbours of precision and recall.
 const NEIGHBOURS: usize = 5;
 
 /// The numbers of one set of images.
@@ -32,12 +33,14 @@ const NEIGHBOURS: usize = 5;
 pub struct Scores {
     /// How many images.
     pub n: usize,
-    /// Fraction that correlates with its nearest real image by more than 0.7.
-    pub recognised: f64,
+    /// Fraction that is one of the images that are kept, if any are.
+    pub recognised: Option<f64>,
     /// Fraction that the judge reads as what was asked.
     pub accuracy: f64,
     /// Fréchet distance to the real images.
     pub frechet: f64,
+    /// Fraction within reach of as many real images.
+    pub precision: f64,
     /// Fraction of as many real images that are within reach.
     pub recall: f64,
     /// Entropy of the classes read, in nats.
@@ -73,11 +76,12 @@ impl Reference {
         &self.judge
     }
 
-    /// The numbers of some images, −1 … 1, of which `labels` were asked and `nearest` are the most like them.
+    /// The numbers of some images, −1 … 1, of which `labels` were asked; `kept` are those that a computer keeps, if it
+    /// does.
     ///
     /// # Errors
     /// [`Error::Examples`] when there are too few images.
-    pub fn scores(&self, images: &[f32], labels: &[usize], nearest: &[Nearest]) -> Result<Scores> {
+    pub fn scores(&self, images: &[f32], labels: &[usize], kept: Option<&Examples>) -> Result<Scores> {
         let n = labels.len();
         if n <= NEIGHBOURS {
             return Err(Error::Examples(format!(
@@ -86,13 +90,13 @@ impl Reference {
         }
         let opinion = self.judge.opinion(images, images.len() / n, self.shards);
         let right = opinion.classes.iter().zip(labels).filter(|(read, asked)| read == asked).count();
-        let known = nearest.iter().filter(|nearest| nearest.correlation > RECOGNISED).count();
         let real = &self.opinion.features[..self.opinion.features.len().min(n * FEATURES)];
         Ok(Scores {
             n,
-            recognised: known as f64 / n as f64,
+            recognised: kept.map(|kept| recognised(images, kept)),
             accuracy: right as f64 / n as f64,
             frechet: frechet(&opinion.features, &self.opinion.features)?,
+            precision: recall(&opinion.features, real),
             recall: recall(real, &opinion.features),
             class_entropy: entropy(&opinion.classes),
         })
@@ -178,6 +182,38 @@ pub fn nearest(images: &[f32], examples: &Examples, shards: Shards) -> Vec<Neare
     found.concat()
 }
 
+/// The fraction of images that are each one of those that are kept: that correlate with it by more than 0.7, and more
+/// than with the mean of any two, which would itself correlate with both.
+pub fn recognised(images: &[f32], kept: &Examples) -> f64 {
+    let pixels = kept.pixels_each();
+    let each = |index: usize| kept.pixels(index).iter().map(|&p| f32::from(p));
+    let values = (0..kept.len()).flat_map(each);
+    let units = standardised(values, pixels);
+    // With images as a_k = s_k u_k of lengths s and directions u, the correlation of x with a_i + a_j is
+    // (s_i c_i + s_j c_j)/|a_i + a_j|, where c are its correlations with u, and |a_i + a_j|² = s_i² + s_j² + 2 s_i s_j ρ_ij.
+    let lengths: Vec<f64> = (0..kept.len()).map(|index| length(&each(index).collect::<Vec<_>>())).collect();
+    let between = to_f64(units.clone().matmul(units.clone().transpose()));
+    let correlations = to_f64(standardised(images.iter().copied(), pixels).matmul(units.transpose()));
+    let count = kept.len();
+    let pairs: Vec<_> = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).collect();
+    let is_kept = |c: &&[f64]| {
+        let best = c.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mean_of = |&(i, j): &(usize, usize)| {
+            let (a, b) = (lengths[i], lengths[j]);
+            let square = a * a + b * b + 2.0 * a * b * between[i * count + j];
+            (a * c[i] + b * c[j]) / square.sqrt().max(f64::MIN_POSITIVE)
+        };
+        best > RECOGNISED && pairs.iter().all(|pair| mean_of(pair) < best)
+    };
+    correlations.chunks(count).filter(is_kept).count() as f64 / (images.len() / pixels) as f64
+}
+
+/// The length of values about their mean.
+fn length(values: &[f32]) -> f64 {
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+    values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>().sqrt()
+}
+
 /// Rows with mean zero and length one.
 fn standardised(values: impl Iterator<Item = f32>, pixels: usize) -> Tensor<2> {
     let mut values: Vec<f32> = values.collect();
@@ -232,6 +268,35 @@ mod tests {
     fn entropy_of_even_classes_is_the_logarithm_of_their_number() {
         assert!((entropy(&[0, 1, 2, 3, 0, 1, 2, 3]) - 4.0_f64.ln()).abs() < 1e-12);
         assert_eq!(entropy(&[7, 7]), 0.0);
+    }
+
+    /// Three images that overlap, as they are, with noise, upside down in contrast, and as means: of two, of three.
+    #[test]
+    fn what_is_kept_is_recognised_and_means_of_it_are_not() {
+        let ink =
+            |from: usize| (0..100).map(move |k| if (from..from + 50).contains(&k) { 255_u8 } else { 0 });
+        let pixels: Vec<u8> = [0, 20, 45].into_iter().flat_map(ink).collect();
+        let kept = Examples::new(10, 10, pixels, vec![0, 1, 2]).unwrap();
+        let image = |index: usize| -> Vec<f32> { kept.pixels(index).iter().map(|&p| f32::from(p)).collect() };
+        let mean = |of: &[usize]| -> Vec<f32> {
+            (0..100).map(|k| of.iter().map(|&index| image(index)[k]).sum::<f32>()).collect()
+        };
+        let noisy = |index: usize| -> Vec<f32> {
+            let noise = Key::new(7).at(index as u64).normals(0, 1, 100);
+            image(index).iter().zip(noise).map(|(value, noise)| value + 60.0 * noise).collect()
+        };
+        for index in 0..3 {
+            assert_eq!(recognised(&image(index), &kept), 1.0);
+            assert_eq!(recognised(&noisy(index), &kept), 1.0);
+            let inverted: Vec<f32> = image(index).iter().map(|value| -value).collect();
+            assert_eq!(recognised(&inverted, &kept), 0.0);
+        }
+        // Each correlates by more than 0.7 with two of the three, or with one.
+        for of in [&[0, 1][..], &[1, 2], &[0, 1, 2]] {
+            assert_eq!(recognised(&mean(of), &kept), 0.0, "{of:?}");
+        }
+        let half = [image(0), mean(&[0, 1])].concat();
+        assert_eq!(recognised(&half, &kept), 0.5);
     }
 
     #[test]

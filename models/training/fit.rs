@@ -53,7 +53,7 @@ pub struct Progress {
     pub steps: usize,
     /// Steps of one pass over the examples.
     pub steps_per_epoch: usize,
-    /// The mean loss of the steps of this pass (since it was resumed, if it was).
+    /// The mean loss of the steps of this pass.
     pub loss: f64,
 }
 
@@ -111,6 +111,8 @@ pub struct Fit<'a, M> {
     training: Training<'a, M>,
     optimizer: ModuleOptimizer,
     step: usize,
+    /// The sum of the losses of this pass, and their number.
+    losses: (f64, usize),
     key: Key,
     shards: Shards,
 }
@@ -121,7 +123,7 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         let weight_decay = training.recipe.weight_decay as f32;
         let optimizer = AdamWConfig::new().with_weight_decay(weight_decay).with_epsilon(1e-8).init();
         let key = key.fork(training.name);
-        Self { model: model.train(), training, optimizer, step: 0, key, shards }
+        Self { model: model.train(), training, optimizer, step: 0, losses: (0.0, 0), key, shards }
     }
 
     /// The name of the training.
@@ -153,15 +155,18 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         let steps_per_epoch = examples.div_ceil(batch);
         let steps = recipe.epochs * steps_per_epoch;
         let mut order = Vec::new();
-        let mut losses = Vec::new();
         while self.step < steps {
             let (epoch, step) = (self.step / steps_per_epoch, self.step % steps_per_epoch);
             if order.is_empty() || step == 0 {
                 order = self.key.fork("order").at(epoch as u64).permutation(examples);
-                losses.clear();
             }
-            losses.push(self.step(&order[step * batch..examples.min((step + 1) * batch)], steps)?);
-            let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+            if step == 0 {
+                self.losses = (0.0, 0);
+            }
+            let loss = self.step(&order[step * batch..examples.min((step + 1) * batch)], steps)?;
+            let (sum, count) = (self.losses.0 + loss, self.losses.1 + 1);
+            self.losses = (sum, count);
+            let loss = sum / count as f64;
             let progress = Progress { step: self.step, steps, steps_per_epoch, loss };
             if observe(self, progress)?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -194,15 +199,17 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         Ok(loss)
     }
 
-    /// Model, optimiser and step as bytes.
+    /// Model, optimiser, step and the losses of this pass as bytes.
     ///
     /// # Errors
     /// [`Error::Checkpoint`].
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
         let model = self.model.encode()?;
         let optimizer = self.optimizer.to_record().into_bytes().map_err(unusable)?;
-        let sizes = [self.step, model.len(), optimizer.len()].map(|number| (number as u64).to_le_bytes());
-        Ok([sizes.as_flattened(), &model, &optimizer].concat())
+        let (loss, losses) = self.losses;
+        let numbers = [self.step, losses, model.len(), optimizer.len()].map(|number| number as u64);
+        let head = [loss.to_bits()].into_iter().chain(numbers).flat_map(u64::to_le_bytes).collect::<Vec<_>>();
+        Ok([&head[..], &model, &optimizer].concat())
     }
 
     /// This training as it was when `bytes` were made by [`checkpoint`](Self::checkpoint).
@@ -211,17 +218,17 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
     /// [`Error::Checkpoint`] when the bytes are damaged or of another model.
     pub fn resume(mut self, bytes: &[u8]) -> Result<Self> {
         let damaged = || Error::Checkpoint("the file is damaged".into());
-        let number = |at: usize| -> Result<usize> {
-            let bytes = bytes.get(at..at + 8).ok_or_else(damaged)?;
-            Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes")) as usize)
-        };
-        let (step, model, optimizer) = (number(0)?, number(8)?, number(16)?);
-        let end = 24_usize.checked_add(model).filter(|end| end.checked_add(optimizer) == Some(bytes.len()));
-        let (model, optimizer) = bytes[24..].split_at(end.ok_or_else(damaged)? - 24);
+        let (head, bytes) = bytes.split_first_chunk::<40>().ok_or_else(damaged)?;
+        let number = |index: usize| u64::from_le_bytes(head.as_chunks::<8>().0[index]);
+        let [step, losses, model, optimizer] = [1, 2, 3, 4].map(|index| number(index) as usize);
+        if model.checked_add(optimizer) != Some(bytes.len()) {
+            return Err(damaged());
+        }
+        let (model, optimizer) = bytes.split_at(model);
         self.model = self.model.decode(model)?;
         let optimizer = Bytes::from_bytes_vec(optimizer.to_vec());
         self.optimizer = self.optimizer.from_bytes(optimizer).map_err(unusable)?;
-        self.step = step;
+        (self.step, self.losses) = (step, (f64::from_bits(number(0)), losses));
         Ok(self)
     }
 }
