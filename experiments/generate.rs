@@ -13,7 +13,6 @@ mod summary;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use thermograd::{Couplings, Format, Schedule, Shards};
@@ -167,9 +166,9 @@ impl Setup {
         let trained = match s.stored.trainer.rule() {
             None => {
                 let bar = bar("exact", 1);
-                bar.enable_steady_tick(Duration::from_millis(200));
+                bar.keep_moving();
                 let solved = stored::exact(&untrained, &stored, s.stored.ridge)?;
-                bar.finish_and_clear();
+                bar.end();
                 untrained.with_substrate(solved)
             }
             Some(rule) => self.descend(session, untrained, &stored, rule)?,
@@ -216,7 +215,7 @@ impl Setup {
             session.save_clock()?;
             session.go_on()?;
         }
-        bar.finish_and_clear();
+        bar.end();
         Ok(generator)
     }
 

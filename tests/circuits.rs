@@ -182,6 +182,62 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
     assert!((found.mean - ours.mean).abs() < allowed);
 }
 
+/// The power of the noise: harmonic units of different wells and mobilities, coupled, for a long time. Along each mode of
+/// relaxation, of rate λ, the mean square of the voltages is that of the bath.
+#[test]
+fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
+    const UNITS: usize = 8;
+    if !ngspice() {
+        return;
+    }
+    let (kt, mobility) = (0.3, vec![1.0, 0.5, 2.0, 1.0, 0.7, 1.5, 1.0, 0.8]);
+    let j2 = vec![1.0, 1.5, 0.6, 1.2, 2.0, 0.9, 1.0, 1.4];
+    let group = Group::free("unit", UNITS).wells(j2.clone(), 0.0).mobility(mobility.clone());
+    let config = SubstrateConfig::new(Topology::all_to_all([group])).with_kt(kt);
+    let substrate = config.init(double()).unwrap().randomised(1.0, Key::new(196));
+    let schedule = Schedule::new(5e-3, 1000.0).unwrap();
+    let circuit = Circuit {
+        substrate: &substrate,
+        field: &[0.0; UNITS],
+        start: &[0.0; UNITS],
+        schedule,
+        scales: Scales::thermal(1e-15, 1e-9, 300.0),
+        noise: true,
+    };
+    let table = run(&circuit);
+    // √μ A √μ = U diag(λ) Uᵀ, and y = Uᵀ μ^(−½) x relaxes at λ with noise of 2kT.
+    let coupling = substrate.free_couplings();
+    let rates = faer::Mat::from_fn(UNITS, UNITS, |i, j| {
+        let well = if i == j { 2.0 * j2[i] } else { 0.0 };
+        (mobility[i] * mobility[j]).sqrt() * (well + coupling[i * UNITS + j])
+    });
+    let eigen = rates.self_adjoint_eigen(faer::Side::Lower).unwrap();
+    let (mut ratio, mut variance) = (0.0, 0.0);
+    let (u, values) = (eigen.U(), eigen.S().column_vector());
+    let end = schedule.duration();
+    for k in 0..UNITS {
+        let lambda = values[k];
+        // ngspice joins its samples ξ, of variance 2kT/h, by straight lines: over a step of h, y ← ay + b₀ξ + b₁ξ′.
+        let h = schedule.dt;
+        let a = (-lambda * h).exp();
+        let b1 = (1.0 - (1.0 - a) / (lambda * h)) / lambda;
+        let b0 = (1.0 - a) / lambda - b1;
+        let power = 2.0 * kt / h * (b0 * b0 + b1 * b1 + 2.0 * a * b0 * b1) / (1.0 - a * a);
+        let y = |row: &[f64]| (0..UNITS).map(|i| u[(i, k)] * row[i] / mobility[i].sqrt()).sum::<f64>();
+        // After ten units of time nothing is left of the start.
+        let pairs = table.windows(2).filter(|pair| pair[0].0 > 10.0);
+        let square: f64 = pairs
+            .map(|pair| 0.5 * (y(&pair[0].1).powi(2) + y(&pair[1].1).powi(2)) * (pair[1].0 - pair[0].0))
+            .sum();
+        ratio += square / (end - 10.0) / power / UNITS as f64;
+        // The mean of y² over a time T has the relative variance 2/λT.
+        variance += 2.0 / (lambda * (end - 10.0)) / (UNITS * UNITS) as f64;
+    }
+    let allowed = 4.9 * variance.sqrt();
+    println!("noise power of the circuit over that of the bath: {ratio:.4}, allowed {allowed:.4} off");
+    assert!((ratio - 1.0).abs() < allowed);
+}
+
 /// Mean of rows of ten, and the factor of their covariance.
 fn normal(rows: &[f64]) -> (Vec<f64>, faer::linalg::solvers::Llt<f64>) {
     let count = (rows.len() / 10) as f64;

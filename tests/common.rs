@@ -151,12 +151,18 @@ pub fn pathwise(
     start.with_substrate(run(Fit::new(training, start.substrate.clone(), shards, key)))
 }
 
+/// Says that a test, or a part of one, was left out, past what catches the output of tests: skips are seen and counted.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 /// Whether a program is there; where the environment requires it, it must be.
 pub fn has(program: &str, works: bool) -> bool {
     let required = std::env::var("THERMOGRAD_REQUIRE_TOOLS").unwrap_or_default();
     assert!(works || !required.split(',').any(|tool| tool == program), "{program} is required and not found");
     if !works {
-        println!("skipped: {program} is not installed");
+        skipped(&format!("{program} is not installed"));
     }
     works
 }

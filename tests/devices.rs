@@ -10,7 +10,7 @@ use thermograd::{
     Topology, to_f64,
 };
 
-use crate::common::distance;
+use crate::common::{distance, skipped};
 
 /// Every other backend that can be had here.
 fn others() -> Vec<(Backend, Device)> {
@@ -22,7 +22,7 @@ fn others() -> Vec<(Backend, Device)> {
             Err(error) => {
                 let name = backend.name();
                 assert!(!required.split(',').any(|required| required == name), "{name} is required: {error}");
-                println!("skipped {name}: {error}");
+                skipped(&format!("{name}: {error}"));
             }
         }
     }

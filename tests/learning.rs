@@ -14,7 +14,7 @@ use thermograd_models::{
     exact, ranking,
 };
 
-use crate::common::{pathwise, run, taught};
+use crate::common::{pathwise, run, skipped, taught};
 
 const SHARDS: Shards = Shards { size: 64, threads: 2 };
 
@@ -286,7 +286,7 @@ fn strokes_need_more_than_a_linear_classifier() {
 #[test]
 fn mnist_is_learnt_where_there_is_mnist() {
     let Some(folder) = std::env::var_os("THERMOGRAD_DATA") else {
-        println!("skipped: THERMOGRAD_DATA names no folder");
+        skipped("THERMOGRAD_DATA names no folder");
         return;
     };
     let split = thermograd_datasets::mnist::load(std::path::Path::new(&folder)).unwrap();

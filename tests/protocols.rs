@@ -195,11 +195,14 @@ fn reversing_a_noising_path_costs_its_heat() {
 /// the same. What is left out is a martingale of variance ½ μ² Δt t_f Σ_ij J_ij².
 #[test]
 fn the_reverse_likelihood_is_heat_and_a_quadratic_force() {
-    let gap = |dt: f64| {
+    let gap = |dt: f64, other_wells: bool| {
         let (plain, protocol, run) = noising(dt, 16);
         let (units, kt) = (plain.free_units(), plain.kt());
         let topology = Topology::all_to_all([Group::free("visible", units)]);
-        let config = SubstrateConfig::new(topology).with_kt(kt);
+        let mut config = SubstrateConfig::new(topology).with_kt(kt);
+        if other_wells {
+            config.topology.groups[0] = Group::free("visible", units).wells(0.6, 1.5);
+        }
         let trained = config.init(double()).unwrap().randomised(1.0, Key::new(113));
         let field = trained.field(&[]).unwrap();
         let forward = to_f64(plain.action(&run, protocol.clone(), Direction::Forward).unwrap());
@@ -209,7 +212,7 @@ fn the_reverse_likelihood_is_heat_and_a_quadratic_force() {
         let first = run.states.clone().slice_dim(0, 0..1).reshape([rows, units]);
         // The path of the generator runs backwards: from the last state to the first.
         let heat_back = to_f64(trained.heat(run.last(), first, field.clone()));
-        let mut square = vec![0.0; rows];
+        let (mut square, mut curvature) = (vec![0.0; rows], vec![0.0; rows]);
         let state = |t: usize| run.states.clone().slice_dim(0, t..t + 1).reshape([rows, units]);
         for t in 0..times - 1 {
             let before = plain.potential().gradient(state(t), protocol.at(t as f64 * dt));
@@ -219,19 +222,30 @@ fn the_reverse_likelihood_is_heat_and_a_quadratic_force() {
                 .iter_mut()
                 .zip(to_f64(difference))
                 .for_each(|(sum, value)| *sum += dt / (4.0 * kt) * value);
+            // ∇²V = Σ (2J₂ + 12J₄x²), at both ends of the step; couplings have none.
+            if other_wells {
+                let laplacian = |t: usize| to_f64((state(t).square() * (12.0 * 0.5) + 2.0 * -0.4).sum_dim(1));
+                let (here, there) = (laplacian(t), laplacian(t + 1));
+                for ((term, here), there) in curvature.iter_mut().zip(here).zip(there) {
+                    *term -= 0.5 * dt * 0.5 * (here + there);
+                }
+            }
         }
         let gaps: Vec<f64> = (0..rows)
-            .map(|row| reverse[row] - forward[row] - 0.5 * (heat[row] - heat_back[row]) / kt - square[row])
+            .map(|row| {
+                let likely = reverse[row] - forward[row] - 0.5 * (heat[row] - heat_back[row]) / kt;
+                likely - square[row] - curvature[row]
+            })
             .collect();
         let coupling = to_f64(trained.coupling(0));
         let variance = 0.5 * dt * dt * (times - 1) as f64 * coupling.iter().map(|j| j * j).sum::<f64>();
         let side: Vec<f64> = reverse.iter().zip(&forward).map(|(r, f)| r - f).collect();
-        (Estimate::of(&gaps), variance.sqrt(), Estimate::of(&side).mean)
+        (Estimate::of(&gaps), variance.sqrt(), Estimate::of(&side).mean, Estimate::of(&curvature).mean)
     };
-    for dt in [2e-3, 1e-3] {
-        let (gap, spread, side) = gap(dt);
+    for (dt, other_wells) in [(2e-3, false), (1e-3, false), (2e-3, true), (1e-3, true)] {
+        let (gap, spread, side, curvature) = gap(dt, other_wells);
         println!(
-            "Δt = {dt}: sides of {side:.1}, gap {:.3} ± {:.3}, s.d. {:.3}, expected {spread:.3}",
+            "Δt = {dt}: sides of {side:.1}, {curvature:.1} of them by the curvature of wells; gap {:.3} ± {:.3}, s.d. {:.3}, expected {spread:.3}",
             gap.mean,
             gap.standard_error(),
             gap.sd

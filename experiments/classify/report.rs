@@ -6,9 +6,9 @@ use maud::{Markup, PreEscaped, html};
 use thermograd::{Key, to_f64};
 use thermograd_experiments::report::{
     COLOURS, Chart, Line, confusion, document, facts, fields, grey, learning, percent, pushes, row, settings,
-    spread, uri,
+    spread, trajectories as count, uri,
 };
-use thermograd_experiments::workbench::{Bench, Metric};
+use thermograd_experiments::workbench::{Bench, Dataset, Metric};
 use thermograd_models::{Classifier, Evaluation, Examples, ranking};
 
 use crate::settings::Settings;
@@ -28,14 +28,14 @@ pub fn page(
         (facts(&numbers(s, classifier, evaluation, summary)))
         (learning(metrics)?)
         h2 { "Confusion" }
-        p { "Rows: the digit; columns: what it was read as; counts over images and trajectories." }
+        p { "Rows: the class; columns: what it was read as; counts over images and trajectories." }
         (confusion(&evaluation.confusion))
-        (gallery(classifier, test, bench.key.fork("gallery"))?)
+        (gallery(classifier, test, s.source.dataset, bench.key.fork("gallery"))?)
         (read_out(evaluation)?)
         (coupling_fields(classifier, test.width())?)
         (settings(s)?)
     };
-    Ok(document("A thermodynamic computer reads digits", &body))
+    Ok(document(&format!("A thermodynamic computer reads {}", s.source.dataset.shows()), &body))
 }
 
 fn numbers(
@@ -54,7 +54,11 @@ fn numbers(
         ("one trajectory", percent(summary.top1_single) + &spread),
         (
             "average of trajectories",
-            format!("{top1} over {trajectories}, at {:.3e} kT; two guesses {top2}", summary.heat_kt_avg),
+            format!(
+                "{top1} over {}, at {:.3e} kT; two guesses {top2}",
+                count(*trajectories),
+                summary.heat_kt_avg
+            ),
         ),
         ("without noise", percent(evaluation.top1_noiseless)),
         ("heat of one trajectory", format!("{:.3e} kT (s.d. {:.1e})", summary.heat_kt, summary.heat_kt_sd)),
@@ -69,8 +73,8 @@ fn numbers(
     ]
 }
 
-/// Eight digits, four read rightly and four wrongly, with their output trajectories.
-fn gallery(classifier: &Classifier, test: &Examples, key: Key) -> Result<Markup> {
+/// Eight images, four read rightly and four wrongly, with their output trajectories.
+fn gallery(classifier: &Classifier, test: &Examples, dataset: Dataset, key: Key) -> Result<Markup> {
     let (mut right, mut wrong) = (Vec::new(), Vec::new());
     for index in 0..test.len() {
         let label = test.label(index);
@@ -86,11 +90,12 @@ fn gallery(classifier: &Classifier, test: &Examples, key: Key) -> Result<Markup>
             side.push(shown);
         }
     }
-    let cards = |side: &[Shown]| side.iter().map(|shown| shown.card(test)).collect::<Result<Vec<_>>>();
+    let cards =
+        |side: &[Shown]| side.iter().map(|shown| shown.card(test, dataset)).collect::<Result<Vec<_>>>();
     Ok(html! {
         h2 { "Output trajectories" }
         p {
-            "One trajectory each of eight digits: the ten outputs, shaken by thermal noise, from rest to the read-out. \
+            "One trajectory each of eight images: the ten outputs, shaken by thermal noise, from rest to the read-out. \
              The largest at the end is the answer."
         }
         @for (class, side) in [("row right", &right), ("row wrong", &wrong)] {
@@ -122,8 +127,8 @@ impl Shown {
         Ok(Self { index, answer, lines: (0..outputs.len()).map(line).collect() })
     }
 
-    fn card(&self, test: &Examples) -> Result<Markup> {
-        let names: Vec<String> = (0..self.lines.len()).map(|class| class.to_string()).collect();
+    fn card(&self, test: &Examples, dataset: Dataset) -> Result<Markup> {
+        let names: Vec<String> = (0..self.lines.len()).map(|class| dataset.class(class)).collect();
         let (label, answer) = (test.label(self.index), self.answer);
         let line = |(class, points): (usize, &Vec<(f64, f64)>)| {
             let (name, width) =
@@ -135,8 +140,8 @@ impl Shown {
         let image = uri(&grey(test.pixels(self.index), test.width()).png()?);
         Ok(html! {
             div class="card" {
-                img src=(image) width="56" alt=(format!("a {label}"));
-                " " b { "a " (label) ", read as " (answer) } br;
+                img src=(image) width="56" alt=(names[label]);
+                " " b { (names[label]) ", read as " (names[answer]) } br;
                 (PreEscaped(chart.svg(&lines)?))
             }
         })

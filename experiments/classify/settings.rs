@@ -183,7 +183,10 @@ impl Arguments {
             ("hidden", d.hidden.to_string()),
             ("teacher", "cross-entropy".into()),
             ("beta", format!("{} before pathwise training, else {BETA_ALONE}", d.guide.beta)),
-            ("epochs", format!("{} or {}", d.likelihood.recipe.epochs, d.pathwise.recipe.epochs)),
+            (
+                "epochs",
+                format!("{} likelihood, {} pathwise", d.likelihood.recipe.epochs, d.pathwise.recipe.epochs),
+            ),
             ("heat_price", d.pathwise.heat_price.to_string()),
             ("trajectories", d.trajectories.to_string()),
             ("out", "runs/classify-N".into()),

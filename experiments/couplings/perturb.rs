@@ -1,13 +1,14 @@
 //! One imperfection swept over several devices.
 
 use anyhow::{Result, ensure};
-use indicatif::ProgressBar;
 use maud::{PreEscaped, html};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::{Bench, SHARD, Session, Source, bar, interrupted, name, version};
+use thermograd_experiments::workbench::{
+    Bar, Bench, SHARD, Session, Source, bar, interrupted, name, version,
+};
 use thermograd_models::Classifier;
 
 use crate::arguments::{Knob, Perturb, load};
@@ -71,7 +72,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
         points.push(Point { value, accuracies });
         session.run.write_json("sweep.json", &points)?;
     }
-    bar.finish_and_clear();
+    bar.end();
     session.run.write("sweep.csv", table(&points).as_bytes())?;
     session.run.write("report.html", page(task, images, &ideal, &points)?.as_bytes())?;
     say!("report: {}", session.run.path("report.html").display());
@@ -94,7 +95,7 @@ fn measure(
     task: &Perturb,
     value: Option<f64>,
     bench: &Bench,
-    bar: &ProgressBar,
+    bar: &Bar,
 ) -> Result<Option<Vec<f64>>> {
     let key = bench.key.fork("perturb");
     let mut accuracies = Vec::new();
@@ -108,14 +109,14 @@ fn measure(
         };
         let key = key.fork("noise").at(device);
         accuracies.push(classifier.accuracy_on(&hardware, &bench.data.test, bench.shards, key)?);
-        bar.inc(1);
+        bar.step();
     }
     Ok(Some(accuracies))
 }
 
-fn tell(bar: &ProgressBar, value: &str, accuracies: &[f64]) {
+fn tell(bar: &Bar, value: &str, accuracies: &[f64]) {
     let Estimate { mean, sd, .. } = Estimate::of(accuracies);
-    bar.suspend(|| say!("{value:>14}  {}{}", percent(mean), spread(sd)));
+    bar.above(|| say!("{value:>14}  {}{}", percent(mean), spread(sd)));
 }
 
 fn table(points: &[Point]) -> String {

@@ -15,7 +15,7 @@ use thermograd_models::{Generator, HiddenUnits, Scores};
 
 use crate::judgement::Evaluation;
 use crate::settings::{Mode, Settings};
-use crate::summary::Summary;
+use crate::summary::{Summary, kt};
 use crate::{CLASSES, Drawn, Gallery, Model, Setup};
 
 /// The page, and pictures that stand on their own.
@@ -68,8 +68,8 @@ pub fn page(
 }
 
 fn numbers(settings: &Settings, evaluation: &Evaluation, summary: &Summary) -> Vec<(&'static str, String)> {
-    let kt = |estimate: Option<Estimate>| match estimate {
-        Some(e) => format!("{:.0} kT (s.d. {:.0}, {} images)", e.mean, e.sd, e.count),
+    let told = |estimate: Option<Estimate>| match estimate {
+        Some(estimate) => kt(estimate),
         None => "not known for units that are not run".into(),
     };
     let mut rows = vec![
@@ -89,9 +89,9 @@ fn numbers(settings: &Settings, evaluation: &Evaluation, summary: &Summary) -> V
             format!("{gain} on couplings and biases after training; 1 is the optimum of the training"),
         ));
     }
-    rows.push(("heat of an image", kt(evaluation.heat_kt)));
+    rows.push(("heat of an image", told(evaluation.heat_kt)));
     if settings.mode == Mode::Classes {
-        rows.push(("work of the protocol", kt(evaluation.work_kt)));
+        rows.push(("work of the protocol", told(evaluation.work_kt)));
     }
     rows.push((
         "not counted",

@@ -1,6 +1,7 @@
 //! What came of a run of `generate`, in a few numbers.
 
 use serde::Serialize;
+use thermograd::Estimate;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::name;
 use thermograd_models::Scores;
@@ -55,10 +56,10 @@ impl Summary {
             say!("  gain on the trained couplings  {gain}");
         }
         if let Some(heat) = evaluation.heat_kt {
-            say!("  heat of an image  {:.0} kT (s.d. {:.0}, {} images)", heat.mean, heat.sd, heat.count);
+            say!("  heat of an image  {}", kt(heat));
         }
         if let Some(work) = evaluation.work_kt.filter(|_| self.mode == Mode::Classes) {
-            say!("  work of the protocol  {:.0} kT (s.d. {:.0})", work.mean, work.sd);
+            say!("  work of the protocol  {}", kt(work));
         }
         if let Some(macs) = evaluation.digital_macs {
             say!("  multiply–accumulates of an image  {macs:.2e}");
@@ -67,4 +68,11 @@ impl Summary {
             say!("  training          {:.1} s", self.train_seconds);
         }
     }
+}
+
+/// An estimate in kT, with its spread and the number of images.
+pub fn kt(estimate: Estimate) -> String {
+    let Estimate { mean, sd, count, .. } = estimate;
+    let [mean, sd] = [mean, sd].map(|value| value.round() + 0.0); // no −0
+    format!("{mean} kT (s.d. {sd}, {count} images)")
 }

@@ -69,7 +69,9 @@ impl Chart<'_> {
         let (x0, x1) = range(|point| point.0);
         let (y0, y1) = self.y_range.unwrap_or_else(|| {
             let (y0, y1) = range(|point| point.1);
-            let margin = 0.05 * (y1 - y0).max(1e-9);
+            // A line that is level stands in the middle.
+            let height = if y1 - y0 > 1e-9 * y1.abs() { y1 - y0 } else { y1.abs().max(1.0) };
+            let margin = 0.05 * height;
             // Room above the lines for a legend.
             let legend = if lines.iter().any(|line| !line.name.is_empty()) { 0.3 * (y1 - y0) } else { 0.0 };
             (y0 - margin, y1 + margin + legend)
@@ -127,6 +129,10 @@ impl Chart<'_> {
                 let mark = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2));
                 drawn.label(line.name).legend(mark);
             }
+        }
+        // A line of one point would not be seen.
+        for line in lines.iter().filter(|line| line.points.len() == 1) {
+            chart.draw_series(line.points.iter().map(|dot| Circle::new(*dot, 4, line.colour.filled())))?;
         }
         chart.draw_series(dots.iter().map(|dot| Circle::new(*dot, 3, COLOURS[1].filled())))?;
         if named {
@@ -234,7 +240,8 @@ pub fn grey(pixels: &[u8], width: usize) -> Picture {
     Picture { width, pixels: pixels.iter().map(|&pixel| [255 - pixel; 3]).collect() }
 }
 
-/// Signed fields side by side, blue below zero and red above, each scaled to its own largest magnitude.
+/// Signed fields side by side, blue below zero and red above, each scaled to its own largest magnitude. Of couplings −J is
+/// shown: red is what pushes up.
 pub fn mosaic(fields: &[Vec<f32>], width: usize, columns: usize) -> Picture {
     let coloured = |field: &Vec<f32>| {
         let largest = field.iter().fold(1e-12_f32, |largest, value| largest.max(value.abs()));

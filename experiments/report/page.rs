@@ -12,6 +12,7 @@ pub fn document(title: &str, body: &Markup) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
@@ -70,15 +71,21 @@ pub fn confusion(counts: &[Vec<usize>]) -> Markup {
 }
 
 const STYLE: &str = "
-body{margin:0;background:#f4f4f2;color:#1d1d1f;font:15px/1.5 system-ui,sans-serif}
-main{max-width:1200px;margin:0 auto;padding:24px 28px 60px;background:#fff}
-h1{font-size:26px;margin:8px 0 4px}h2{font-size:19px;margin:34px 0 6px;border-bottom:1px solid #ddd}
-p{max-width:75ch;margin:8px 0}figure{margin:10px 0}figcaption{font-size:13px;color:#555;max-width:80ch}
+:root{color-scheme:light dark;--ground:#f4f4f2;--page:#fff;--text:#1d1d1f;--quiet:#555;--line:#ddd;--good:#19714a;--bad:#c0392b}
+@media (prefers-color-scheme:dark){:root{--ground:#101113;--page:#191a1d;--text:#e8e8ea;--quiet:#a5a7ad;--line:#3a3c42;--good:#6cc39a;--bad:#f08a7c}
+svg{filter:invert(1) hue-rotate(180deg)}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--text);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+main{max-width:1200px;margin:0 auto;padding:24px clamp(12px,3vw,28px) 60px;background:var(--page)}
+h1{font-size:26px;line-height:1.25;margin:8px 0 4px}h2{font-size:19px;margin:34px 0 6px;border-bottom:1px solid var(--line)}
+p{max-width:75ch;margin:8px 0}figure{margin:10px 0}figcaption{font-size:13px;color:var(--quiet);max-width:80ch}
 pre{white-space:pre-wrap}
-img{image-rendering:pixelated;border:1px solid #ddd}svg{max-width:100%;height:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-.facts th{text-align:left;white-space:nowrap;vertical-align:top;font-weight:500;color:#444;padding:2px 24px 2px 0}.facts td{padding:2px 0}
-.confusion td,.confusion th{width:56px;padding:4px 6px;text-align:right;border:1px solid #eee}
-.row{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:10px;margin:10px 0}.right,.wrong{grid-template-columns:repeat(4,minmax(0,1fr))}.three{grid-template-columns:repeat(3,minmax(0,1fr))}.facts td{padding:2px 18px 2px 0}.card{border:1px solid #e2e2e2;padding:6px;border-radius:4px}
-.card b{font-weight:600}.wrong b{color:#c0392b}.right b{color:#19714a}.card img{vertical-align:top}
+img{image-rendering:pixelated;border:1px solid var(--line);max-width:100%;height:auto}svg{max-width:100%;height:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto;overflow-wrap:normal}
+.facts th{text-align:left;vertical-align:top;font-weight:500;color:var(--quiet);padding:2px 18px 2px 0}.facts td{padding:2px 18px 2px 0}
+.confusion td,.confusion th{min-width:44px;padding:4px 6px;text-align:right;border:1px solid var(--line)}
+.row{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:10px;margin:10px 0}
+.three{grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr))}.right,.wrong{grid-template-columns:repeat(auto-fit,minmax(min(100%,250px),1fr))}
+.card{border:1px solid var(--line);padding:6px;border-radius:4px}
+.card b{font-weight:600}.wrong b{color:var(--bad)}.right b{color:var(--good)}.card img{vertical-align:top}
 ";

@@ -15,15 +15,21 @@ pub fn learning(metrics: &[Metric]) -> Result<Markup> {
     let mut stages: Vec<&str> =
         metrics.iter().filter(|metric| metric.loss.is_some()).map(|metric| metric.stage.as_str()).collect();
     stages.dedup();
-    let mut charts = Vec::new();
+    let (mut charts, mut short) = (Vec::new(), Vec::new());
     for stage in stages {
         let (title, x) = match stage {
             "descent" => ("descent: reversed action of a step and unit".to_owned(), "cycle"),
             _ => (format!("{stage}: mean loss of an epoch"), "epoch"),
         };
+        let passes: Vec<&Metric> = metrics.iter().filter(|metric| metric.stage == stage).collect();
+        if let [Metric { loss: Some(loss), held_out_accuracy, .. }] = passes[..] {
+            let held_out =
+                held_out_accuracy.map(|part| format!(", {} of the held-out images", percent(part)));
+            short.push(format!("{stage}: one {x}, loss {loss:.4}{}.", held_out.unwrap_or_default()));
+            continue;
+        }
         let points = |value: fn(&Metric) -> Option<f64>| -> Vec<(f64, f64)> {
-            let of_stage = metrics.iter().filter(|metric| metric.stage == stage);
-            of_stage.filter_map(|metric| Some((metric.epoch as f64, value(metric)?))).collect()
+            passes.iter().filter_map(|metric| Some((metric.epoch as f64, value(metric)?))).collect()
         };
         let mut chart = |title: &str, y: &str, points: Vec<(f64, f64)>| -> Result<()> {
             charts.push(Chart { title, x, y, size: (560, 280), y_range: None }.line(points)?);
@@ -35,7 +41,11 @@ pub fn learning(metrics: &[Metric]) -> Result<Markup> {
             chart(&format!("{stage}: held-out images, one trajectory"), "accuracy, %", accuracies)?;
         }
     }
-    Ok(html! { @if !charts.is_empty() { h2 { "Learning" } (row("row", &charts)) } })
+    Ok(html! {
+        @if !charts.is_empty() || !short.is_empty() { h2 { "Learning" } }
+        @if !charts.is_empty() { (row("row", &charts)) }
+        @for text in short { p { (text) } }
+    })
 }
 
 /// −J of the first `most` rows of couplings, which are pushes on the units of the columns.
@@ -69,6 +79,11 @@ pub fn settings(settings: &impl Serialize) -> Result<Markup> {
 /// A fraction in percent.
 pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
+}
+
+/// So many of something: `1 trajectory`, `10 trajectories`.
+pub fn trajectories(count: usize) -> String {
+    if count == 1 { "1 trajectory".into() } else { format!("{count} trajectories") }
 }
 
 /// The spread of a fraction in percent, if there is more than one value to tell.

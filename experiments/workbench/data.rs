@@ -29,6 +29,21 @@ impl Dataset {
     pub fn reads_files(self) -> bool {
         self != Self::Strokes
     }
+
+    /// The name of a class.
+    pub fn class(self, class: usize) -> String {
+        const CLOTHES: [&str; 10] =
+            ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"];
+        match (self, CLOTHES.get(class)) {
+            (Self::FashionMnist, Some(name)) => (*name).into(),
+            _ => class.to_string(),
+        }
+    }
+
+    /// What its images show.
+    pub fn shows(self) -> &'static str {
+        if self == Self::FashionMnist { "clothes" } else { "digits" }
+    }
 }
 
 /// Examples a shard of a batch, by default.

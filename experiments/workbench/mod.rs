@@ -22,7 +22,7 @@ pub mod training;
 
 pub use data::{Bench, Data, Dataset, SHARD, Source};
 pub use flags::{DataFlags, RunFlags, name, parse, with_defaults};
-pub use progress::{Interrupted, bar, interrupted, shown};
+pub use progress::{Bar, Interrupted, bar, interrupted, shown};
 pub use run::Run;
 pub use session::Session;
 pub use settings::{Settings, check_recipes, refuse_useless, set, version};

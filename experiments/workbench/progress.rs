@@ -1,6 +1,9 @@
 //! Bars with an estimate of the time left, and Ctrl-C.
 
+use std::cell::Cell;
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -48,11 +51,67 @@ impl Interrupted {
     }
 }
 
-/// A bar of `length` steps; drawn on a terminal only.
-pub fn bar(name: &str, length: u64) -> ProgressBar {
+/// Seconds between two lines of progress where there is no terminal.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Progress through some steps: a bar on a terminal, and elsewhere a line every few seconds.
+pub struct Bar {
+    bar: ProgressBar,
+    /// When the last line was written, or work began; none on a terminal.
+    told: Option<Cell<Instant>>,
+}
+
+/// Progress through `length` steps.
+pub fn bar(name: &str, length: u64) -> Bar {
     let template = "{prefix:>10} {bar:32} {pos}/{len}  {elapsed} (left {eta})  {msg}";
     let style = ProgressStyle::with_template(template).expect("a valid template");
-    ProgressBar::new(length).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned())
+    let bar = ProgressBar::new(length).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned());
+    let told = (!std::io::stderr().is_terminal()).then(|| Cell::new(Instant::now()));
+    Bar { bar, told }
+}
+
+impl Bar {
+    /// How many steps there are.
+    pub fn set_length(&self, length: u64) {
+        self.bar.set_length(length);
+    }
+
+    /// What to say beside it.
+    pub fn set_message(&self, message: String) {
+        self.bar.set_message(message);
+    }
+
+    /// Steps done.
+    pub fn set_position(&self, position: u64) {
+        self.bar.set_position(position);
+        let Some(told) = self.told.as_ref().filter(|told| told.get().elapsed() >= TELL) else { return };
+        told.set(Instant::now());
+        let percent = 100 * position / self.bar.length().unwrap_or(0).max(1);
+        let message = self.bar.message();
+        let comma = if message.is_empty() { "" } else { ", " };
+        let seconds = self.bar.elapsed().as_secs();
+        output::aside(format_args!("{}: {percent} % after {seconds} s{comma}{message}", self.bar.prefix()));
+    }
+
+    /// One more step done.
+    pub fn step(&self) {
+        self.set_position(self.bar.position() + 1);
+    }
+
+    /// Shows that work goes on that does not tell its steps.
+    pub fn keep_moving(&self) {
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    /// Prints something above the bar.
+    pub fn above<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
+    /// Takes it away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// Does work that tells the fraction it has done, which is where Ctrl-C ends the program.
@@ -61,10 +120,10 @@ pub fn shown<T>(name: &str, last_words: Interrupted, work: impl FnOnce(&mut dyn 
     let done = work(&mut |fraction| {
         bar.set_position((100.0 * fraction) as u64);
         if interrupted() {
-            bar.finish_and_clear();
+            bar.end();
             last_words.exit();
         }
     });
-    bar.finish_and_clear();
+    bar.end();
     done
 }

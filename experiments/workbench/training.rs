@@ -111,7 +111,7 @@ impl Session {
             }
             Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        bar.finish_and_clear();
+        bar.end();
         match outcome {
             // A training that is done is not interrupted: what follows looks for itself.
             ControlFlow::Continue(()) => Ok(fit.finish()),

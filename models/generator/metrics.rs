@@ -107,7 +107,8 @@ impl Reference {
 fn entropy(classes: &[usize]) -> f64 {
     let mut counts = std::collections::BTreeMap::new();
     classes.iter().for_each(|class| *counts.entry(class).or_insert(0.0) += 1.0);
-    counts.values().map(|count| count / classes.len() as f64).map(|part: f64| -part * part.ln()).sum()
+    let parts = counts.values().map(|count| count / classes.len() as f64);
+    parts.map(|part: f64| part * (1.0 / part).ln()).sum()
 }
 
 /// Mean and covariance of rows of features.
