@@ -323,9 +323,7 @@ pub fn load(file: &Path) -> Result<Couplings> {
 
 /// Writes couplings in the format of the file's extension.
 pub fn save(file: &Path, couplings: &Couplings) -> Result<()> {
-    let format = Format::of_name(&file.to_string_lossy())?;
-    let bytes = format.encode(couplings).with_context(|| format!("for {}", file.display()))?;
-    run::write(file, &bytes)
+    run::write(file, &run::encode(file, couplings)?)
 }
 
 /// The numbers of a text file, separated by white space or commas.

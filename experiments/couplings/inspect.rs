@@ -15,6 +15,7 @@ use crate::arguments::{Inspect, load};
 
 /// `couplings inspect`.
 pub fn inspect(task: &Inspect) -> Result<()> {
+    run::keep_apart([&task.file], &task.report)?;
     let couplings = load(&task.file)?;
     if task.json {
         say!("{}", couplings.describe());

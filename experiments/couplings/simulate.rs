@@ -16,6 +16,9 @@ use crate::convert::{clamped, start};
 /// `couplings simulate`.
 pub fn simulate(task: &Simulate) -> Result<()> {
     ensure!(task.trajectories > 0, "trajectories: at least one is needed");
+    let images = task.data.files();
+    let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
+    run::keep_apart(inputs, task.states.iter().chain(&task.ledger))?;
     let mut couplings = load(&task.file)?;
     if let Some(kt) = task.kt {
         let moves = couplings.description.course.as_ref().is_some_and(|course| course.kt.is_some());

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use thermograd::{Estimate, Format, Hardware, Imperfection, Scale, Substrate};
+use thermograd::{Estimate, Hardware, Imperfection, Scale, Substrate};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::{Bench, Session, Settings as _, set};
+use thermograd_experiments::workbench::{Bench, Session, Settings as _, run as outputs, set};
 use thermograd_models::{Classifier, Examples, Fit};
 
 use crate::arguments::{Prune, Quantize, Tune, load, save};
@@ -74,8 +74,10 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
     let rounding = s.bits.map(|bits| Imperfection::Quantised { bits, scale: s.scale });
     s.pathwise.hardware.extend(rounding);
     s.check()?;
-    Format::of_name(&s.out.to_string_lossy())?;
-    load(&s.file)?; // before images are read for nothing
+    // Before images are read for nothing.
+    let images = task.data.files();
+    outputs::keep_apart([&s.file].into_iter().chain(&images), [&s.out])?;
+    outputs::encode(&s.out, &load(&s.file)?)?;
     Ok(s)
 }
 

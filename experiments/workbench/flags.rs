@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser, ValueEnum};
 use thermograd::Backend;
+use thermograd_datasets::mnist;
 
 use crate::workbench::data::{Dataset, Source};
 use crate::workbench::settings::set;
@@ -77,6 +78,14 @@ impl DataFlags {
     pub fn named_source(&self) -> Result<Source> {
         self.dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")?;
         self.source()
+    }
+
+    /// The files that images are read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match (self.dataset, &self.data_dir) {
+            (Some(Dataset::Mnist), Some(folder)) => mnist::files(folder),
+            _ => Vec::new(),
+        }
     }
 
     /// Defaults for the help, where `source` is used unless flags say otherwise.

@@ -79,6 +79,11 @@ impl Format {
         })
     }
 
+    /// Whether it has words for spin models and nothing else.
+    pub fn holds_spins_alone(self) -> bool {
+        matches!(self, Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo)
+    }
+
     /// The bytes of a file.
     ///
     /// # Errors
