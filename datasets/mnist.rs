@@ -16,7 +16,16 @@ pub const CLASSES: u8 = 10;
 /// [`IdxError`] naming the file, the byte and what was expected.
 pub fn load(folder: &Path) -> Result<Split, IdxError> {
     let [train, test] = PARTS;
-    Ok(Split { train: load_part(folder, train)?, test: load_part(folder, test)? })
+    let (train, test) = (load_part(folder, train)?, load_part(folder, test)?);
+    let sides = [(train.height, test.height), (train.width, test.width)];
+    if let Some(side) = sides.iter().position(|(train, test)| train != test) {
+        let [path, _] = paths(folder, PARTS[1]);
+        let (expected, found) = sides[side];
+        let expected = format!("{expected}, as of the images to train on");
+        let problem = IdxProblem::Dimension { dimension: 1 + side, byte: 8 + 4 * side, found, expected };
+        return Err(IdxError { path, problem });
+    }
+    Ok(Split { train, test })
 }
 
 /// The four files of a folder: images and labels to train on, and to test on.

@@ -16,7 +16,8 @@
 //! are single precision. A text is recognised by what is in it: `.txt` may also be a G-set graph.
 //!
 //! Decoders take bytes of any origin: what is wrong is an [error](crate::Problem), and memory stays within
-//! a small multiple of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`]).
+//! a small multiple of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`] and, for small files,
+//! less).
 
 mod arrays;
 pub mod csv;
