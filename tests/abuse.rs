@@ -187,3 +187,48 @@ fn what_a_killed_session_left_half_written_is_swept_away() {
     assert!(left.iter().all(|file| !file.exists()));
     assert_eq!(run.read("checkpoints/fit.ckpt").unwrap(), b"whole");
 }
+
+/// The most memory that a command took, in MiB, watched while it runs.
+#[cfg(target_os = "linux")]
+fn mebibytes(mut command: Command) -> f64 {
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut most = 0.0;
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
+        most = peak.map_or(most, |peak| f64::max(most, peak / 1024.0));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            return most;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// 20,000 spins on a torus: as a matrix, 1.6 GB in single precision.
+#[cfg(target_os = "linux")]
+#[test]
+fn large_sparse_graphs_stay_small() {
+    let (bench, side) = (Bench::new(), 141);
+    let spins = side * side;
+    let right = |i: usize| i / side * side + (i + 1) % side;
+    let edges = (0..spins).flat_map(|i| [(i, right(i)), (i, (i + side) % spins)]);
+    let edges =
+        edges.map(|(i, j)| format!("{} {} {}\n", i + 1, j + 1, if (i + j) % 3 == 0 { -1 } else { 1 }));
+    let graph = bench.put("torus.gset", format!("{spins} {}\n{}", 2 * spins, edges.collect::<String>()));
+    let mut short = thermograd::Format::Gset.decode(&std::fs::read(&graph).unwrap()).unwrap();
+    short.description.schedule.steps = 20;
+    let short = bench.put("short.safetensors", short.encode().unwrap());
+    let (table, circuit, page) = (bench.at("torus.csv"), bench.at("torus.cir"), bench.at("page.html"));
+    for arguments in [
+        &["inspect", &graph, "--report", &page][..],
+        &["convert", &graph, &table],
+        &["convert", &graph, &circuit],
+        &["inspect", &table],
+        &["simulate", &short, "--trajectories", "4"],
+    ] {
+        let most = mebibytes(couplings(arguments));
+        assert!(most < 400.0, "{arguments:?} took {most} MiB");
+    }
+}

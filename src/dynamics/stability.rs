@@ -3,7 +3,8 @@
 //! λ is the largest eigenvalue of √μ(C + sJs)√μ, where C is the curvature of each uncoupled well on the thermal scale:
 //! 2J₂ + 12J₄⟨x²⟩ with ⟨x²⟩ ≤ min(kT/2J₂, √(kT/4J₄)), and in a double well at least −4J₂, that of its bottoms, and
 //! 12J₄√(kT/4J₄), that of a unit hot enough not to see its barrier. Under a protocol, the largest gains, the stiffest
-//! wells and the highest temperature at any knot count.
+//! wells and the highest temperature at any knot count. Of [sparse](crate::Topology::is_sparse) networks, λ is Gershgorin's bound
+//! on it, the largest sum of a row's magnitudes.
 
 use burn::tensor::Tensor;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -21,7 +22,7 @@ impl Substrate {
     /// # Errors
     /// [`Error::StepTooLarge`] with the limit.
     pub fn check_step(&self, dt: f64) -> Result<()> {
-        check_rates(dt, &relaxation_rates(self, None, &[], self.kt()))
+        check_rates(dt, &Rates::of(self, None, &[], self.kt()))
     }
 
     /// The largest stable step, 2/λ.
@@ -29,7 +30,7 @@ impl Substrate {
     /// Strong fields drive units further out, where the quartic wells are stiffer still: a step below the limit
     /// can diverge, and one above it does where the stiffest unit is harmonic.
     pub fn step_limit(&self) -> f64 {
-        2.0 / largest_eigenvalue(&relaxation_rates(self, None, &[], self.kt()))
+        2.0 / Rates::of(self, None, &[], self.kt()).largest()
     }
 }
 
@@ -37,18 +38,19 @@ impl Substrate {
 pub(crate) fn check_step_under(substrate: &Substrate, dt: f64, protocol: &Protocol) -> Result<()> {
     let controls = protocol.controls();
     let gains = controls.iter().filter_map(|control| control.gain.clone().map(Tensor::abs));
+    let gain = gains.reduce(Tensor::max_pair).map(to_f64);
     let wells: Vec<Vec<f64>> =
         controls.iter().filter_map(|control| control.well.clone().map(to_f64)).collect();
     let kt = protocol.temperatures().map_or(substrate.kt(), |(_, highest)| highest);
-    check_rates(dt, &relaxation_rates(substrate, gains.reduce(Tensor::max_pair), &wells, kt))
+    check_rates(dt, &Rates::of(substrate, gain, &wells, kt))
 }
 
-fn check_rates(dt: f64, rates: &Mat<f64>) -> Result<()> {
+fn check_rates(dt: f64, rates: &Rates) -> Result<()> {
     // No eigenvalue is above the largest row sum (Gershgorin): most steps need no closer look.
-    if dt < 2.0 / largest_row_sum(rates) {
+    if dt < 2.0 / rates.largest_row_sum() {
         return Ok(());
     }
-    let rate = largest_eigenvalue(rates);
+    let rate = rates.largest();
     let limit = 2.0 / rate;
     match dt < limit {
         true => Ok(()),
@@ -56,26 +58,56 @@ fn check_rates(dt: f64, rates: &Mat<f64>) -> Result<()> {
     }
 }
 
-/// √μ(C + sJs)√μ, with the stiffest of the wells that some shifts make.
-fn relaxation_rates(
-    substrate: &Substrate,
-    gain: Option<Tensor<2>>,
-    shifts: &[Vec<f64>],
-    kt: f64,
-) -> Mat<f64> {
-    let (j2, j4) =
-        (substrate.unit_values(|group, i| group.j2.at(i)), substrate.unit_values(|group, i| group.j4.at(i)));
-    let stiffest = |i: usize| {
-        let shifted = shifts.iter().map(|shift| well_curvature(j2[i] + shift[i], j4[i], kt));
-        shifted.reduce(f64::max).unwrap_or_else(|| well_curvature(j2[i], j4[i], kt))
-    };
-    let curvature: Vec<f64> = (0..j2.len()).map(stiffest).collect();
-    let mobility = substrate.unit_values(|group, unit| group.mobility.at(unit));
-    let (units, coupling) = (curvature.len(), substrate.steered_couplings(gain));
-    Mat::from_fn(units, units, |i, j| {
-        let diagonal = if i == j { curvature[i] } else { 0.0 };
-        (mobility[i] * mobility[j]).sqrt() * (diagonal + coupling[i * units + j])
-    })
+/// √μ(C + sJs)√μ: its diagonal, and what couples a pair of units, each once.
+struct Rates {
+    diagonal: Vec<f64>,
+    pairs: Vec<([usize; 2], f64)>,
+    sparse: bool,
+}
+
+impl Rates {
+    /// With the stiffest of the wells that some shifts make.
+    fn of(substrate: &Substrate, gain: Option<Vec<f64>>, shifts: &[Vec<f64>], kt: f64) -> Self {
+        let j2 = substrate.unit_values(|group, i| group.j2.at(i));
+        let j4 = substrate.unit_values(|group, i| group.j4.at(i));
+        let mobility = substrate.unit_values(|group, unit| group.mobility.at(unit));
+        let stiffest = |i: usize| {
+            let shifted = shifts.iter().map(|shift| well_curvature(j2[i] + shift[i], j4[i], kt));
+            shifted.reduce(f64::max).unwrap_or_else(|| well_curvature(j2[i], j4[i], kt))
+        };
+        let gain = |unit: usize| gain.as_ref().map_or(1.0, |gain| gain[unit]);
+        let pair = |([i, j], coupling): ([usize; 2], f64)| {
+            ([i, j], (mobility[i] * mobility[j]).sqrt() * gain(i) * coupling * gain(j))
+        };
+        let topology = substrate.topology();
+        Self {
+            diagonal: (0..j2.len()).map(|i| mobility[i] * stiffest(i)).collect(),
+            pairs: substrate.free_pairs().into_iter().map(pair).collect(),
+            sparse: topology.blocks.iter().any(|block| topology.is_sparse(block)),
+        }
+    }
+
+    fn largest_row_sum(&self) -> f64 {
+        let mut sums: Vec<f64> = self.diagonal.iter().map(|rate| rate.abs()).collect();
+        for ([i, j], rate) in &self.pairs {
+            sums[*i] += rate.abs();
+            sums[*j] += rate.abs();
+        }
+        sums.into_iter().fold(0.0, f64::max)
+    }
+
+    /// The largest eigenvalue, or the bound on it.
+    fn largest(&self) -> f64 {
+        if self.sparse {
+            return self.largest_row_sum();
+        }
+        let n = self.diagonal.len();
+        let mut matrix = Mat::from_fn(n, n, |i, j| if i == j { self.diagonal[i] } else { 0.0 });
+        for ([i, j], rate) in &self.pairs {
+            (matrix[(*i, *j)], matrix[(*j, *i)]) = (*rate, *rate);
+        }
+        largest_eigenvalue(&matrix)
+    }
 }
 
 /// The curvature of one well where an uncoupled unit at `kt` spends its time.

@@ -177,13 +177,15 @@ impl Circuit<'_> {
             }
             let _ = writeln!(text, ".ic V({node})={:e}", self.start[i] * volts);
         }
-        let coupling = self.substrate.free_couplings();
-        for (i, own) in nodes.iter().enumerate() {
-            for (j, other) in nodes.iter().enumerate() {
-                let conductance = amperes * mobility[i] * coupling[i * nodes.len() + j] / volts;
-                if conductance != 0.0 {
-                    let _ = writeln!(text, "G_{own}_{other} {own} 0 {other} 0 {conductance:e}");
-                }
+        // Each pair is a conductance into either of its nodes.
+        let pairs = self.substrate.free_pairs().into_iter();
+        let mut pairs: Vec<_> =
+            pairs.flat_map(|([i, j], coupling)| [([i, j], coupling), ([j, i], coupling)]).collect();
+        pairs.sort_by_key(|&(pair, _)| pair);
+        for ([i, j], coupling) in pairs {
+            let (own, other, conductance) = (&nodes[i], &nodes[j], amperes * mobility[i] * coupling / volts);
+            if conductance != 0.0 {
+                let _ = writeln!(text, "G_{own}_{other} {own} 0 {other} 0 {conductance:e}");
             }
         }
     }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 
 use crate::error::{Error, Result};
-use crate::network::potential::{Coupling, Potential};
+use crate::network::potential::{Coupling, Listed, Potential};
 use crate::network::topology::{Block, Group, Pattern, Topology};
 use crate::noise::Key;
 use crate::tensors::{check_shape, gather, identity, replace, row, scatter, to_f64};
@@ -306,10 +306,47 @@ impl Substrate {
             });
         }
         // h = b + Σ_c X_c J_c, with J_c from clamped group c to all free units.
-        let product =
-            |(group, values): (&Group, &Tensor<2>)| values.clone().matmul(self.coupling_to_free(group));
+        let product = |(group, values): (&Group, &Tensor<2>)| {
+            let listed = self.listed(group, 0);
+            match listed.is_empty() {
+                true => values.clone().matmul(self.coupling_to_free(group)),
+                false => self.push(group, values, &listed),
+            }
+        };
         let products = topology.clamped().zip(clamped).map(product);
         Ok(products.fold(self.bias(), |field, product| product + field))
+    }
+
+    /// XJ of a clamped group some of whose blocks are listed.
+    fn push(&self, from: &Group, values: &Tensor<2>, listed: &[Listed]) -> Tensor<2> {
+        let dense = |to: &Group| match self.dense_between(&from.name, &to.name) {
+            Some(coupling) => values.clone().matmul(coupling),
+            None => Tensor::zeros([values.dims()[0], to.units], self.options()),
+        };
+        let dense = Tensor::cat(self.config.topology.free().map(dense).collect(), 1);
+        listed.iter().fold(dense, |sum, listed| listed.add_to(sum, values))
+    }
+
+    /// The sparse couplings from a group, whose units begin at column `first`, to every free unit.
+    fn listed(&self, from: &Group, first: usize) -> Vec<Listed> {
+        let topology = &self.config.topology;
+        let mut listed = Vec::new();
+        for (block, stored) in topology.blocks.iter().zip(&self.couplings) {
+            let Pattern::Pairs(pairs) = &block.pattern else {
+                continue;
+            };
+            for (own, other, swap) in [(&block.from, &block.to, false), (&block.to, &block.from, true)] {
+                let (true, Ok(columns)) =
+                    (*own == from.name && topology.is_sparse(block), topology.columns(other))
+                else {
+                    continue;
+                };
+                let pairs = pairs.iter().map(|&[i, j]| if swap { [j, i] } else { [i, j] });
+                let placed = pairs.map(|[i, j]| [first + i, columns.start + j]);
+                listed.push(Listed::new(placed, stored.val()));
+            }
+        }
+        listed
     }
 
     /// The couplings from one clamped group to every free unit, `[units of the group, unit]`.
@@ -328,31 +365,52 @@ impl Substrate {
         Some(if forward { coupling } else { coupling.transpose() })
     }
 
+    /// The same where they are not sparse.
+    fn dense_between(&self, from: &str, to: &str) -> Option<Tensor<2>> {
+        let topology = &self.config.topology;
+        let (index, _) = topology.block_between(from, to)?;
+        (!topology.is_sparse(&topology.blocks[index])).then(|| self.coupling_between(from, to)).flatten()
+    }
+
     /// The potential of the free units for one pass: differentiable with respect to the parameters.
     pub fn potential(&self) -> Potential {
         let free: Vec<&Group> = self.config.topology.free().collect();
         let sizes: Vec<usize> = free.iter().map(|group| group.units).collect();
         let row = |from: &&Group| {
-            let block = |to: &&Group| self.coupling_between(&from.name, &to.name);
+            let block = |to: &&Group| self.dense_between(&from.name, &to.name);
             free.iter().map(block).collect()
         };
         let blocks: Vec<Vec<_>> = free.iter().map(row).collect();
+        let start = |group: &Group| self.config.topology.columns(&group.name).expect("a free group").start;
+        let listed = free.iter().flat_map(|group| self.listed(group, start(group))).collect();
         Potential {
             j2: self.unit_row(|group, unit| group.j2.at(unit)),
             j4: self.unit_row(|group, unit| group.j4.at(unit)),
-            coupling: Coupling::new(&sizes, &blocks),
+            coupling: Coupling::new(&sizes, &blocks, listed),
         }
+    }
+
+    /// J of every pair of free units that may couple, each once, on the host.
+    pub(crate) fn free_pairs(&self) -> Vec<([usize; 2], f64)> {
+        let topology = &self.config.topology;
+        let mut all = Vec::new();
+        for (index, block) in topology.blocks.iter().enumerate() {
+            if let (Ok(from), Ok(to)) = (topology.columns(&block.from), topology.columns(&block.to)) {
+                let pairs = topology.pairs(block).map(|[i, j]| [from.start + i, to.start + j]);
+                all.extend(pairs.zip(self.pair_couplings(index)));
+            }
+        }
+        all
     }
 
     /// J among the free units on the host, row-major, each pair in both places.
     pub fn free_couplings(&self) -> Vec<f64> {
-        self.steered_couplings(None)
-    }
-
-    /// The same between gains, sJs.
-    pub(crate) fn steered_couplings(&self, gain: Option<Tensor<2>>) -> Vec<f64> {
-        let eye = identity(self.free_units(), self.options());
-        to_f64(self.potential().coupling.apply_with(eye, gain))
+        let units = self.free_units();
+        let mut dense = vec![0.0; units * units];
+        for ([i, j], coupling) in self.free_pairs() {
+            (dense[i * units + j], dense[j * units + i]) = (coupling, coupling);
+        }
+        dense
     }
 
     /// A constant of every free unit, given its group and its number there, as a row `[1, unit]`.

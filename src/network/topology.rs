@@ -248,6 +248,18 @@ impl Topology {
         }
     }
 
+    /// Whether a block couples few pairs of many, so that its couplings are multiplied one by one: as a matrix they would
+    /// take time and memory for what is not there.
+    ///
+    /// # Panics
+    /// When the block names no group.
+    pub fn is_sparse(&self, block: &Block) -> bool {
+        const LARGE: u128 = 1 << 22;
+        const FEW: u128 = 16;
+        let entries = self.units(&block.from) as u128 * self.units(&block.to) as u128;
+        matches!(&block.pattern, Pattern::Pairs(pairs) if entries >= LARGE && pairs.len() as u128 * FEW < entries)
+    }
+
     /// The size of a group that is known to be there.
     pub(crate) fn units(&self, name: &str) -> usize {
         self.groups[self.group(name).expect("a validated topology")].units
