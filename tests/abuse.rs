@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use thermograd::Normalisation;
+use thermograd::{Couplings, Description, Group, Normalisation, Schedule, SubstrateConfig, Topology};
 use thermograd_experiments::workbench::Run;
 use thermograd_experiments::workbench::run;
 use thermograd_models::ClassifierConfig;
@@ -59,7 +59,7 @@ impl Bench {
     }
 }
 
-fn small_classifier() -> thermograd::Couplings {
+fn small_classifier() -> Couplings {
     let normalisation = Normalisation { offset: 0.1, scale: 0.3, norm: None };
     ClassifierConfig::new(784, 4, 10).init(normalisation, &Device::flex()).unwrap().couplings()
 }
@@ -231,4 +231,198 @@ fn large_sparse_graphs_stay_small() {
         let most = mebibytes(couplings(arguments));
         assert!(most < 400.0, "{arguments:?} took {most} MiB");
     }
+}
+
+#[test]
+fn what_no_machine_can_hold_is_refused_with_its_size() {
+    let bench = Bench::new();
+    let (graph, file) = (bench.put("a.gset", TRIANGLE), bench.classifier("c.safetensors"));
+    let huge = u64::MAX.to_string();
+    refused(&["simulate", &graph, "--trajectories", &huge], "GiB of memory");
+    let images = ["--dataset", "strokes", "--limit", "20"];
+    let with = |first: &[&str]| -> String { told(&[first, &images].concat()) };
+    for first in [
+        &["simulate", &file, "--trajectories", &huge][..],
+        &["perturb", &file, "--by", "bits", "--devices", &huge, "--out", &bench.at("p")],
+        &["prune", &file, &bench.at("o.npz"), "--trajectories", &huge, "--run", &bench.at("r")],
+    ] {
+        let text = with(first);
+        assert!(text.contains("GiB of memory"), "{text}");
+    }
+    let epochs = ["tune", &file, &bench.at("o.npz"), "--fine-tune", &huge, "--run", &bench.at("r")];
+    assert!(with(&epochs).contains("epochs"));
+    assert!(!Path::new(&bench.at("r")).exists() && !Path::new(&bench.at("p")).exists());
+    let threads = ["simulate", &file, "--trajectories", "1", "--threads", "4611686018427387904"];
+    ok(couplings(&[&threads[..], &images].concat()).output().unwrap());
+
+    // Groups that do not couple, of more units than there is memory for a matrix between them; and of so many that
+    // nothing of them fits.
+    let groups = |units: usize| {
+        let groups =
+            vec![Group::clamped("input", 2), Group::clamped("idle", units), Group::free("unit", units)];
+        let topology = Topology { groups, blocks: vec![] };
+        let description =
+            Description::of(SubstrateConfig::new(topology), Schedule { dt: 1e-3, steps: 2 }, None);
+        let biases = [("b.unit", vec![0.5; units])];
+        Couplings::new(description, biases).unwrap().encode().unwrap()
+    };
+    let wide = bench.put("wide.safetensors", groups(100_000));
+    let values = bench.put("values", "1 ".repeat(100_002));
+    ok(couplings(&["simulate", &wide, "--clamp", &values, "--trajectories", "1"]).output().unwrap());
+    let promised = bench.put("promised.gset", format!("{} 0\n{}", 1 << 23, " ".repeat(1 << 23)));
+    refused(&["simulate", &promised, "--trajectories", "1000"], "GiB of memory");
+}
+
+#[test]
+fn prices_and_tolerances_that_mean_nothing_are_refused() {
+    let bench = Bench::new();
+    let graph = bench.put("a.gset", TRIANGLE);
+    for bits in ["0", "33", "4000000000"] {
+        refused(&["simulate", &graph, "--conversion-bits", bits], "must be from 1 to 32");
+    }
+    refused(&["simulate", &graph, "--kt", "0", "--ledger", &bench.at("l")], "no ledger");
+    let other = bench.put("b.gset", TRIANGLE.replace("1 3 1", "1 3 2"));
+    let diff = |arguments: &[&str]| {
+        couplings(&[&["diff"], arguments].concat()).output().unwrap().status.code().unwrap()
+    };
+    assert_eq!(diff(&[&graph, &graph]), 0);
+    assert_eq!(diff(&[&graph, &other]), 1);
+    assert_eq!(diff(&[&graph, &other, "--tolerance", "1"]), 0);
+    assert_eq!(diff(&[&graph, &bench.at("none.gset")]), 2);
+    for tolerance in ["nan", "-1"] {
+        assert_eq!(diff(&[&graph, &other, &format!("--tolerance={tolerance}")]), 2);
+    }
+}
+
+#[test]
+fn flags_that_do_nothing_are_refused() {
+    let bench = Bench::new();
+    let (graph, file) = (bench.put("a.gset", TRIANGLE), bench.classifier("c.safetensors"));
+    let (table, circuit, new) = (bench.at("a.csv"), bench.at("a.cir"), bench.at("new.npz"));
+    let values = bench.put("values", "1 2 3");
+    let idle = |arguments: &[&str], flag: &str| {
+        let text = told(arguments);
+        assert!(text.contains(&format!("`--{flag}` does nothing")), "{arguments:?}: {text}");
+    };
+    for (flag, value) in
+        [("clamp", Some(&values[..])), ("quiet", None), ("volts", Some("1")), ("farads", Some("1"))]
+            .into_iter()
+            .chain([
+                ("seconds", Some("1")),
+                ("kelvin", Some("1")),
+                ("dataset", Some("strokes")),
+                ("seed", Some("1")),
+            ])
+    {
+        let flagged = format!("--{flag}");
+        let arguments: Vec<&str> = ["convert", &graph, &table, &flagged].into_iter().chain(value).collect();
+        idle(&arguments, flag);
+    }
+    idle(&["convert", &file, &circuit, "--dataset", "strokes"], "dataset");
+    let both = ["convert", &file, &circuit, "--dataset", "strokes", "--example", "0", "--clamp", &values];
+    refused(&both, "cannot be used with");
+    refused(&["simulate", &file, "--clamp", &values, "--dataset", "strokes"], "cannot be used with");
+    let strokes = ["--dataset", "strokes"];
+    for (flag, value) in [("mismatch", Some("0.1")), ("augment", None), ("learning-rate", Some("1"))] {
+        let flagged = format!("--{flag}");
+        for none in [&["--fine-tune", "0"][..], &[]] {
+            let prune = ["prune", &file, &new, &flagged];
+            idle(&[&prune[..], value.as_slice(), none, &strokes].concat(), flag);
+        }
+    }
+    idle(&[&["perturb", &file, "--by", "mismatch", "--scale", "block"], &strokes[..]].concat(), "scale");
+    idle(&["simulate", &graph, "--data-dir", "/nowhere"], "data-dir");
+    idle(&[&["simulate", &file, "--data-dir", "/nowhere"], &strokes[..]].concat(), "data-dir");
+    // What the environment says is for all commands, and is no flag.
+    let mut command = couplings(&["simulate", &graph, "--trajectories", "2", "--mac-joules", "1e-13"]);
+    ok(command.env("THERMOGRAD_DATA", "/nowhere").output().unwrap());
+    assert!(!Path::new(&new).exists() && !Path::new(&table).exists());
+}
+
+#[test]
+fn a_spin_model_tells_energy_cut_and_its_best_state() {
+    let bench = Bench::new();
+    let run = |name: &str, text: &str| {
+        let file = bench.put(name, text);
+        ok(couplings(&["simulate", &file, "--kt", "0.05", "--trajectories", "20"]).output().unwrap())
+    };
+    // Strong weights, so that every unit is pulled into a well: two of three edges are cut, at E = 3 - 2 · 6.
+    let text = run("a.gset", "3 3\n1 2 3\n2 3 3\n1 3 3\n");
+    for part in ["lowest -3", "largest cut           6", "best state            "] {
+        assert!(text.contains(part), "{text}");
+    }
+    // E = -4 z0 - 4 z1 + 9 z0 z1 is least with one of both.
+    let text = run("a.qubo", "p qubo 0 2 2 1\n0 0 -4\n1 1 -4\n0 1 9\n");
+    assert!(text.contains("lowest -4") && !text.contains("cut"), "{text}");
+    assert!(text.contains("best state            01") || text.contains("best state            10"), "{text}");
+}
+
+#[test]
+fn a_mistake_is_told_once_with_the_name_of_its_file() {
+    let bench = Bench::new();
+    let (graph, file) = (bench.put("a.gset", TRIANGLE), bench.classifier("c.safetensors"));
+    let strokes = ["--dataset", "strokes", "--limit", "20"];
+    let pictures = bench.0.path().join("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    std::fs::write(pictures.join("train-images-idx3-ubyte"), b"nothing").unwrap();
+    for (arguments, named) in [
+        (vec!["convert", &file, &bench.at("x.json")], "x.json"),
+        (vec!["convert", &file, &bench.at("x.gset")], "x.gset"),
+        (vec!["convert", &graph, &bench.at("x.txt")], "x.txt"),
+        (vec!["inspect", &bench.put("bad.csv", "nonsense")], "bad.csv"),
+        (vec!["inspect", &bench.put("bad.npz", "nonsense")], "bad.npz"),
+        (vec!["inspect", &bench.put("bad.safetensors", "nonsense")], "bad.safetensors"),
+        (vec!["inspect", &bench.put("bad.gset", "3 1\n1 2 x\n")], "bad.gset"),
+        (vec!["inspect", &bench.put("bad.bqm", "{}")], "bad.bqm"),
+        (vec!["inspect", &bench.at("missing.npz")], "missing.npz"),
+        (vec!["inspect", &bench.at("plain")], "plain"),
+        (vec!["inspect", &graph, "--report", &bench.at("a.gset/page")], "a.gset/page"),
+        (vec!["simulate", &graph, "--clamp", &bench.put("words", "one two")], "words"),
+        ([&["simulate", &graph], &strokes[..]].concat(), "a.gset"),
+        ([&["perturb", &graph, "--by", "bits", "--out", &bench.at("p")], &strokes[..]].concat(), "a.gset"),
+        (
+            vec!["simulate", &file, "--dataset", "mnist", "--data-dir", pictures.to_str().unwrap()],
+            "train-images",
+        ),
+    ] {
+        let text = told(&arguments);
+        assert_eq!(text.trim().lines().count(), 1, "{text}");
+        assert_eq!(text.matches(named).count(), 1, "{arguments:?}: `{text}` does not say `{named}` once");
+        let parts: Vec<&str> = text.trim().split(": ").collect();
+        let repeated = parts.iter().enumerate().any(|(index, part)| parts[..index].contains(part));
+        assert!(!repeated, "{text}");
+    }
+}
+
+/// Where there is nothing to save, Ctrl-C and a polite request to end are obeyed at once.
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_what_has_nothing_to_save() {
+    use std::os::unix::process::ExitStatusExt;
+    let bench = Bench::new();
+    let ring: String = (0..2000).map(|i| format!("{} {} 1\n", i + 1, (i + 1) % 2000 + 1)).collect();
+    let graph = bench.put("ring.gset", format!("2000 2000\n{ring}"));
+    let pipe = bench.at("pipe.gset");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let table = bench.at("out.csv");
+    for signal in ["INT", "TERM"] {
+        // Two that wait for a file, and one that computes for minutes.
+        for arguments in [
+            &["inspect", &pipe][..],
+            &["convert", &pipe, &table],
+            &["simulate", &graph, "--trajectories", "100"],
+        ] {
+            let mut command = couplings(arguments);
+            let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert!(child.try_wait().unwrap().is_none(), "{arguments:?} ended by itself");
+            let kill = format!("-{signal}");
+            assert!(Command::new("kill").args([&kill, &child.id().to_string()]).status().unwrap().success());
+            let asked = std::time::Instant::now();
+            let status = child.wait().unwrap();
+            assert!(asked.elapsed().as_secs_f64() < 2.0, "{arguments:?} took {:?}", asked.elapsed());
+            assert!(status.signal().is_some(), "{arguments:?}: {status}");
+        }
+    }
+    assert!(!Path::new(&table).exists());
 }

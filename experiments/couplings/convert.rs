@@ -9,7 +9,7 @@ use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
 use thermograd_models::Classifier;
 
-use crate::arguments::{Convert, load, numbers, save};
+use crate::arguments::{Convert, load, numbers};
 
 /// `couplings convert`.
 pub fn convert(task: &Convert) -> Result<()> {
@@ -23,7 +23,7 @@ pub fn convert(task: &Convert) -> Result<()> {
         let text = netlist(task, &couplings).with_context(|| format!("for {}", task.out.display()))?;
         run::write(&task.out, text.as_bytes())?;
     } else {
-        save(&task.out, &couplings)?;
+        run::save(&task.out, &couplings)?;
     }
     let units = couplings.description.substrate.topology.free_units();
     say!("{}: {units} free units, {} couplings", task.out.display(), couplings.count());

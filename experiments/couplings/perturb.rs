@@ -7,7 +7,9 @@ use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::{Bench, SHARD, Session, Source, bar, interrupted, name, version};
+use thermograd_experiments::workbench::{
+    Bench, SHARD, Session, Source, afford, bar, interrupted, name, version,
+};
 use thermograd_models::Classifier;
 
 use crate::arguments::{Knob, Perturb, load};
@@ -36,6 +38,7 @@ struct Settings {
 /// `couplings perturb`.
 pub fn perturb(task: &Perturb) -> Result<()> {
     ensure!(task.devices > 0, "devices: at least one is needed");
+    afford(&format!("{} devices", task.devices), task.devices as u128 * 1024)?;
     let classifier = Classifier::from_couplings(&load(&task.file)?, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
     // Before an hour of work: is every value one that a device can have?
@@ -47,7 +50,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     let settings = Settings {
         version: version(),
         file: std::path::absolute(&task.file)?.display().to_string(),
-        by: format!("{:?}", task.by),
+        by: name(&task.by),
         values: values.clone(),
         devices: task.devices,
         scale: task.scale.into(),

@@ -7,7 +7,7 @@ use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, Session, Settings as _, run as outputs, set};
 use thermograd_models::{Classifier, Examples, Fit};
 
-use crate::arguments::{Prune, Quantize, Tune, load, save};
+use crate::arguments::{Prune, Quantize, Tune, load};
 use crate::settings::{BITS, KEEP, Settings};
 
 /// What came of it: accuracies of one trajectory on the test images.
@@ -128,7 +128,7 @@ impl Setup {
         let made = self.rounded(tuned)?;
         let couplings = start.with_substrate(made.clone()).couplings();
         session.run.export(&couplings, None)?;
-        save(&s.out, &couplings)?;
+        outputs::save(&s.out, &couplings)?;
         let tested = |substrate: &Substrate| -> Result<Estimate> {
             let run = |index: usize| {
                 session.go_on()?;

@@ -82,7 +82,7 @@ impl Source {
     pub fn open(&self, shard: usize, threads: Option<usize>) -> Result<Bench> {
         let device = self.backend.device()?;
         let mut shards = Shards::new(shard);
-        shards.threads = threads.unwrap_or(shards.threads).max(1);
+        shards.threads = threads.unwrap_or(shards.threads).clamp(1, 1024);
         if !self.backend.is_cpu() {
             shards = Shards::whole();
         }

@@ -20,7 +20,7 @@ pub struct DataFlags {
     #[arg(long, value_enum)]
     pub dataset: Option<Dataset>,
     /// Folder of the four IDX files, plain or .gz (MNIST, Fashion-MNIST).
-    #[arg(long, env = "THERMOGRAD_DATA", value_name = "DIR")]
+    #[arg(long, env = "THERMOGRAD_DATA", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Use the first N images of each split only, for a quick try.
     #[arg(long, value_name = "N")]
@@ -118,10 +118,31 @@ pub fn with_defaults(command: Command, defaults: Vec<(&'static str, String)>) ->
 }
 
 /// What was given on the command line; help and mistakes end the program.
-pub fn parse<A: Parser>(mut command: Command) -> A {
+pub fn parse<A: Parser>(command: Command) -> A {
+    parse_checked(command, |_, _| None)
+}
+
+/// The same where `wrong` looks at the arguments, and at which of them were given, for what they cannot mean together.
+pub fn parse_checked<A: Parser>(
+    mut command: Command,
+    wrong: impl Fn(&A, &dyn Fn(&str) -> bool) -> Option<String>,
+) -> A {
     let matches = command.get_matches_mut();
     refuse_beside_resume(&mut command, &matches);
-    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+    if let Some(text) = wrong(&arguments, &|id| given(own, id)) {
+        let name = matches.subcommand_name().unwrap_or_default();
+        let command = command.find_subcommand(name).cloned().unwrap_or(command);
+        command.clone().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    arguments
+}
+
+/// Whether a flag is on the command line.
+fn given(matches: &ArgMatches, id: &str) -> bool {
+    let known = matches.ids().any(|other| other == id);
+    known && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// Refuses flags beside `--resume` that would change what a run has begun as.
@@ -131,10 +152,7 @@ fn refuse_beside_resume(command: &mut Command, matches: &ArgMatches) {
         let command = command.find_subcommand_mut(name).expect("it was matched");
         return refuse_beside_resume(command, matches);
     }
-    let given = |id: &str| {
-        let known = matches.ids().any(|other| other == id);
-        known && matches.value_source(id) == Some(ValueSource::CommandLine)
-    };
+    let given = |id: &str| given(matches, id);
     let other = command.get_arguments().find(|arg| {
         let id = arg.get_id().as_str();
         !ALLOWED.contains(&id) && given(id)

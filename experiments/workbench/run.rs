@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thermograd::{Couplings, Format};
 
+use crate::workbench::output;
+
 /// What temporary files begin with.
 const WRITING: &str = ".writing-";
 
@@ -139,6 +141,22 @@ pub fn encode(path: &Path, couplings: &Couplings) -> Result<Vec<u8>> {
     format.encode(couplings).with_context(|| format!("for {}", path.display()))
 }
 
+/// Writes couplings in the format of a file's extension, and tells what it has no words for.
+pub fn save(path: &Path, couplings: &Couplings) -> Result<()> {
+    write(path, &encode(path, couplings)?)?;
+    let format = Format::of_name(&path.to_string_lossy())?;
+    if let (Format::Parameters, Some(n)) = (format, couplings.description.normalisation) {
+        let norm = n.norm.map_or(String::new(), |norm| format!(", then to norm {norm}"));
+        output::aside(format_args!(
+            "note: {} does not say how images are prepared: (p/255 - {})/{}{norm}",
+            path.display(),
+            n.offset,
+            n.scale
+        ));
+    }
+    Ok(())
+}
+
 /// Where the description of exported couplings goes.
 fn beside(path: &Path) -> PathBuf {
     path.with_extension("json")
@@ -163,7 +181,7 @@ impl Run {
     pub fn export(&self, couplings: &Couplings, also: Option<&Path>) -> Result<()> {
         let here = self.path("couplings.safetensors");
         let export = |path: &Path| -> Result<()> {
-            write(path, &encode(path, couplings)?)?;
+            save(path, couplings)?;
             write(&beside(path), couplings.describe().as_bytes())
         };
         export(&here)?;

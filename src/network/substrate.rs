@@ -306,25 +306,22 @@ impl Substrate {
             });
         }
         // h = b + Σ_c X_c J_c, with J_c from clamped group c to all free units.
-        let product = |(group, values): (&Group, &Tensor<2>)| {
-            let listed = self.listed(group, 0);
-            match listed.is_empty() {
-                true => values.clone().matmul(self.coupling_to_free(group)),
-                false => self.push(group, values, &listed),
-            }
+        let product = |(group, values): (&Group, &Tensor<2>)| match topology.is_scattered(&group.name) {
+            false => values.clone().matmul(self.coupling_to_free(group)),
+            true => self.push(group, values),
         };
         let products = topology.clamped().zip(clamped).map(product);
         Ok(products.fold(self.bias(), |field, product| product + field))
     }
 
-    /// XJ of a clamped group some of whose blocks are listed.
-    fn push(&self, from: &Group, values: &Tensor<2>, listed: &[Listed]) -> Tensor<2> {
+    /// XJ of one clamped group, block by block.
+    fn push(&self, from: &Group, values: &Tensor<2>) -> Tensor<2> {
         let dense = |to: &Group| match self.dense_between(&from.name, &to.name) {
             Some(coupling) => values.clone().matmul(coupling),
             None => Tensor::zeros([values.dims()[0], to.units], self.options()),
         };
         let dense = Tensor::cat(self.config.topology.free().map(dense).collect(), 1);
-        listed.iter().fold(dense, |sum, listed| listed.add_to(sum, values))
+        self.listed(from, 0).iter().fold(dense, |sum, listed| listed.add_to(sum, values))
     }
 
     /// The sparse couplings from a group, whose units begin at column `first`, to every free unit.
