@@ -392,6 +392,7 @@ fn a_mistake_is_told_once_with_the_name_of_its_file() {
         let repeated = parts.iter().enumerate().any(|(index, part)| parts[..index].contains(part));
         assert!(!repeated, "{text}");
     }
+    assert!(!Path::new(&bench.at("p")).exists());
 }
 
 /// Where there is nothing to save, Ctrl-C and a polite request to end are obeyed at once.

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use thermograd::{Assumptions, Couplings, Format, Scale};
 use thermograd_experiments::workbench::{DataFlags, Dataset, Source, parse_checked, run, with_defaults};
+use thermograd_models::Classifier;
 
 use crate::convert::is_netlist;
 use crate::settings::{BITS, KEEP, Settings};
@@ -366,6 +368,11 @@ pub fn load(file: &Path) -> Result<Couplings> {
     let format = Format::of_name(&file.to_string_lossy())?;
     let bytes = run::read(file)?;
     format.decode(&bytes).with_context(|| format!("in {}", file.display()))
+}
+
+/// Reads the couplings of a classifier.
+pub fn load_classifier(file: &Path, device: &Device) -> Result<Classifier> {
+    Classifier::from_couplings(&load(file)?, device).with_context(|| format!("in {}", file.display()))
 }
 
 /// The numbers of a text file, separated by white space or commas.

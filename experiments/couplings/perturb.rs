@@ -12,7 +12,7 @@ use thermograd_experiments::workbench::{
 };
 use thermograd_models::Classifier;
 
-use crate::arguments::{Knob, Perturb, load};
+use crate::arguments::{Knob, Perturb, load_classifier};
 
 /// One point of the sweep.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -39,7 +39,7 @@ struct Settings {
 pub fn perturb(task: &Perturb) -> Result<()> {
     ensure!(task.devices > 0, "devices: at least one is needed");
     afford(&format!("{} devices", task.devices), task.devices as u128 * 1024)?;
-    let classifier = Classifier::from_couplings(&load(&task.file)?, &task.data.source()?.backend.device()?)?;
+    let classifier = load_classifier(&task.file, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
     // Before an hour of work: is every value one that a device can have?
     for &value in &values {

@@ -35,7 +35,8 @@ pub fn simulate(task: &Simulate) -> Result<()> {
     let device = task.data.source()?.backend.device()?;
     let measured = match task.data.dataset {
         Some(_) => {
-            let classifier = Classifier::from_couplings(&couplings, &device)?;
+            let classifier = Classifier::from_couplings(&couplings, &device)
+                .with_context(|| format!("in {}", task.file.display()))?;
             read_images(task, &classifier)?
         }
         None => run_freely(task, &couplings, &couplings.substrate(&device)?)?,
@@ -64,14 +65,14 @@ fn assumptions(task: &Simulate) -> Assumptions {
 /// Refuses more trajectories of these couplings than there is memory for.
 fn afford_run(trajectories: usize, couplings: &Couplings) -> Result<()> {
     /// Bytes a unit of a trajectory, some tensors of states; and bytes a coupling that is multiplied by itself.
-    const UNIT: u128 = 96;
+    const UNIT: u128 = 112;
     const PAIR: u128 = 24;
     let topology = &couplings.description.substrate.topology;
     let sparse = topology.blocks.iter().filter(|block| topology.is_sparse(block));
     let pairs = sparse.map(|block| topology.pair_count(block) as u128).sum::<u128>();
     let units = (topology.free_units() + topology.clamped_units()) as u128;
     let what = format!("{trajectories} trajectories of {units} units");
-    afford(&what, (trajectories as u128).saturating_mul(UNIT * units + PAIR * pairs))
+    afford(&what, (trajectories as u128 + 1).saturating_mul(UNIT * units + PAIR * pairs))
 }
 
 /// Accuracy on the test images, and what one inference costs.

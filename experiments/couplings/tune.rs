@@ -7,7 +7,7 @@ use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, Session, Settings as _, run as outputs, set};
 use thermograd_models::{Classifier, Examples, Fit};
 
-use crate::arguments::{Prune, Quantize, Tune, load};
+use crate::arguments::{Prune, Quantize, Tune, load, load_classifier};
 use crate::settings::{BITS, KEEP, Settings};
 
 /// What came of it: accuracies of one trajectory on the test images.
@@ -49,15 +49,15 @@ pub fn tune(task: &Tune) -> Result<()> {
 
 fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Result<()> {
     let prepare = |settings: Settings| {
-        Ok(Setup { bench: settings.source.open(settings.shard, task.data.threads)?, settings })
+        let before = load_classifier(&settings.file, &settings.source.backend.device()?)?;
+        Ok(Setup { bench: settings.source.open(settings.shard, task.data.threads)?, before, settings })
     };
     let (mut session, setup) =
         Session::open(command, &task.run, &task.resume, || settings(task, change), prepare)?;
-    let before = Classifier::from_couplings(&load(&setup.settings.file)?, &setup.bench.device)?;
-    let start = setup.start(&session, &before)?;
+    let start = setup.start(&session)?;
     let tuned = setup.fine_tuned(&session, &start)?;
     session.end_training()?;
-    setup.report(&session, &before, &start, &tuned)
+    setup.report(&session, &start, &tuned)
 }
 
 /// Defaults, then the flags.
@@ -85,19 +85,20 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
 struct Setup {
     settings: Settings,
     bench: Bench,
+    before: Classifier,
 }
 
 impl Setup {
     /// What fine-tuning starts from, from the file of an earlier session if there is one.
-    fn start(&self, session: &Session, before: &Classifier) -> Result<Classifier> {
+    fn start(&self, session: &Session) -> Result<Classifier> {
         const FILE: &str = "start.safetensors";
         let Bench { data, device, shards, key } = &self.bench;
         if let Some(couplings) = session.run.read_couplings(FILE)? {
             return Ok(Classifier::from_couplings(&couplings, device)?);
         }
         let start = match self.settings.keep {
-            Some(keep) => thermograd_models::prune(before, &data.train, keep, *shards, *key)?,
-            None => before.clone(),
+            Some(keep) => thermograd_models::prune(&self.before, &data.train, keep, *shards, *key)?,
+            None => self.before.clone(),
         };
         session.run.write(FILE, &start.couplings().encode()?)?;
         Ok(start)
@@ -117,13 +118,7 @@ impl Setup {
     }
 
     /// Writes the couplings, and writes and prints what the test images say of them.
-    fn report(
-        &self,
-        session: &Session,
-        before: &Classifier,
-        start: &Classifier,
-        tuned: &Substrate,
-    ) -> Result<()> {
+    fn report(&self, session: &Session, start: &Classifier, tuned: &Substrate) -> Result<()> {
         let (s, test) = (&self.settings, &self.bench.data.test);
         let made = self.rounded(tuned)?;
         let couplings = start.with_substrate(made.clone()).couplings();
@@ -138,10 +133,10 @@ impl Setup {
         };
         let after = tested(&made)?;
         let summary = Summary {
-            couplings_before: before.couplings().count(),
+            couplings_before: self.before.couplings().count(),
             couplings: couplings.count(),
             bits: s.bits,
-            top1_before: tested(&before.substrate)?.mean,
+            top1_before: tested(&self.before.substrate)?.mean,
             top1_untrained: tested(&self.rounded(&start.substrate)?)?.mean,
             top1: after.mean,
             top1_sd: after.sd,
