@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use thermograd::{Couplings, Description, Group, Normalisation, Schedule, SubstrateConfig, Topology};
+use thermograd::{Couplings, Description, Format, Group, Normalisation, Schedule, SubstrateConfig, Topology};
 use thermograd_experiments::workbench::Run;
 use thermograd_experiments::workbench::run;
 use thermograd_models::ClassifierConfig;
@@ -98,6 +98,22 @@ fn an_output_that_is_an_input_is_refused_and_nothing_is_lost() {
         refused(&arguments, "would be overwritten");
     }
     assert!(!Path::new(&run).exists());
+    // A file that lies where a run would put its own.
+    std::fs::create_dir(bench.at("here")).unwrap();
+    let (there, table) = (bench.classifier("here/couplings.safetensors"), bench.at("here/sweep.csv"));
+    std::fs::write(&table, Format::Csv.encode(&small_classifier()).unwrap()).unwrap();
+    let strokes = ["--dataset", "strokes", "--limit", "20"];
+    let prune = ["prune", &there, &bench.at("o.npz"), "--run", &bench.at("here")];
+    refused(&[&prune, &strokes[..]].concat(), "would be overwritten");
+    let perturb =
+        ["perturb", &table, "--by", "bits", "--values", "3", "--devices", "1", "--out", &bench.at("here")];
+    refused(&[&perturb, &strokes[..]].concat(), "would be overwritten");
+    assert_eq!(std::fs::read(&there).unwrap(), small_classifier().encode().unwrap());
+    let images = bench.0.path().join("t10k-images-idx3-ubyte");
+    std::fs::write(&images, "precious").unwrap();
+    let mnist = ["--dataset", "mnist", "--data-dir", bench.0.path().to_str().unwrap()];
+    let states = ["simulate", &file, "--states", images.to_str().unwrap()];
+    refused(&[&states[..], &mnist].concat(), "would be overwritten");
     let values = bench.put("values.data", "1 2 3");
     refused(&["convert", &graph, &bench.at("values.cir"), "--clamp", &values], "would be overwritten");
     assert_eq!(std::fs::read_to_string(&graph).unwrap(), TRIANGLE);
@@ -217,7 +233,7 @@ fn large_sparse_graphs_stay_small() {
     let edges =
         edges.map(|(i, j)| format!("{} {} {}\n", i + 1, j + 1, if (i + j) % 3 == 0 { -1 } else { 1 }));
     let graph = bench.put("torus.gset", format!("{spins} {}\n{}", 2 * spins, edges.collect::<String>()));
-    let mut short = thermograd::Format::Gset.decode(&std::fs::read(&graph).unwrap()).unwrap();
+    let mut short = Format::Gset.decode(&std::fs::read(&graph).unwrap()).unwrap();
     short.description.schedule.steps = 20;
     let short = bench.put("short.safetensors", short.encode().unwrap());
     let (table, circuit, page) = (bench.at("torus.csv"), bench.at("torus.cir"), bench.at("page.html"));

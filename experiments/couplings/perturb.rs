@@ -8,7 +8,7 @@ use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{
-    Bench, SHARD, Session, Source, afford, bar, interrupted, name, version,
+    Bench, SHARD, Session, Source, afford, bar, interrupted, name, run, version,
 };
 use thermograd_models::Classifier;
 
@@ -45,6 +45,8 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     for &value in &values {
         made(&classifier, task, value, Key::new(0))?;
     }
+    let kept = task.out.iter().flat_map(|out| ["sweep.json", "sweep.csv"].map(|name| out.join(name)));
+    run::keep_apart([&task.file], &kept.collect::<Vec<_>>())?;
     let source = task.data.named_source()?;
     let bench = source.open(SHARD, task.data.threads)?;
     let settings = Settings {

@@ -1,5 +1,7 @@
 //! Couplings that bear hardware: left out or rounded, and fine-tuned so.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Scale, Substrate};
@@ -77,6 +79,10 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
     // Before images are read for nothing.
     let images = task.data.files();
     outputs::keep_apart([&s.file].into_iter().chain(&images), [&s.out])?;
+    let folder = task.run.as_deref().unwrap_or(Path::new("runs"));
+    let kept = ["couplings.safetensors", "couplings.json", Setup::START, "summary.json"]
+        .map(|name| folder.join(name));
+    outputs::keep_apart([&s.file], &kept)?;
     outputs::encode(&s.out, &load(&s.file)?)?;
     Ok(s)
 }
@@ -89,18 +95,19 @@ struct Setup {
 }
 
 impl Setup {
+    const START: &str = "start.safetensors";
+
     /// What fine-tuning starts from, from the file of an earlier session if there is one.
     fn start(&self, session: &Session) -> Result<Classifier> {
-        const FILE: &str = "start.safetensors";
         let Bench { data, device, shards, key } = &self.bench;
-        if let Some(couplings) = session.run.read_couplings(FILE)? {
+        if let Some(couplings) = session.run.read_couplings(Self::START)? {
             return Ok(Classifier::from_couplings(&couplings, device)?);
         }
         let start = match self.settings.keep {
             Some(keep) => thermograd_models::prune(&self.before, &data.train, keep, *shards, *key)?,
             None => self.before.clone(),
         };
-        session.run.write(FILE, &start.couplings().encode()?)?;
+        session.run.write(Self::START, &start.couplings().encode()?)?;
         Ok(start)
     }
 
