@@ -80,8 +80,14 @@ pub enum IdxProblem {
     },
 }
 
-/// The largest file that is read, in bytes after decompression: thirty times MNIST.
-const LARGEST: usize = 1 << 31;
+/// The values that a file may have: twenty times those of MNIST.
+pub const LARGEST: usize = 1 << 30;
+
+/// The values that a small compressed file may have, beside [`RATIO`] times its size.
+pub const SMALL: usize = 1 << 26;
+
+/// How much smaller than its values a large compressed file may be. MNIST shrinks to a fifth.
+pub const RATIO: usize = 64;
 
 /// Values of one file with its dimensions.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,18 +105,30 @@ pub struct Idx {
 pub fn read(path: &Path, rank: usize, kind: &'static str) -> Result<Idx, IdxError> {
     let named = |problem| IdxError { path: path.to_owned(), problem };
     let file = fs::File::open(path).map_err(|error| named(error.into()))?;
+    let size = file.metadata().map_err(|error| named(error.into()))?.len();
+    let most = (size as usize).saturating_mul(RATIO).saturating_add(SMALL).min(LARGEST);
     match path.extension().is_some_and(|extension| extension == "gz") {
-        true => decode(GzDecoder::new(file), rank, kind),
+        true => decode_up_to(most, GzDecoder::new(file), rank, kind),
         false => decode(file, rank, kind),
     }
     .map_err(named)
 }
 
-/// Decodes a stream of `rank` dimensions. Memory is bounded by what the stream holds, not by what it promises.
+/// Decodes a stream of `rank` dimensions and up to [`LARGEST`] values. Memory is bounded by what the stream holds and by
+/// what it promises, whichever is less.
 ///
 /// # Errors
 /// [`IdxProblem`].
-pub fn decode(mut stream: impl Read, rank: usize, kind: &'static str) -> Result<Idx, IdxProblem> {
+pub fn decode(stream: impl Read, rank: usize, kind: &'static str) -> Result<Idx, IdxProblem> {
+    decode_up_to(LARGEST, stream, rank, kind)
+}
+
+fn decode_up_to(
+    most: usize,
+    mut stream: impl Read,
+    rank: usize,
+    kind: &'static str,
+) -> Result<Idx, IdxProblem> {
     let mut header = Vec::new();
     let header_len = 4 + 4 * rank;
     stream.by_ref().take(header_len as u64).read_to_end(&mut header)?;
@@ -130,13 +148,14 @@ pub fn decode(mut stream: impl Read, rank: usize, kind: &'static str) -> Result<
         let byte = 4 + 4 * dimension;
         let found = word(byte).ok_or_else(truncated)? as usize;
         count = count.saturating_mul(found);
-        if found == 0 || count > LARGEST {
-            let expected = format!("at least 1 and no more than {LARGEST} values in all");
+        if found == 0 || count > most {
+            let expected = format!("at least 1 and no more than {most} values in a file of this size");
             return Err(IdxProblem::Dimension { dimension, byte, found, expected });
         }
         dimensions.push(found);
     }
-    let mut values = Vec::new();
+    // Room that is not used is not taken from the machine.
+    let mut values = Vec::with_capacity(count);
     stream.take(count as u64 + 1).read_to_end(&mut values)?;
     let (found, expected) = (header_len + values.len(), header_len + count);
     match values.len() {

@@ -15,12 +15,33 @@ pub const CLASSES: u8 = 10;
 /// # Errors
 /// [`IdxError`] naming the file, the byte and what was expected.
 pub fn load(folder: &Path) -> Result<Split, IdxError> {
-    Ok(Split { train: load_part(folder, "train")?, test: load_part(folder, "t10k")? })
+    let [train, test] = PARTS;
+    let (train, test) = (load_part(folder, train)?, load_part(folder, test)?);
+    let sides = [(train.height, test.height), (train.width, test.width)];
+    if let Some(side) = sides.iter().position(|(train, test)| train != test) {
+        let [path, _] = paths(folder, PARTS[1]);
+        let (expected, found) = sides[side];
+        let expected = format!("{expected}, as of the images to train on");
+        let problem = IdxProblem::Dimension { dimension: 1 + side, byte: 8 + 4 * side, found, expected };
+        return Err(IdxError { path, problem });
+    }
+    Ok(Split { train, test })
+}
+
+/// The four files of a folder: images and labels to train on, and to test on.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    PARTS.iter().flat_map(|part| paths(folder, part)).collect()
+}
+
+const PARTS: [&str; 2] = ["train", "t10k"];
+
+/// Images and labels of a part.
+fn paths(folder: &Path, part: &str) -> [PathBuf; 2] {
+    ["images-idx3-ubyte", "labels-idx1-ubyte"].map(|kind| find(folder, &format!("{part}-{kind}")))
 }
 
 fn load_part(folder: &Path, part: &str) -> Result<Images, IdxError> {
-    let images_path = find(folder, &format!("{part}-images-idx3-ubyte"));
-    let labels_path = find(folder, &format!("{part}-labels-idx1-ubyte"));
+    let [images_path, labels_path] = paths(folder, part);
     let images = idx::read(&images_path, 3, "images: unsigned bytes in three dimensions")?;
     let labels = idx::read(&labels_path, 1, "labels: unsigned bytes in one dimension")?;
     let [count, height, width] = images.dimensions[..] else { unreachable!("three dimensions were read") };

@@ -15,9 +15,11 @@ use anyhow::{Context, Result};
 use thermograd::{Format, Substrate};
 use thermograd_datasets::mnist;
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::{Bench, HeldOut, Metric, Session, run::read};
+use thermograd_experiments::workbench::run::{check_export, read};
+use thermograd_experiments::workbench::{Bench, HeldOut, Metric, Session, afford};
 use thermograd_models::{
-    Classifier, ClassifierConfig, Evaluation, Fit, Lesson, Parameters, Progress, Teacher, Training, exact,
+    Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Parameters, Progress, Teacher, Training,
+    exact,
 };
 
 use crate::settings::{Arguments, Settings, Trainer};
@@ -41,8 +43,10 @@ fn main() {
 
 fn train(arguments: &Arguments) -> Result<()> {
     let run = &arguments.run;
+    run.export.as_deref().map_or(Ok(()), check_export)?;
     let prepare = |settings| {
         let setup = Setup::new(settings, arguments)?;
+        setup.afford_training()?;
         let untrained = setup.untrained()?;
         Ok((setup, untrained))
     };
@@ -65,7 +69,29 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
 
 impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
-        Ok(Self { bench: arguments.data.open(&settings.source, settings.shard)?, settings })
+        let setup = Self { bench: arguments.data.open(&settings.source, settings.shard)?, settings };
+        let (trajectories, images) = (setup.settings.trajectories, setup.images().len());
+        let what = format!("{trajectories} trajectories of each of {images} images");
+        afford(&what, 64 * (trajectories as u128) * images as u128)?;
+        Ok(setup)
+    }
+
+    /// Refuses a training that does not fit into memory.
+    fn afford_training(&self) -> Result<()> {
+        let (s, train) = (&self.settings, &self.bench.data.train);
+        let [inputs, hidden] = [train.pixels_each(), s.hidden].map(|count| count as u128);
+        let free = hidden + u128::from(mnist::CLASSES);
+        // Parameters, their gradients and moments; then the second moments of all units, of a dozen parts of the images.
+        let parameters = 32 * (inputs + free).saturating_mul(free);
+        let moments =
+            if s.trainer == Trainer::Likelihood { 0 } else { 96 * (inputs + free).saturating_pow(2) };
+        let what = format!("training {hidden} hidden units on images of {inputs} pixels");
+        afford(&what, parameters.saturating_add(moments))
+    }
+
+    /// The images that are reported on.
+    fn images(&self) -> &Examples {
+        self.bench.data.reported(self.settings.against_held_out)
     }
 
     /// Teacher, then couplings.
@@ -175,8 +201,8 @@ impl Setup {
 
     /// Runs the test images once, or the held-out ones, and writes and prints what came of it.
     fn report(&self, session: &Session, classifier: &Classifier) -> Result<()> {
-        let (s, Bench { data, shards, key, .. }) = (&self.settings, &self.bench);
-        let images = data.reported(s.against_held_out);
+        let (s, Bench { shards, key, .. }) = (&self.settings, &self.bench);
+        let images = self.images();
         let name = if s.against_held_out { "held out" } else { "test" };
         let evaluation = session.shown(name, |progress| {
             classifier.evaluate(images, s.trajectories, *shards, key.fork(name), progress)

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use thermograd::{Couplings, Format, Schedule, Shards};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, bar, run::read};
+use thermograd_experiments::workbench::run::{check_export, read};
+use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, afford, bar};
 use thermograd_models::generator::metrics::{Nearest, nearest};
 use thermograd_models::generator::stored;
 use thermograd_models::{Diffusion, Examples, Fit, Generator, Parameters, Request, Rule, Samples, Stored};
@@ -69,6 +70,7 @@ fn main() {
 
 fn train(arguments: &Arguments) -> Result<()> {
     let (run, prepare) = (&arguments.run, |settings| Setup::new(settings, arguments));
+    run.export.as_deref().map_or(Ok(()), check_export)?;
     let (mut session, setup) =
         Session::open("generate", &run.out, &run.resume, || arguments.settings(), prepare)?;
     let model = setup.train(&session)?;
@@ -123,11 +125,30 @@ impl Setup {
         let judge_file = arguments.judge.clone();
         let judge_file = judge_file.unwrap_or_else(|| judgement::judge_file(&settings, &bench.data.train));
         let setup = Self { settings, bench, judge_file };
+        setup.afford_all()?;
         if setup.settings.mode == Mode::Stored {
             // Refused before there is a run folder.
             setup.stored()?;
         }
         Ok(setup)
+    }
+
+    /// Refuses what does not fit into memory.
+    fn afford_all(&self) -> Result<()> {
+        let (s, pixels) = (&self.settings, self.bench.data.train.pixels_each() as u128);
+        let count = s.count();
+        // Three read-outs and what is compared with them.
+        afford(&format!("{count} images"), (count as u128).saturating_mul(64 * pixels))?;
+        let hidden = s.hidden() as u128;
+        let pairs = match s.mode {
+            // Moments of all units in double precision, and their solution.
+            Mode::Stored => (pixels + hidden).saturating_pow(2).saturating_mul(3),
+            Mode::Classes => pixels.saturating_mul(hidden),
+            Mode::Diffusion => hidden.saturating_pow(2).saturating_add(2 * pixels * hidden),
+        };
+        // Parameters, their gradients and moments.
+        let what = format!("{hidden} hidden units and images of {pixels} pixels");
+        if s.eval.is_none() { afford(&what, pairs.saturating_mul(32)) } else { Ok(()) }
     }
 
     fn train(&self, session: &Session) -> Result<Model> {

@@ -76,7 +76,7 @@ pub enum Error {
     Exact(String),
     /// A file of couplings that cannot be read.
     #[error("couplings: {0}")]
-    Couplings(#[from] Problem),
+    Couplings(Problem),
     /// A backend this build does not have.
     #[error(
         "backend `{backend}` is not built in; build with it: cargo run --release --features {backend} -- --backend {backend}"
@@ -95,6 +95,13 @@ pub enum Error {
         /// What to type.
         advice: &'static str,
     },
+}
+
+/// The problem is in the words of the error, and so no source beside it.
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Couplings(problem)
+    }
 }
 
 /// Where and how a trajectory left the finite numbers.

@@ -64,7 +64,12 @@ pub(crate) fn gather(dense: Tensor<2>, pairs: &[[usize; 2]]) -> Tensor<2> {
 }
 
 fn flat_indices(pairs: &[[usize; 2]], columns: usize, device: &Device) -> Tensor<1, Int> {
-    let indices: Vec<i32> = pairs.iter().map(|[i, j]| (i * columns + j) as i32).collect();
+    indices(pairs.iter().map(|[i, j]| i * columns + j), device)
+}
+
+/// Places to select.
+pub(crate) fn indices(places: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let indices: Vec<i32> = places.map(|place| place as i32).collect();
     let count = indices.len();
     Tensor::from_data(TensorData::new(indices, [count]), &device.clone().inner())
 }

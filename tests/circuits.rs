@@ -19,6 +19,11 @@ fn ngspice() -> bool {
 
 /// Times and node voltages of a run, in reduced units.
 fn run(circuit: &Circuit) -> Vec<(f64, Vec<f64>)> {
+    told(circuit).1
+}
+
+/// The same, after what ngspice says.
+fn told(circuit: &Circuit) -> (String, Vec<(f64, Vec<f64>)>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("run.cir"), circuit.netlist("run.data").unwrap()).unwrap();
     let output = Command::new("ngspice").args(["-b", "run.cir"]).current_dir(folder.path()).output().unwrap();
@@ -36,7 +41,34 @@ fn run(circuit: &Circuit) -> Vec<(f64, Vec<f64>)> {
         let values: Vec<f64> = line.split_whitespace().map(|word| word.parse().unwrap()).collect();
         (values[0] / circuit.scales.seconds, values[1..].iter().map(|v| v / circuit.scales.volts).collect())
     };
-    lines.map(row).collect()
+    (said(), lines.map(row).collect())
+}
+
+#[test]
+fn a_netlist_says_what_it_reads() {
+    if !ngspice() {
+        return;
+    }
+    let Reader { classifier, test, .. } = reader();
+    let (field, start) = classifier.prepare(test, &[5]).unwrap();
+    let circuit = Circuit {
+        substrate: &classifier.substrate,
+        field: &to_f64(field),
+        start: &to_f64(start),
+        schedule: Schedule { steps: 50, ..classifier.schedule },
+        scales: Scales::thermal(1e-15, 1e-9, 300.0),
+        noise: true,
+    };
+    let (said, table) = told(&circuit);
+    let outputs = &table.last().unwrap().1[classifier.substrate.topology().columns("output").unwrap()];
+    let spoken = said.lines().skip_while(|line| !line.starts_with("output x")).skip(1);
+    let spoken: Vec<Vec<&str>> = spoken.take(10).map(|line| line.split_whitespace().collect()).collect();
+    for (digit, (line, output)) in spoken.iter().zip(outputs).enumerate() {
+        assert_eq!(line[0], digit.to_string(), "{said}");
+        assert!((line[1].parse::<f64>().unwrap() - output).abs() < 1e-4, "{line:?} {output}");
+    }
+    let largest = thermograd_models::ranking(outputs)[0];
+    assert!(said.contains(&format!("largest output: {largest}\n")), "{largest}: {said}");
 }
 
 /// The largest difference to our own path, over all nodes and times, as a part of the largest displacement.

@@ -284,6 +284,45 @@ fn flags_that_would_do_nothing_are_refused() {
     assert_ne!(heat(&out), heat(&again));
 }
 
+/// What does not fit into the memory of a machine is refused with a number before anything is made.
+#[test]
+fn counts_that_no_memory_holds_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, most) = (folder.path().join("run"), usize::MAX.to_string());
+    let limited = |command: fn(&[&str]) -> Command, arguments: &[&str]| {
+        let mut command = command(arguments);
+        command.args(["--limit", "100", "--out"]).arg(&out);
+        refused(command, arguments, &["GiB of memory"]);
+    };
+    limited(classify, &["--hidden", "1000000"]);
+    limited(classify, &["--hidden", &most, "--trainer", "likelihood"]);
+    limited(classify, &["--trajectories", &most]);
+    limited(generate, &["--hidden", "1000000"]);
+    limited(generate, &["--mode", "classes", "--hidden", &most]);
+    limited(generate, &["--mode", "diffusion", "--hidden", &most]);
+    limited(generate, &["--samples", &most]);
+    assert!(!out.exists());
+}
+
+/// Who reads the output may stop reading, and a place that takes none is an error that comes after the work.
+#[cfg(unix)]
+#[test]
+fn an_output_that_nobody_takes_ends_no_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, out: std::process::Stdio| {
+        let mut command = classify(&QUICK);
+        let out = command.arg("--out").arg(folder.path().join(name)).stdout(out).output().unwrap();
+        assert!(folder.path().join(name).join("report.html").is_file(), "{name}");
+        (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert!(run("closed", writer.into()).0);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (succeeded, text) = run("full", full.into());
+    assert!(!succeeded && text.contains("cannot write to the standard output"), "{text}");
+}
+
 /// One judge for the same images and recipe, another for others.
 #[test]
 fn a_judge_is_kept_for_its_images_and_its_recipe() {

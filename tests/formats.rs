@@ -325,6 +325,8 @@ fn broken_tables_and_texts_say_where() {
     refused(Format::Gset, b"3 1\n1 2 1e99\n", "not finite");
     refused(Format::Gset, b"99999999999 1\n1 2 1\n", "at most");
     refused(Format::BqmCoo, b"0 1 1\n", "vartype");
+    refused(Format::BqmCoo, b"0 1 1\n", "vartype_header=True");
+    refused(Format::BqmJson, b"DIMODBQM\x02\x00rest", "to_serializable");
     refused(Format::BqmCoo, b"# vartype=QUARK\n0 1 1\n", "QUARK");
     refused(Format::BqmCoo, b"# vartype=SPIN\n0 99999999999 1\n", "no unit 99999999999");
     refused(Format::BqmCoo, b"# vartype=SPIN\n0 0 1\n0 0 1\n", "the field of unit 0");
@@ -370,7 +372,7 @@ fn broken_arrays_are_errors() {
     };
     let bomb = zip("J.a-b.npy", &mut std::io::Read::take(std::io::repeat(0), 1_100_000_000));
     assert!(bomb.len() < 10_000_000);
-    refused(Format::Npz, &bomb, "at most 1073741824");
+    refused(Format::Npz, &bomb, "unpacked from an npz file of this size");
     let npy = |header: &str| {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((header.len() as u16).to_le_bytes());
@@ -397,4 +399,97 @@ fn errors_carry_their_numbers() {
     bytes.extend(b"1 2");
     let error = Format::Gset.decode(&bytes).unwrap_err();
     assert!(matches!(error, Error::Couplings(Problem::Line { line: 6, .. })), "{error:?}");
+}
+
+/// An npz file of these `.npy` files.
+fn npz(files: &[(&str, &[u8])]) -> Vec<u8> {
+    use std::io::Write;
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// A `.npy` file.
+fn npy(header: &str, values: usize) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + values, 0);
+    bytes
+}
+
+#[test]
+fn hostile_archives_are_errors_and_soon() {
+    let began = std::time::Instant::now();
+    let one = |bytes: &[u8], part: &str| refused(Format::Npz, &npz(&[("x.npy", bytes)]), part);
+    let header = |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    one(&npy(&"{".repeat(400), 0), "more than a dictionary");
+    one(&npy(&format!("{}'a'{}", "{0:".repeat(60), "}".repeat(60)), 0), "more than a dictionary");
+    one(&npy(&"(".repeat(20_000), 0), "up to 512 bytes");
+    one(&npy(&header("3,"), 8), "8 bytes of values do not have the shape [3]");
+    one(&npy(&header("4611686018427387904, 4"), 16), "do not have the shape");
+    one(b"\x93NUMPY", "x");
+    // A megabyte that promises, and holds, a gigabyte of zeros.
+    one(&npy(&header("50000000,"), 200_000_000), "unpacked from an npz file of this size");
+
+    // One array twice, of which a reader would take the last.
+    let twice = npz(&[("b.a.npy", &npy(&header("1,"), 4)), ("b.b.npy", &npy(&header("1,"), 4))]);
+    let renamed: Vec<usize> =
+        (0..twice.len() - 3).filter(|&place| &twice[place..place + 3] == b"b.b").collect();
+    let mut same = twice.clone();
+    renamed.into_iter().for_each(|place| same[place + 2] = b'a');
+    refused(Format::Npz, &same, "lists an array twice");
+    refused(Format::Npz, &twice, "no array `description`");
+    assert!(began.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn files_of_others_are_read_or_refused_with_what_to_do() {
+    // A table saved by a spreadsheet: a mark first, lines that end as on Windows, quoted cells.
+    let (_, couplings) = &exported()[0];
+    let table = String::from_utf8(Format::Csv.encode(couplings).unwrap()).unwrap();
+    let (description, rows) = table.split_once('\n').unwrap();
+    let saved = format!("\u{feff}{description}\r\n{}", rows.replace('\n', "\r\n").replace("J,", "\"J\","));
+    assert_eq!(&Format::Csv.decode(saved.as_bytes()).unwrap(), couplings);
+    let cells = format!("\"{}\"\n{rows}", description.replace('"', "\"\""));
+    refused(Format::Csv, cells.as_bytes(), "a spreadsheet has rewritten");
+    refused(
+        Format::Csv,
+        format!("{description}\n{}", rows.replace(',', ";")).as_bytes(),
+        "separated by commas",
+    );
+    refused(Format::Csv, format!("{description}\n{table}").as_bytes(), "`# thermograd` is there twice");
+
+    // Comments that begin with a word of ours, and counts that lie.
+    let qubo = |comment: &str, nodes: usize, couplers: usize| {
+        format!("c {comment}\np qubo 0 2 {nodes} {couplers}\n0 0 1\n1 1 -2\n0 1 4\n")
+    };
+    let offset =
+        |comment: &str| Format::Qubo.decode(qubo(comment, 2, 1).as_bytes()).unwrap().description.offset;
+    let without = offset("nothing");
+    for comment in ["offset of the model is not here", "offset", "offsets 3", "offset none"] {
+        assert_eq!(offset(comment), without);
+    }
+    assert_eq!(offset("offset 3"), without + 3.0);
+    refused(Format::Qubo, qubo("", 1, 1).as_bytes(), "`the list of nodes` has shape [2], expected [1]");
+    refused(Format::Qubo, qubo("", 2, 3).as_bytes(), "`the list of couplers` has shape [1], expected [3]");
+
+    // Models of another kind, and labels that are not one a variable.
+    let model = String::from_utf8(Format::BqmJson.encode(&spins().couplings().unwrap()).unwrap()).unwrap();
+    let changed = |from: &str, to: &str, part: &str| {
+        assert!(model.contains(from), "{model}");
+        refused(Format::BqmJson, model.replacen(from, to, 1).as_bytes(), part);
+    };
+    changed("BinaryQuadraticModel", "DiscreteQuadraticModel", "\"DiscreteQuadraticModel\"");
+    changed("\"3.0.0\"", "\"2.0.0\"", "schema \"2.0.0\", expected `BinaryQuadraticModel` of schema 3.0.0");
+    changed(
+        "    4\n  ],\n  \"variable_type\"",
+        "    3\n  ],\n  \"variable_type\"",
+        "5 labels, 4 of them different",
+    );
+    changed("    3,\n    4\n  ],\n  \"variable_type\"", "    3\n  ],\n  \"variable_type\"", "have 4 labels");
+    refused(Format::BqmJson, b"{\"hello\": 1}", "its type is null");
 }

@@ -3,7 +3,7 @@
 use burn::module::{Module, list_param_ids};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use thermograd::{Direction, Key, Result, Schedule, Substrate, to_f64};
+use thermograd::{Block, Direction, Group, Key, Pattern, Result, Schedule, Substrate, Topology, to_f64};
 
 use crate::common::{distance, double, networks, normals, per_unit, random};
 
@@ -84,9 +84,56 @@ fn loss(model: &Substrate, x: Tensor<2>, clamped: &[Tensor<2>]) -> Result<Tensor
     Ok((x.clone() * x.clone() * x).sum() + heat.sum() * 0.1)
 }
 
+/// A network large and sparse enough that its pairs are multiplied one by one, beside a block that is not.
+fn sparse() -> Topology {
+    let units = 2048;
+    let groups = vec![Group::clamped("input", units), Group::free("spin", units), Group::free("output", 2)];
+    let pairs = |from: &str, to: &str, pair: &dyn Fn(usize) -> [usize; 2]| {
+        let pattern = Pattern::Pairs((0..units).map(pair).collect());
+        Block { from: from.into(), to: to.into(), pattern }
+    };
+    let blocks = vec![
+        pairs("spin", "spin", &|i| [i, (i + 1) % units]),
+        pairs("spin", "input", &|i| [i, units - 1 - i]),
+        Block::full("spin", "output"),
+    ];
+    let topology = Topology { groups, blocks };
+    assert!(topology.blocks.iter().map(|block| topology.is_sparse(block)).eq([true, true, false]));
+    topology
+}
+
+#[test]
+fn sparse_couplings_pull_pair_by_pair() {
+    let topology = sparse();
+    let (substrate, clamped) = random(&topology, 1.0, 2, Key::new(59));
+    let (units, field) = (substrate.free_units(), substrate.field(&clamped).unwrap());
+    let x = normals(2, units, 0.3, Key::new(60));
+    let found = to_f64(substrate.potential().steered_force(x.clone(), field));
+    let (x, held) = (to_f64(x), to_f64(clamped[0].clone()));
+    let mut expected: Vec<f64> = (0..2).flat_map(|_| to_f64(substrate.bias())).collect();
+    for row in 0..2 {
+        let x = &x[row * units..][..units];
+        let force = &mut expected[row * units..][..units];
+        for (index, block) in topology.blocks.iter().enumerate() {
+            for ([i, j], coupling) in topology.pairs(block).zip(substrate.pair_couplings(index)) {
+                let j = if block.to == "output" { 2048 + j } else { j };
+                match block.to == "input" {
+                    true => force[i] += coupling * held[row * 2048 + j],
+                    false => {
+                        force[i] += coupling * x[j];
+                        force[j] += coupling * x[i];
+                    }
+                }
+            }
+        }
+    }
+    let pull: Vec<f64> = expected.iter().map(|gradient| -gradient).collect();
+    assert!(distance(&found, &pull) < 1e-12);
+}
+
 #[test]
 fn adjoint_is_autodiff_through_the_steps() {
-    for (name, topology) in networks() {
+    for (name, topology) in networks().into_iter().chain([("sparse", sparse())]) {
         let (substrate, clamped) = random(&topology, 1.0, 3, Key::new(51));
         let schedule = Schedule::new(1e-2, 0.3).unwrap();
         let x0 = normals(3, substrate.free_units(), 0.3, Key::new(52));

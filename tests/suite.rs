@@ -16,9 +16,11 @@
 //! | circuits | netlists run by ngspice against our own integrator |
 //! | hardware | imperfections one by one, pruning, and training that knows of them |
 //! | cli | the binaries as a user runs them |
+//! | abuse | the programs in hostile hands: files that lie, outputs that are inputs, flags that mean nothing |
 //! | takeaway | exported couplings in the hands of NumPy and C |
 //! | layers | which crate may know which |
 
+mod abuse;
 mod circuits;
 mod cli;
 mod common;

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use thermograd::{Assumptions, Couplings, Format, Scale};
-use thermograd_experiments::workbench::{DataFlags, Source, parse, run, with_defaults};
+use thermograd_experiments::workbench::{DataFlags, Dataset, Source, parse_checked, run, with_defaults};
+use thermograd_models::Classifier;
 
+use crate::convert::is_netlist;
 use crate::settings::{BITS, KEEP, Settings};
 
 /// Take trained couplings away: look at them, convert them, run them, and see what hardware makes of them.
@@ -50,7 +53,7 @@ pub enum Task {
     Quantize(Quantize),
     /// Fine-tune couplings as they are, for devices with mismatch say.
     Tune(Tune),
-    /// Compare two files; the exit status is 1 if they differ.
+    /// Compare two files; the exit status is 1 if they differ, and 2 after an error.
     Diff(Diff),
 }
 
@@ -73,7 +76,7 @@ pub struct Diff {
     /// And what they are compared with.
     pub other: PathBuf,
     /// The largest difference of a value that is no difference.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value = "0")]
     pub tolerance: f64,
 }
 
@@ -97,10 +100,10 @@ pub struct Convert {
     #[arg(long)]
     pub volts: Option<f64>,
     /// Netlists: farads of a unit's capacitor.
-    #[arg(long, default_value_t = 1e-15)]
+    #[arg(long, default_value = "1e-15")]
     pub farads: f64,
     /// Netlists: seconds per unit of time.
-    #[arg(long, default_value_t = 1e-9)]
+    #[arg(long, default_value = "1e-9")]
     pub seconds: f64,
     /// Netlists: the temperature of the bath.
     #[arg(long, default_value_t = 300.0)]
@@ -117,7 +120,7 @@ pub struct Simulate {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub trajectories: usize,
     /// A text file of the values of all clamped units.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dataset")]
     pub clamp: Option<PathBuf>,
     /// kT instead of the one in the file.
     #[arg(long)]
@@ -310,7 +313,53 @@ impl Arguments {
             .mut_subcommand("prune", tune("prune"))
             .mut_subcommand("quantize", tune("quantize"))
             .mut_subcommand("tune", tune("tune"));
-        parse(command)
+        parse_checked(command, Self::idle)
+    }
+
+    /// A flag that was given and does nothing.
+    fn idle(&self, given: &dyn Fn(&str) -> bool) -> Option<String> {
+        let first = |flags: &[&str], why: &str| {
+            let flag = flags.iter().find(|flag| given(flag))?;
+            Some(format!("`--{}` does nothing {why}", flag.replace('_', "-")))
+        };
+        const DATA: [&str; 6] = ["dataset", "data_dir", "limit", "seed", "backend", "threads"];
+        const CIRCUIT: [&str; 7] = ["example", "clamp", "quiet", "volts", "farads", "seconds", "kelvin"];
+        let untrained = |tuning: &Tune| tuning.resume.is_none() && tuning.fine_tune.unwrap_or(0) == 0;
+        let own = match &self.task {
+            Task::Convert(task) if !is_netlist(&task.out) => {
+                first(&[&CIRCUIT[..], &DATA].concat(), "unless a netlist is written: a file `.cir`")
+            }
+            Task::Convert(task) if task.example.is_none() => first(&["dataset"], "without `--example`"),
+            Task::Perturb(task) if task.by != Knob::Bits => first(&["scale"], "without `--by bits`"),
+            Task::Prune(Prune { tuning, .. })
+            | Task::Quantize(Quantize { tuning, .. })
+            | Task::Tune(tuning)
+                if untrained(tuning) =>
+            {
+                first(&["learning_rate", "augment", "mismatch"], "without `--fine-tune EPOCHS`")
+            }
+            _ => None,
+        };
+        own.or_else(|| match self.task.dataset() {
+            Some(set) if set.reads_files() => None,
+            Some(_) => first(&["data_dir"], "with `--dataset strokes`, which reads no files"),
+            None => first(&["data_dir", "limit"], "without `--dataset`"),
+        })
+    }
+}
+
+impl Task {
+    /// The images that are asked for.
+    fn dataset(&self) -> Option<Dataset> {
+        match self {
+            Self::Inspect(_) | Self::Diff(_) => None,
+            Self::Convert(task) => task.data.dataset,
+            Self::Simulate(task) => task.data.dataset,
+            Self::Perturb(task) => task.data.dataset,
+            Self::Prune(Prune { tuning, .. })
+            | Self::Quantize(Quantize { tuning, .. })
+            | Self::Tune(tuning) => tuning.data.dataset,
+        }
     }
 }
 
@@ -321,11 +370,9 @@ pub fn load(file: &Path) -> Result<Couplings> {
     format.decode(&bytes).with_context(|| format!("in {}", file.display()))
 }
 
-/// Writes couplings in the format of the file's extension.
-pub fn save(file: &Path, couplings: &Couplings) -> Result<()> {
-    let format = Format::of_name(&file.to_string_lossy())?;
-    let bytes = format.encode(couplings).with_context(|| format!("for {}", file.display()))?;
-    run::write(file, &bytes)
+/// Reads the couplings of a classifier.
+pub fn load_classifier(file: &Path, device: &Device) -> Result<Classifier> {
+    Classifier::from_couplings(&load(file)?, device).with_context(|| format!("in {}", file.display()))
 }
 
 /// The numbers of a text file, separated by white space or commas.

@@ -9,24 +9,30 @@ use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
 use thermograd_models::Classifier;
 
-use crate::arguments::{Convert, load, numbers, save};
+use crate::arguments::{Convert, load, numbers};
 
 /// `couplings convert`.
 pub fn convert(task: &Convert) -> Result<()> {
+    let circuit = is_netlist(&task.out);
+    let table = circuit.then(|| task.out.with_extension("data"));
+    let images = task.data.files();
+    let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
+    run::keep_apart(inputs, [&task.out].into_iter().chain(&table))?;
     let couplings = load(&task.file)?;
-    if task.out.extension().is_some_and(|extension| extension == "cir") {
+    if circuit {
         let text = netlist(task, &couplings).with_context(|| format!("for {}", task.out.display()))?;
         run::write(&task.out, text.as_bytes())?;
     } else {
-        ensure!(
-            task.example.is_none() && task.clamp.is_none(),
-            "inputs are clamped in a netlist (.cir) only"
-        );
-        save(&task.out, &couplings)?;
+        run::save(&task.out, &couplings)?;
     }
     let units = couplings.description.substrate.topology.free_units();
     say!("{}: {units} free units, {} couplings", task.out.display(), couplings.count());
     Ok(())
+}
+
+/// Whether the extension is that of a netlist.
+pub fn is_netlist(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cir"))
 }
 
 /// The circuit of the couplings, with its table named after the netlist.

@@ -2,14 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use thermograd_experiments::say;
+use thermograd_experiments::workbench::output;
 
 use crate::arguments::{Diff, load};
 
-/// `couplings diff`; ends the program with status 1 where they differ, as diff does.
+/// `couplings diff`; ends the program with status 1 where they differ, and with 2 after an error, as diff does.
 pub fn diff(task: &Diff) -> Result<()> {
+    let same = compare(task).and_then(|same| output::end().map(|()| same));
+    match same {
+        Ok(true) => Ok(()),
+        Ok(false) => std::process::exit(1),
+        Err(error) => {
+            output::aside(format_args!("error: {error:#}"));
+            std::process::exit(2)
+        }
+    }
+}
+
+/// Tells the differences, and whether there is none.
+fn compare(task: &Diff) -> Result<bool> {
+    ensure!(task.tolerance >= 0.0, "--tolerance {}: it must not be negative", task.tolerance);
     let (one, other) = (load(&task.one)?, load(&task.other)?);
     let mut same = true;
     let mut tell = |text: String| {
@@ -43,11 +58,10 @@ pub fn diff(task: &Diff) -> Result<()> {
             _ => tell(format!("{name}: only in {}", task.other.display())),
         }
     }
-    if !same {
-        std::process::exit(1);
+    if same {
+        say!("the same: {} couplings", one.count());
     }
-    say!("the same: {} couplings", one.count());
-    Ok(())
+    Ok(same)
 }
 
 /// Tells the places in which two descriptions differ.

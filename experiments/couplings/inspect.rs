@@ -15,6 +15,7 @@ use crate::arguments::{Inspect, load};
 
 /// `couplings inspect`.
 pub fn inspect(task: &Inspect) -> Result<()> {
+    run::keep_apart([&task.file], &task.report)?;
     let couplings = load(&task.file)?;
     if task.json {
         say!("{}", couplings.describe());
@@ -178,6 +179,7 @@ fn histogram(name: &str, values: &[f32], axis: &str, colour: usize) -> Result<St
 /// Couplings of square groups as pictures.
 fn pictures(couplings: &Couplings) -> Result<Markup> {
     const MOST: usize = 64;
+    const LARGEST: usize = 256;
     let topology = &couplings.description.substrate.topology;
     let mut sections = Vec::new();
     for block in &topology.blocks {
@@ -185,17 +187,17 @@ fn pictures(couplings: &Couplings) -> Result<Markup> {
         let units = |name: &str| topology.group(name).map(|index| topology.groups[index].units);
         let (rows, columns) = (units(from)?, units(to)?);
         let side = rows.isqrt();
-        if side < 4 || side * side != rows || from == to {
+        if !(4..=LARGEST).contains(&side) || side * side != rows || from == to {
             continue;
         }
-        let Some(dense) = couplings.dense(from, to) else {
-            continue;
-        };
         let shown = columns.min(MOST);
-        let field = |unit: usize| (0..rows).map(|i| dense[i * columns + unit]).collect();
-        let pictures: Vec<Vec<f32>> = (0..shown).map(field).collect();
+        let mut pictures = vec![vec![0.0; rows]; shown];
+        for ([i, j], coupling) in couplings.pairs(block).filter(|([_, j], _)| *j < shown) {
+            pictures[j][i] = -coupling;
+        }
         let caption = format!(
-            "Couplings from {from} to the first {shown} units of {to}: blue favours equal signs, red opposite ones; each \
+            "−J from {from} to the first {shown} units of {to}: a unit of {from} above zero pushes one of {to} up where \
+             it is red and down where it is blue; each \
              picture has its own scale."
         );
         sections.push(fields(&format!("From {from} to {to}"), &pictures, side, 16.min(shown), &caption)?);

@@ -7,11 +7,11 @@ use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{
-    Bar, Bench, SHARD, Session, Source, bar, interrupted, name, version,
+    Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, run, version,
 };
 use thermograd_models::Classifier;
 
-use crate::arguments::{Knob, Perturb, load};
+use crate::arguments::{Knob, Perturb, load_classifier};
 
 /// One point of the sweep.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -37,18 +37,21 @@ struct Settings {
 /// `couplings perturb`.
 pub fn perturb(task: &Perturb) -> Result<()> {
     ensure!(task.devices > 0, "devices: at least one is needed");
-    let classifier = Classifier::from_couplings(&load(&task.file)?, &task.data.source()?.backend.device()?)?;
+    afford(&format!("{} devices", task.devices), task.devices as u128 * 1024)?;
+    let classifier = load_classifier(&task.file, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
     // Before an hour of work: is every value one that a device can have?
     for &value in &values {
         made(&classifier, task, value, Key::new(0))?;
     }
+    let kept = task.out.iter().flat_map(|out| ["sweep.json", "sweep.csv"].map(|name| out.join(name)));
+    run::keep_apart([&task.file], &kept.collect::<Vec<_>>())?;
     let source = task.data.named_source()?;
     let bench = source.open(SHARD, task.data.threads)?;
     let settings = Settings {
         version: version(),
         file: std::path::absolute(&task.file)?.display().to_string(),
-        by: format!("{:?}", task.by),
+        by: name(&task.by),
         values: values.clone(),
         devices: task.devices,
         scale: task.scale.into(),

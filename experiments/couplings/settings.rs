@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use thermograd::Scale;
-use thermograd_experiments::workbench::{SHARD, Source, version};
+use thermograd_experiments::workbench::{SHARD, Source, afford, version};
 use thermograd_models::Pathwise;
 
 /// The fraction of the couplings that pruning keeps, unless it is told.
@@ -13,6 +13,9 @@ pub const KEEP: f64 = 0.2;
 
 /// Bits that couplings are rounded to, unless they are told.
 pub const BITS: u32 = 4;
+
+/// Passes over the training images that a run may take: more than years.
+const MOST_EPOCHS: usize = 1 << 20;
 
 /// Everything that decides the numbers of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -62,6 +65,9 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ensure!(self.bits.is_none_or(|bits| (2..=24).contains(&bits)), "bits: 2 to 24 are possible");
         ensure!(self.pathwise.recipe.learning_rate > 0.0, "the learning rate must be positive");
         ensure!(self.trajectories > 0, "trajectories: at least one is needed");
+        afford(&format!("{} trajectories", self.trajectories), self.trajectories as u128 * 64)?;
+        let epochs = self.pathwise.recipe.epochs;
+        ensure!(epochs <= MOST_EPOCHS, "epochs: {epochs} are more than {MOST_EPOCHS}");
         ensure!(self.source.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
         Ok(())
     }

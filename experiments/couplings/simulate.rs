@@ -1,14 +1,17 @@
 //! Running couplings: what they read, where units end up, and what it costs.
 
-use anyhow::{Result, ensure};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
 use thermograd::hardware::account::reset;
 use thermograd::{
-    Account, Assumptions, Couplings, Estimate, Ledger, Measured, Protocol, Step, Substrate, to_f64,
+    Account, Assumptions, Couplings, Estimate, Format, Ising, Ledger, Measured, Protocol, Step, Substrate,
+    to_f64,
 };
-use thermograd_experiments::report::percent;
+use thermograd_experiments::report::{percent, spread, trajectories as counted};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, run, set, shown};
+use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, afford, run, set, shown};
 use thermograd_models::Classifier;
 
 use crate::arguments::{Simulate, load};
@@ -17,30 +20,31 @@ use crate::convert::{clamped, start};
 /// `couplings simulate`.
 pub fn simulate(task: &Simulate) -> Result<()> {
     ensure!(task.trajectories > 0, "trajectories: at least one is needed");
+    let images = task.data.files();
+    let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
+    run::keep_apart(inputs, task.states.iter().chain(&task.ledger))?;
+    let assumptions = assumptions(task);
+    assumptions.validate()?;
     let mut couplings = load(&task.file)?;
     if let Some(kt) = task.kt {
         let moves = couplings.description.course.as_ref().is_some_and(|course| course.kt.is_some());
         ensure!(!moves, "--kt: the temperature of {} moves in time", task.file.display());
         couplings.description.substrate.kt = kt;
     }
+    let cold = couplings.description.substrate.kt == 0.0;
+    ensure!(task.ledger.is_none() || !cold, "at kT = 0 there is no ledger: heat is counted in kT");
     let device = task.data.source()?.backend.device()?;
     let measured = match task.data.dataset {
         Some(_) => {
-            let classifier = Classifier::from_couplings(&couplings, &device)?;
+            let classifier = Classifier::from_couplings(&couplings, &device)
+                .with_context(|| format!("in {}", task.file.display()))?;
             read_images(task, &classifier)?
         }
         None => run_freely(task, &couplings, &couplings.substrate(&device)?)?,
     };
     let Some(measured) = measured else {
-        ensure!(task.ledger.is_none(), "at kT = 0 there is no ledger: heat is counted in kT");
         return Ok(());
     };
-    let mut assumptions = Assumptions::default();
-    set(&mut assumptions.mac_joules, task.mac_joules);
-    set(&mut assumptions.conversion_joules, task.conversion_joules);
-    set(&mut assumptions.bits, task.conversion_bits);
-    set(&mut assumptions.farads, task.farads);
-    set(&mut assumptions.kelvin, task.kelvin);
     let account = Account::new(measured, assumptions)?;
     print(&account);
     if let Some(file) = &task.ledger {
@@ -49,19 +53,41 @@ pub fn simulate(task: &Simulate) -> Result<()> {
     Ok(())
 }
 
+fn assumptions(task: &Simulate) -> Assumptions {
+    let mut assumptions = Assumptions::default();
+    set(&mut assumptions.mac_joules, task.mac_joules);
+    set(&mut assumptions.conversion_joules, task.conversion_joules);
+    set(&mut assumptions.bits, task.conversion_bits);
+    set(&mut assumptions.farads, task.farads);
+    set(&mut assumptions.kelvin, task.kelvin);
+    assumptions
+}
+
+/// Refuses more trajectories of these couplings than there is memory for.
+fn afford_run(trajectories: usize, couplings: &Couplings) -> Result<()> {
+    /// Bytes a unit of a trajectory, some tensors of states; and bytes a coupling that is multiplied by itself.
+    const UNIT: u128 = 112;
+    const PAIR: u128 = 24;
+    let topology = &couplings.description.substrate.topology;
+    let sparse = topology.blocks.iter().filter(|block| topology.is_sparse(block));
+    let pairs = sparse.map(|block| topology.pair_count(block) as u128).sum::<u128>();
+    let units = (topology.free_units() + topology.clamped_units()) as u128;
+    let what = format!("{trajectories} trajectories of {units} units");
+    afford(&what, (trajectories as u128 + 1).saturating_mul(UNIT * units + PAIR * pairs))
+}
+
 /// Accuracy on the test images, and what one inference costs.
 fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measured>> {
     let bench = task.data.named_source()?.open(SHARD, task.data.threads)?;
     let Bench { data, shards, key, .. } = &bench;
+    let (images, trajectories) = (data.test.len(), task.trajectories);
+    let what = format!("{trajectories} trajectories of each of {images} images");
+    afford(&what, (trajectories as u128).saturating_mul(64 * images as u128))?;
     let result = shown("test", Interrupted::stopped(), |progress| {
         classifier.evaluate(&data.test, task.trajectories, *shards, key.fork("test"), progress)
     })?;
-    say!("{} test images, {} trajectories each", result.images, result.trajectories);
-    say!(
-        "  one trajectory        {} (s.d. {:.2})",
-        percent(result.top1_single.mean),
-        100.0 * result.top1_single.sd
-    );
+    say!("{} test images, {} each", result.images, counted(result.trajectories));
+    say!("  one trajectory        {}{}", percent(result.top1_single.mean), spread(result.top1_single.sd));
     say!("  average of {:<3}        {}", result.trajectories, percent(result.top1_average));
     say!("  without noise         {}", percent(result.top1_noiseless));
     let (reset, clamped_square, ends) = ends(classifier, &bench)?;
@@ -104,6 +130,7 @@ fn ends(classifier: &Classifier, bench: &Bench) -> Result<(f64, f64, Vec<f64>)> 
 /// Trajectories of a computer that reads no images.
 fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> Result<Option<Measured>> {
     let rows = task.trajectories;
+    afford_run(rows, couplings)?;
     let (schedule, key) = (couplings.description.schedule, task.data.source()?.key());
     let course = couplings.course();
     let knots = course.as_ref().map_or(1, |course| course.times.len());
@@ -133,12 +160,12 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
     };
     let (heat, work) = (Estimate::of(&scaled(ledger.heat())), Estimate::of(&scaled(ledger.work())));
     say!("{rows} trajectories of {} steps of {}", schedule.steps, schedule.dt);
-    say!("  heat                  {:.4e} {unit} (s.d. {:.1e})", heat.mean, heat.sd);
+    say!("  heat                  {:.4e} {unit}{}", heat.mean, sd(heat));
     if let Some(course) = &course {
-        say!("  work of the protocol  {:.4e} {unit} (s.d. {:.1e})", work.mean, work.sd);
+        say!("  work of the protocol  {:.4e} {unit}{}", work.mean, sd(work));
         if course.kt.is_some() {
             let entropy = Estimate::of(&ledger.entropy().map(to_f64).unwrap_or_default());
-            say!("  entropy of the bath   {:.4e} k_B (s.d. {:.1e})", entropy.mean, entropy.sd);
+            say!("  entropy of the bath   {:.4e} k_B{}", entropy.mean, sd(entropy));
         }
     }
     for group in substrate.topology().free() {
@@ -152,6 +179,9 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
             group.units
         );
     }
+    if let Ok(model) = Ising::of(couplings) {
+        tell_spins(&task.file, &model, &to_f64(x.clone()))?;
+    }
     if let Some(file) = &task.states {
         write_states(file, substrate, &to_f64(x.clone()))?;
     }
@@ -161,15 +191,45 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
     Ok((substrate.kt() > 0.0).then(|| Measured {
         heat: heat.mean,
         reset: reset(substrate, begun, x),
-        clamped_square: clamped_square / rows as f64,
+        clamped_square: clamped_square / rows as f64 + 0.0, // no negative zero
         clamped: topology.clamped_units() / knots,
         read: read.map_or(substrate.free_units(), |columns| columns.len()),
         macs: None,
     }))
 }
 
+/// The spread of more than one trajectory.
+fn sd(estimate: Estimate) -> String {
+    if estimate.sd.is_finite() { format!(" (s.d. {:.1e})", estimate.sd) } else { String::new() }
+}
+
+/// Energies of spins, which are the signs of units, in the convention of the file; and the best of them.
+fn tell_spins(file: &Path, model: &Ising, states: &[f64]) -> Result<()> {
+    /// Spins of a line.
+    const SHOWN: usize = 80;
+    let spins = |state: &[f64]| state.iter().map(|&x| if x < 0.0 { -1 } else { 1 }).collect::<Vec<i8>>();
+    let units = model.fields.len();
+    let energies: Vec<f64> = states.chunks(units).map(|state| model.energy(&spins(state))).collect();
+    let all = energies.iter().enumerate();
+    let (index, lowest) = all.min_by(|a, b| a.1.total_cmp(b.1)).context("no trajectory")?;
+    let short = |value: f64| (value * 1e6).round() / 1e6;
+    let mean = Estimate::of(&energies);
+    say!("  energy of the spins   {}{}, lowest {}", short(mean.mean), sd(mean), short(*lowest));
+    let format = Format::of_name(&file.to_string_lossy())?;
+    if matches!(format, Format::Gset | Format::Parameters) {
+        let weights = model.couplings.iter().map(|(_, weight)| weight).sum::<f64>();
+        say!("  largest cut           {}", short((weights - lowest) / 2.0));
+    }
+    let [down, up] = if format == Format::Qubo { ['0', '1'] } else { ['-', '+'] };
+    let best = spins(&states[index * units..][..units]);
+    let text: String = best.iter().take(SHOWN).map(|&spin| if spin > 0 { up } else { down }).collect();
+    let more = if units > SHOWN { "… (--states FILE.csv has all)" } else { "" };
+    say!("  best state            {text}{more}, trajectory {index}");
+    Ok(())
+}
+
 /// One row a trajectory, one column a free unit.
-fn write_states(file: &std::path::Path, substrate: &Substrate, states: &[f64]) -> Result<()> {
+fn write_states(file: &Path, substrate: &Substrate, states: &[f64]) -> Result<()> {
     let free = substrate.topology().free();
     let names: Vec<String> =
         free.flat_map(|group| (0..group.units).map(move |unit| format!("{}_{unit}", group.name))).collect();

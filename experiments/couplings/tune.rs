@@ -1,13 +1,16 @@
 //! Couplings that bear hardware: left out or rounded, and fine-tuned so.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use thermograd::{Estimate, Format, Hardware, Imperfection, Scale, Substrate};
+use thermograd::{Estimate, Hardware, Imperfection, Scale, Substrate};
+use thermograd_experiments::report::{percent, spread, trajectories};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::{Bench, Session, Settings as _, set};
+use thermograd_experiments::workbench::{Bench, Session, Settings as _, run as outputs, set};
 use thermograd_models::{Classifier, Examples, Fit};
 
-use crate::arguments::{Prune, Quantize, Tune, load, save};
+use crate::arguments::{Prune, Quantize, Tune, load, load_classifier};
 use crate::settings::{BITS, KEEP, Settings};
 
 /// What came of it: accuracies of one trajectory on the test images.
@@ -49,15 +52,15 @@ pub fn tune(task: &Tune) -> Result<()> {
 
 fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Result<()> {
     let prepare = |settings: Settings| {
-        Ok(Setup { bench: settings.source.open(settings.shard, task.data.threads)?, settings })
+        let before = load_classifier(&settings.file, &settings.source.backend.device()?)?;
+        Ok(Setup { bench: task.data.open(&settings.source, settings.shard)?, before, settings })
     };
     let (mut session, setup) =
         Session::open(command, &task.run, &task.resume, || settings(task, change), prepare)?;
-    let before = Classifier::from_couplings(&load(&setup.settings.file)?, &setup.bench.device)?;
-    let start = setup.start(&session, &before)?;
+    let start = setup.start(&session)?;
     let tuned = setup.fine_tuned(&session, &start)?;
     session.end_training()?;
-    setup.report(&session, &before, &start, &tuned)
+    setup.report(&session, &start, &tuned)
 }
 
 /// Defaults, then the flags.
@@ -74,8 +77,14 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
     let rounding = s.bits.map(|bits| Imperfection::Quantised { bits, scale: s.scale });
     s.pathwise.hardware.extend(rounding);
     s.check()?;
-    Format::of_name(&s.out.to_string_lossy())?;
-    load(&s.file)?; // before images are read for nothing
+    // Before images are read for nothing.
+    let images = task.data.files();
+    outputs::keep_apart([&s.file].into_iter().chain(&images), [&s.out])?;
+    let folder = task.run.as_deref().unwrap_or(Path::new("runs"));
+    let kept = ["couplings.safetensors", "couplings.json", Setup::START, "summary.json"]
+        .map(|name| folder.join(name));
+    outputs::keep_apart([&s.file], &kept)?;
+    outputs::encode(&s.out, &load(&s.file)?)?;
     Ok(s)
 }
 
@@ -83,21 +92,23 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
 struct Setup {
     settings: Settings,
     bench: Bench,
+    before: Classifier,
 }
 
 impl Setup {
+    const START: &str = "start.safetensors";
+
     /// What fine-tuning starts from, from the file of an earlier session if there is one.
-    fn start(&self, session: &Session, before: &Classifier) -> Result<Classifier> {
-        const FILE: &str = "start.safetensors";
+    fn start(&self, session: &Session) -> Result<Classifier> {
         let Bench { data, device, shards, key } = &self.bench;
-        if let Some(couplings) = session.run.kept_couplings(FILE)? {
+        if let Some(couplings) = session.run.kept_couplings(Self::START)? {
             return Ok(Classifier::from_couplings(&couplings, device)?);
         }
         let start = match self.settings.keep {
-            Some(keep) => thermograd_models::prune(before, &data.train, keep, *shards, *key)?,
-            None => before.clone(),
+            Some(keep) => thermograd_models::prune(&self.before, &data.train, keep, *shards, *key)?,
+            None => self.before.clone(),
         };
-        session.run.keep(FILE, &start.couplings().encode()?)?;
+        session.run.keep(Self::START, &start.couplings().encode()?)?;
         Ok(start)
     }
 
@@ -115,18 +126,12 @@ impl Setup {
     }
 
     /// Writes the couplings, and writes and prints what the test images say of them.
-    fn report(
-        &self,
-        session: &Session,
-        before: &Classifier,
-        start: &Classifier,
-        tuned: &Substrate,
-    ) -> Result<()> {
+    fn report(&self, session: &Session, start: &Classifier, tuned: &Substrate) -> Result<()> {
         let (s, test) = (&self.settings, &self.bench.data.test);
         let made = self.rounded(tuned)?;
         let couplings = start.with_substrate(made.clone()).couplings();
         session.run.export(&couplings, None)?;
-        save(&s.out, &couplings)?;
+        outputs::save(&s.out, &couplings)?;
         let tested = |substrate: &Substrate| -> Result<Estimate> {
             let run = |index: usize| {
                 session.go_on()?;
@@ -136,10 +141,10 @@ impl Setup {
         };
         let after = tested(&made)?;
         let summary = Summary {
-            couplings_before: before.couplings().count(),
+            couplings_before: self.before.couplings().count(),
             couplings: couplings.count(),
             bits: s.bits,
-            top1_before: tested(&before.substrate)?.mean,
+            top1_before: tested(&self.before.substrate)?.mean,
             top1_untrained: tested(&self.rounded(&start.substrate)?)?.mean,
             top1: after.mean,
             top1_sd: after.sd,
@@ -178,7 +183,7 @@ impl Setup {
 
 impl Summary {
     fn print(&self, images: usize, trained: bool) {
-        say!("\n{images} test images, {} trajectories each, read from one", self.trajectories);
+        say!("\n{images} test images, {} each, read from one", trajectories(self.trajectories));
         say!(
             "  as they came          {:.2} %, {} couplings",
             100.0 * self.top1_before,
@@ -192,9 +197,9 @@ impl Summary {
         );
         if trained {
             say!(
-                "  changed and trained   {:.2} % (s.d. {:.2}), in {:.0} s",
-                100.0 * self.top1,
-                100.0 * self.top1_sd,
+                "  changed and trained   {}{}, in {:.0} s",
+                percent(self.top1),
+                spread(self.top1_sd),
                 self.train_seconds
             );
         }

@@ -402,6 +402,15 @@ impl Settings {
         })
     }
 
+    /// Hidden units of what is trained.
+    pub fn hidden(&self) -> usize {
+        match self.mode {
+            Mode::Stored => self.stored.computer.hidden,
+            Mode::Classes => self.classes.hidden,
+            Mode::Diffusion => self.diffusion.hidden,
+        }
+    }
+
     /// Images to draw.
     pub fn count(&self) -> usize {
         self.samples.unwrap_or(if self.mode == Mode::Stored { 500 } else { 1000 })

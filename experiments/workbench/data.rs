@@ -115,7 +115,7 @@ impl Source {
     pub fn open(&self, shard: usize, threads: Option<usize>) -> Result<Bench> {
         let device = self.backend.device()?;
         let mut shards = Shards::new(shard);
-        shards.threads = threads.unwrap_or(shards.threads).max(1);
+        shards.threads = threads.unwrap_or(shards.threads).clamp(1, 1024);
         if !self.backend.is_cpu() {
             shards = Shards::whole();
         }
@@ -139,7 +139,7 @@ impl Source {
     }
 
     /// Where the files of the data set are: in the folder of data, or in one of its own there.
-    fn folder(&self) -> Result<PathBuf> {
+    pub fn folder(&self) -> Result<PathBuf> {
         let set = name(&self.dataset);
         let folder = self.data_dir.clone().with_context(|| {
             format!(

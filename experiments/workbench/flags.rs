@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser, ValueEnum};
 use thermograd::Backend;
+use thermograd_datasets::mnist;
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
@@ -125,6 +126,16 @@ impl DataFlags {
         self.source()
     }
 
+    /// The files that images are read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self.source() {
+            Ok(source) if source.dataset.reads_files() => {
+                source.folder().map_or(Vec::new(), |f| mnist::files(&f))
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Defaults for the help, where `source` is used unless flags say otherwise.
     pub fn defaults(source: &Source) -> Vec<(&'static str, String)> {
         vec![
@@ -155,10 +166,31 @@ pub fn with_defaults(command: Command, defaults: Vec<(&'static str, String)>) ->
 }
 
 /// What was given on the command line; help and mistakes end the program.
-pub fn parse<A: Parser>(mut command: Command) -> A {
+pub fn parse<A: Parser>(command: Command) -> A {
+    parse_checked(command, |_, _| None)
+}
+
+/// The same where `wrong` looks at the arguments, and at which of them were given, for what they cannot mean together.
+pub fn parse_checked<A: Parser>(
+    mut command: Command,
+    wrong: impl Fn(&A, &dyn Fn(&str) -> bool) -> Option<String>,
+) -> A {
     let matches = command.get_matches_mut();
     refuse_beside_resume(&mut command, &matches);
-    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+    if let Some(text) = wrong(&arguments, &|id| given(own, id)) {
+        let name = matches.subcommand_name().unwrap_or_default();
+        let command = command.find_subcommand(name).cloned().unwrap_or(command);
+        command.clone().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    arguments
+}
+
+/// Whether a flag is on the command line.
+fn given(matches: &ArgMatches, id: &str) -> bool {
+    let known = matches.ids().any(|other| other == id);
+    known && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// Refuses flags beside `--resume` that would change what a run has begun as.
@@ -168,10 +200,7 @@ fn refuse_beside_resume(command: &mut Command, matches: &ArgMatches) {
         let command = command.find_subcommand_mut(name).expect("it was matched");
         return refuse_beside_resume(command, matches);
     }
-    let given = |id: &str| {
-        let known = matches.ids().any(|other| other == id);
-        known && matches.value_source(id) == Some(ValueSource::CommandLine)
-    };
+    let given = |id: &str| given(matches, id);
     let other = command.get_arguments().find(|arg| {
         let id = arg.get_id().as_str();
         !ALLOWED.contains(&id) && given(id)

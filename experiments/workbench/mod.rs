@@ -5,6 +5,7 @@
 //! | [`flags`] | the command line that experiments share, and its help |
 //! | [`settings`] | settings of a run: a file, and flags on top |
 //! | [`data`] | images, device and key that settings ask for |
+//! | [`memory`] | what fits into the memory of the machine |
 //! | [`run`] | the folder of a run |
 //! | [`session`] | one session of a run: begun or resumed, and interrupted |
 //! | [`training`] | one training of a session: bar, metrics, checkpoints |
@@ -13,6 +14,7 @@
 
 pub mod data;
 pub mod flags;
+pub mod memory;
 pub mod output;
 pub mod progress;
 pub mod run;
@@ -21,7 +23,8 @@ pub mod settings;
 pub mod training;
 
 pub use data::{Bench, Data, Dataset, SHARD, Source};
-pub use flags::{DataFlags, RunFlags, name, parse, with_defaults};
+pub use flags::{DataFlags, RunFlags, name, parse, parse_checked, with_defaults};
+pub use memory::afford;
 pub use progress::{Bar, Interrupted, bar, interrupted, shown};
 pub use run::Run;
 pub use session::Session;

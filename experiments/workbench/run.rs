@@ -8,23 +8,159 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use thermograd::Couplings;
+use thermograd::{Couplings, Format};
 
-/// Writes a file next to its place and renames it there: no reader, and no crash, ever sees half of it.
+use crate::workbench::output;
+
+/// What temporary files begin with.
+const WRITING: &str = ".writing-";
+
+/// Writes a file next to its place and renames it there: no reader, and no crash, ever sees half of it. What is no
+/// regular file (a pipe, a device) is written to; of a link, the file that it leads to is replaced.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let named = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).with_context(named)?;
-    let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder).with_context(named)?;
-    file.write_all(bytes).with_context(named)?;
-    file.as_file().sync_all().with_context(named)?;
+    let written = if is_stream(path) { pour(path, bytes) } else { replace(&followed(path), bytes) };
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Whether bytes go through this place rather than stay in it.
+fn is_stream(path: &Path) -> bool {
+    const STREAMS: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+    let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    special || STREAMS.iter().any(|stream| path.starts_with(stream))
+}
+
+fn pour(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut stream = fs::OpenOptions::new().append(true).open(path)?;
+    stream.write_all(bytes)?;
+    stream.flush()
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = folder(path);
+    fs::create_dir_all(folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(WRITING);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).with_context(named)?;
+        builder.permissions(fs::Permissions::from_mode(0o666)); // less the umask
     }
-    file.persist(path).with_context(named)?;
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    if let Ok(there) = fs::metadata(path) {
+        file.as_file().set_permissions(there.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path)?;
     Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where links lead from a path, whether or not there is a file.
+fn followed(path: &Path) -> PathBuf {
+    const MOST: usize = 40;
+    let next = |path: &PathBuf| fs::read_link(path).ok().map(|target| folder(path).join(target));
+    std::iter::successors(Some(path.to_owned()), next).take(MOST).last().expect("the path itself")
+}
+
+/// What makes two paths lead to the same file: the file where there is one, the place where there is none.
+#[derive(PartialEq)]
+enum Place {
+    #[cfg(unix)]
+    File(u64, u64),
+    Path(PathBuf),
+}
+
+/// None for what is no place of its own: pipes and devices.
+fn place(path: &Path) -> Option<Place> {
+    if is_stream(path) {
+        return None;
+    }
+    #[cfg(unix)]
+    if let Ok(found) = fs::metadata(path) {
+        use std::os::unix::fs::MetadataExt;
+        return Some(Place::File(found.dev(), found.ino()));
+    }
+    let path = std::path::absolute(followed(path)).unwrap_or_else(|_| path.to_owned());
+    let known = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    let whole = known.and_then(|(above, known)| Some(known.join(path.strip_prefix(above).ok()?)));
+    Some(Place::Path(whole.unwrap_or(path)))
+}
+
+/// Refuses outputs that are inputs, by whatever path, and outputs that are each other.
+pub fn keep_apart<'a>(
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+    outputs: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<()> {
+    let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.into_iter().collect(), outputs.into_iter().collect());
+    for (index, output) in outputs.iter().enumerate() {
+        let Some(own) = place(output) else {
+            continue;
+        };
+        let same = |other: &&&PathBuf| place(other).is_some_and(|other| other == own);
+        if let Some(input) = inputs.iter().find(same) {
+            bail!("{} would be overwritten, which is read as {}", output.display(), input.display());
+        }
+        if let Some(other) = outputs[..index].iter().find(same) {
+            bail!("{} and {} are one file, and two are to be written", other.display(), output.display());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file that trained couplings cannot be exported to, for use before they are trained: its extension must be
+/// one of a format that holds them, and what lies where their [description](beside) goes must be another description.
+pub fn check_export(path: &Path) -> Result<()> {
+    let format = Format::of_name(&path.to_string_lossy())?;
+    ensure!(
+        !format.holds_spins_alone(),
+        "{}: this format holds spin models alone; a .safetensors, .npz or .csv file holds everything",
+        path.display()
+    );
+    ensure!(!path.is_dir(), "{} is a folder", path.display());
+    let beside = beside(path);
+    if let Ok(there) = fs::read(&beside) {
+        let there: Option<serde_json::Value> = serde_json::from_slice(&there).ok();
+        let describes = there.is_some_and(|there| there.get("substrate").is_some());
+        ensure!(
+            describes,
+            "{} would be overwritten by the description of the couplings, and is no description; \
+             choose another name than {}",
+            beside.display(),
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Couplings in the format of a file's extension.
+pub fn encode(path: &Path, couplings: &Couplings) -> Result<Vec<u8>> {
+    let format = Format::of_name(&path.to_string_lossy())?;
+    format.encode(couplings).with_context(|| format!("for {}", path.display()))
+}
+
+/// Writes couplings in the format of a file's extension, and tells what it has no words for.
+pub fn save(path: &Path, couplings: &Couplings) -> Result<()> {
+    write(path, &encode(path, couplings)?)?;
+    let format = Format::of_name(&path.to_string_lossy())?;
+    if let (Format::Parameters, Some(n)) = (format, couplings.description.normalisation) {
+        let norm = n.norm.map_or(String::new(), |norm| format!(", then to norm {norm}"));
+        output::aside(format_args!(
+            "note: {} does not say how images are prepared: (p/255 - {})/{}{norm}",
+            path.display(),
+            n.offset,
+            n.scale
+        ));
+    }
+    Ok(())
+}
+
+/// Where the description of exported couplings goes.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("json")
 }
 
 /// Reads a file, or says which one is missing.
@@ -79,15 +215,19 @@ impl Run {
     /// The file that says what run it is.
     const IDENTITY: &str = "run.json";
 
-    /// Writes trained couplings with their description, here and to `also`.
+    /// Writes trained couplings with their description, here and to `also`, there in the format of its extension.
     pub fn export(&self, couplings: &Couplings, also: Option<&Path>) -> Result<()> {
-        let bytes = couplings.encode()?;
         let here = self.path("couplings.safetensors");
-        for path in [Some(here.as_path()), also].into_iter().flatten() {
-            write(path, &bytes)?;
-            write(&path.with_extension("json"), couplings.describe().as_bytes())?;
-        }
-        Ok(())
+        let export = |path: &Path| -> Result<()> {
+            save(path, couplings)?;
+            write(&beside(path), couplings.describe().as_bytes())
+        };
+        export(&here)?;
+        let Some(also) = also else {
+            return Ok(());
+        };
+        check_export(also)?;
+        export(also)
     }
 
     /// Refuses a place for a new run that is taken.
@@ -155,8 +295,18 @@ impl Run {
                 bail!("another process is at work in {}", folder.display())
             }
             // Where a file system knows no locks there is none.
-            Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(Self { folder, _lock: Arc::new(lock) }),
+            Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(Self { folder, _lock: Arc::new(lock) }.swept()),
         }
+    }
+
+    /// Without what a session that was killed left half written.
+    fn swept(self) -> Self {
+        let folders = [self.folder.clone(), self.path("checkpoints")];
+        let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(WRITING)) {
+            let _ = fs::remove_file(file.path());
+        }
+        self
     }
 
     /// Where it is.

@@ -153,7 +153,7 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         let batch = recipe.batch.max(1);
         // The last batch of a pass may be smaller.
         let steps_per_epoch = examples.div_ceil(batch);
-        let steps = recipe.epochs * steps_per_epoch;
+        let steps = recipe.epochs.saturating_mul(steps_per_epoch);
         let mut order = Vec::new();
         while self.step < steps {
             let (epoch, step) = (self.step / steps_per_epoch, self.step % steps_per_epoch);

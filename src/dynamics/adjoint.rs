@@ -71,8 +71,8 @@ impl Substrate {
 
 /// The gradients of a loss with respect to the constants of a run.
 struct Cotangent {
-    /// ∂L/∂A, one a term of each product of the propagator.
-    propagator: Vec<Vec<Tensor<2>>>,
+    /// ∂L/∂A, one for each of the values of the propagator.
+    propagator: Vec<Tensor<2>>,
     /// ∂L/∂d, `[batch, unit]`.
     drift: Tensor<2>,
 }
@@ -85,10 +85,8 @@ impl Cotangent {
             true => (drift * self.drift).sum(),
             false => (drift * self.drift.sum_dim(0)).sum(),
         };
-        for (product, gradients) in dynamics.propagator.products.iter().zip(self.propagator) {
-            for ((_, matrix), gradient) in product.terms.iter().zip(gradients) {
-                sum = sum + (matrix.clone() * gradient).sum();
-            }
+        for (values, gradient) in dynamics.propagator.values().zip(self.propagator) {
+            sum = sum + (values.clone() * gradient).sum();
         }
         sum
     }
@@ -99,11 +97,11 @@ impl Overdamped {
     fn pull_back(&self, mut states: Vec<Tensor<2>>, end: Tensor<2>) -> Cotangent {
         let slope = self.quartic.clone() * 3.0;
         let mut g = end;
-        let mut propagator: Vec<Vec<Tensor<2>>> = self.propagator.zeros_like();
+        let mut propagator: Vec<Tensor<2>> = self.propagator.values().map(Tensor::zeros_like).collect();
         let mut drift = g.zeros_like();
         while let Some(x) = states.pop() {
             drift = drift + g.clone();
-            self.propagator.add_outer(&mut propagator, x.clone().transpose(), g.clone());
+            self.propagator.add_outer(&mut propagator, &x, &g);
             let well = match &self.diagonal {
                 None => x.clone() * x * slope.clone() * g.clone(),
                 Some(diagonal) => (x.clone() * x * slope.clone() + diagonal.clone()) * g.clone(),

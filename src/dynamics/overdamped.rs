@@ -267,7 +267,6 @@ fn propagator(
 ) -> (Coupling, Option<Tensor<2>>) {
     let units = coupling.units;
     let keep: Tensor<2> = 1.0 - mobility.clone() * j2 * 2.0;
-    let eye = identity(units, (&keep.device(), keep.dtype())) * keep.clone();
     let mut folded = Vec::new();
     let product = |product: Product| {
         let targets = product.targets.clone();
@@ -275,8 +274,11 @@ fn propagator(
         let scaled = product.terms.into_iter().map(|(sources, matrix)| {
             let mut matrix = scaled(matrix, rate.clone());
             if fold && !is_large(&matrix) && sources.start <= targets.start && targets.end <= sources.end {
-                let diagonal = eye.clone().slice_dim(1, targets.clone()).slice_dim(0, sources.clone());
-                matrix = matrix + diagonal;
+                let eye = identity(targets.len(), (&keep.device(), keep.dtype()));
+                let zeros = |rows| Tensor::zeros([rows, targets.len()], (&keep.device(), keep.dtype()));
+                let (above, below) = (targets.start - sources.start, sources.end - targets.end);
+                let diagonal = eye * keep.clone().slice_dim(1, targets.clone());
+                matrix = matrix + Tensor::cat(vec![zeros(above), diagonal, zeros(below)], 0);
                 folded.extend(targets.clone());
             }
             (sources, matrix)
@@ -284,7 +286,9 @@ fn propagator(
         let terms = scaled.collect();
         Product { targets, terms }
     };
-    let coupling = Coupling { units, products: coupling.products.into_iter().map(product).collect() };
+    let products = coupling.products.into_iter().map(product).collect();
+    let listed = coupling.listed.into_iter().map(|listed| listed.scaled(mobility.clone())).collect();
+    let coupling = Coupling { units, products, listed };
     if folded.len() == units {
         return (coupling, None);
     }

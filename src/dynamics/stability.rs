@@ -71,7 +71,7 @@ fn relaxation_rates(
         shifted.reduce(f64::max).unwrap_or_else(|| well_curvature(j2[i], j4[i], kt))
     };
     let mobility = substrate.unit_values(|group, unit| group.mobility.at(unit));
-    let mut pairs = substrate.free_pairs(gain);
+    let mut pairs = substrate.steered_pairs(gain);
     pairs.iter_mut().for_each(|([i, j], value)| *value *= (mobility[*i] * mobility[*j]).sqrt());
     Symmetric { diagonal: (0..j2.len()).map(|i| mobility[i] * stiffest(i)).collect(), pairs }
 }

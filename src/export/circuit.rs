@@ -97,7 +97,8 @@ impl Circuit<'_> {
         free.iter().enumerate().flat_map(node).collect()
     }
 
-    /// The netlist, which when run by `ngspice -b` writes time and node voltages as columns to `table`.
+    /// The netlist, which when run by `ngspice -b` writes time and node voltages as columns to `table`, and says where the
+    /// units of a group `output` end, and which is the largest.
     ///
     /// # Errors
     /// [`Error::Shape`] when field or start are not one number a unit, [`Error::Constant`] for scales that are not
@@ -177,13 +178,15 @@ impl Circuit<'_> {
             }
             let _ = writeln!(text, ".ic V({node})={:e}", self.start[i] * volts);
         }
-        let coupling = self.substrate.free_couplings();
-        for (i, own) in nodes.iter().enumerate() {
-            for (j, other) in nodes.iter().enumerate() {
-                let conductance = amperes * mobility[i] * coupling[i * nodes.len() + j] / volts;
-                if conductance != 0.0 {
-                    let _ = writeln!(text, "G_{own}_{other} {own} 0 {other} 0 {conductance:e}");
-                }
+        // Each pair is a conductance into either of its nodes.
+        let pairs = self.substrate.free_pairs().into_iter();
+        let mut pairs: Vec<_> =
+            pairs.flat_map(|([i, j], coupling)| [([i, j], coupling), ([j, i], coupling)]).collect();
+        pairs.sort_by_key(|&(pair, _)| pair);
+        for ([i, j], coupling) in pairs {
+            let (own, other, conductance) = (&nodes[i], &nodes[j], amperes * mobility[i] * coupling / volts);
+            if conductance != 0.0 {
+                let _ = writeln!(text, "G_{own}_{other} {own} 0 {other} 0 {conductance:e}");
             }
         }
     }
@@ -211,6 +214,23 @@ impl Circuit<'_> {
         for node in self.nodes() {
             let _ = write!(text, "\n+ v({node})");
         }
-        text.push_str("\nquit\n.endc\n.end\n");
+        text.push('\n');
+        self.read_out(text);
+        text.push_str("quit\n.endc\n.end\n");
+    }
+
+    /// Says where the outputs end, in units of x, and which is the largest: what a classifier has read.
+    fn read_out(&self, text: &mut String) {
+        let Ok(outputs) = self.substrate.topology().columns("output") else {
+            return;
+        };
+        text.push_str("let most = -1e99\nlet largest = 0\nlet unit = 0\necho output x\nforeach node");
+        for node in &self.nodes()[outputs] {
+            let _ = write!(text, "\n+ {node}");
+        }
+        let volts = self.scales.volts;
+        let _ = writeln!(text, "\nlet end = v($node)[length(v($node))-1]/{volts:e}\necho $&unit $&end");
+        text.push_str("if end > most\nlet most = end\nlet largest = unit\nend\nlet unit = unit + 1\nend\n");
+        text.push_str("echo largest output: $&largest\n");
     }
 }

@@ -89,7 +89,10 @@ impl Ising {
     pub fn of(couplings: &Couplings) -> Result<Self> {
         let description = &couplings.description;
         let topology = &description.substrate.topology;
-        let refuse = |reason: String| Err(Problem::Unsupported(format!("no spin model: {reason}")).into());
+        let refuse = |reason: String| {
+            let advice = "files that hold everything are .safetensors, .npz and .csv";
+            Err(Problem::Unsupported(format!("no spin model: {reason}; {advice}")).into())
+        };
         if let Some(group) = topology.clamped().next() {
             return refuse(format!("group `{}` is clamped", group.name));
         }

@@ -74,9 +74,10 @@ impl<'de> Visitor<'de> for Unique<'_> {
     }
 }
 
-/// The text of a file, or an error that names its format.
+/// The text of a file without the mark that some editors put first, or an error that names its format.
 pub(crate) fn text<'a>(bytes: &'a [u8], format: &'static str) -> Result<&'a str> {
     std::str::from_utf8(bytes)
+        .map(|text| text.strip_prefix('\u{feff}').unwrap_or(text))
         .map_err(|error| Problem::Container { format, reason: format!("not text ({error})") }.into())
 }
 

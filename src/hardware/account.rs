@@ -57,6 +57,33 @@ impl Default for Assumptions {
     }
 }
 
+impl Assumptions {
+    /// Checks that prices and sizes are some.
+    ///
+    /// # Errors
+    /// [`Error::Constant`] when one is not positive, or when there are no conversions of so many bits.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [
+            ("kelvin", self.kelvin),
+            ("farads", self.farads),
+            ("volts", self.volts()),
+            ("energy of a conversion step", self.conversion_joules),
+            ("energy of a multiply–accumulate", self.mac_joules),
+        ];
+        let odd = positive.into_iter().find(|(_, value)| !(*value > 0.0 && value.is_finite()));
+        let (name, value, expected) = match odd {
+            Some((name, value)) => (name, value, "must be positive"),
+            None if (1..=32).contains(&self.bits) => return Ok(()),
+            None => ("bits of a conversion", self.bits.into(), "must be from 1 to 32"),
+        };
+        Err(Error::Constant { name: name.into(), value, expected })
+    }
+
+    fn volts(&self) -> f64 {
+        self.volts.unwrap_or_else(|| Scales::thermal(self.farads, 1.0, self.kelvin).volts)
+    }
+}
+
 /// What a simulation measures, means over inferences.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Measured {
@@ -117,22 +144,11 @@ impl Account {
     /// Adds up.
     ///
     /// # Errors
-    /// [`Error::Constant`] when an assumption is not positive.
+    /// Those of [`Assumptions::validate`].
     pub fn new(measured: Measured, assumptions: Assumptions) -> Result<Self> {
-        let Assumptions { kelvin, farads, volts, bits, conversion_joules, mac_joules } = assumptions;
-        let volts = volts.unwrap_or_else(|| Scales::thermal(farads, 1.0, kelvin).volts);
-        let positive = [
-            ("kelvin", kelvin),
-            ("farads", farads),
-            ("volts", volts),
-            ("energy of a conversion step", conversion_joules),
-            ("energy of a multiply–accumulate", mac_joules),
-        ];
-        if let Some((name, value)) =
-            positive.into_iter().find(|(_, value)| !(*value > 0.0 && value.is_finite()))
-        {
-            return Err(Error::Constant { name: name.into(), value, expected: "must be positive" });
-        }
+        assumptions.validate()?;
+        let Assumptions { kelvin, farads, bits, conversion_joules, mac_joules, .. } = assumptions;
+        let volts = assumptions.volts();
         let kt = thermal_energy(kelvin);
         let line = |name, joules: f64, basis: String| Line { name, kt: joules / kt, joules, basis };
         let conversions = |units: usize| units as f64 * 2_f64.powi(bits as i32) * conversion_joules;
@@ -204,5 +220,9 @@ mod tests {
         assert!((account.total_joules / (6.0 * 2.56e-12) - 1.0).abs() < 1e-6);
         let free = Assumptions { mac_joules: 0.0, ..Assumptions::default() };
         assert!(Account::new(measured, free).is_err());
+        for bits in [0, 33, 4_000_000_000] {
+            let odd = Account::new(measured, Assumptions { bits, ..Assumptions::default() });
+            assert!(odd.unwrap_err().to_string().contains("bits of a conversion"));
+        }
     }
 }

@@ -12,9 +12,10 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 use crate::network::control::Control;
+use crate::tensors::indices;
 
 /// V and ∇V as differentiable functions of a state, assembled from the parameters of a
 /// [`Substrate`](crate::Substrate) for one pass.
@@ -77,13 +78,49 @@ impl Potential {
     }
 }
 
-/// The couplings among free units as few dense products: target columns, each with runs of source columns.
+/// The couplings among free units as few dense products: target columns, each with runs of source columns; and what is
+/// too [sparse](crate::Topology::is_sparse) for that.
 ///
 /// Blocks that do not exist are not multiplied; neighbouring groups with the same sources share a product.
 #[derive(Clone, Debug)]
 pub(crate) struct Coupling {
     pub(crate) units: usize,
     pub(crate) products: Vec<Product>,
+    pub(crate) listed: Vec<Listed>,
+}
+
+/// Couplings one by one, each from a source column to a target column.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) sources: Tensor<1, Int>,
+    pub(crate) targets: Tensor<1, Int>,
+    /// `[1, coupling]`.
+    pub(crate) values: Tensor<2>,
+}
+
+impl Listed {
+    /// Couplings `[1, pair]` of pairs of a source and a target.
+    pub(crate) fn new(pairs: impl Iterator<Item = [usize; 2]> + Clone, values: Tensor<2>) -> Self {
+        let device = values.device();
+        let (sources, targets) = (pairs.clone().map(|[i, _]| i), pairs.map(|[_, j]| j));
+        Self { sources: indices(sources, &device), targets: indices(targets, &device), values }
+    }
+
+    /// `sum` + xJ.
+    pub(crate) fn add_to(&self, sum: Tensor<2>, x: &Tensor<2>) -> Tensor<2> {
+        let products = x.clone().select(1, self.sources.clone()) * self.values.clone();
+        sum.select_assign(1, self.targets.clone(), products, IndexingUpdateOp::Add)
+    }
+
+    fn transposed(&self) -> Self {
+        Self { sources: self.targets.clone(), targets: self.sources.clone(), values: self.values.clone() }
+    }
+
+    /// −J∘rate, a rate for each target.
+    pub(crate) fn scaled(self, rate: Tensor<2>) -> Self {
+        let values = -(self.values * rate.select(1, self.targets.clone()));
+        Self { values, ..self }
+    }
 }
 
 /// Consecutive target groups with the same sources.
@@ -95,8 +132,9 @@ pub(crate) struct Product {
 }
 
 impl Coupling {
-    /// Assembles products from `blocks[a][b]`, the couplings `[units of a, units of b]` from free group a to b.
-    pub(crate) fn new(sizes: &[usize], blocks: &[Vec<Option<Tensor<2>>>]) -> Self {
+    /// Assembles products from `blocks[a][b]`, the couplings `[units of a, units of b]` from free group a to b, beside
+    /// what is listed.
+    pub(crate) fn new(sizes: &[usize], blocks: &[Vec<Option<Tensor<2>>>], listed: Vec<Listed>) -> Self {
         let starts: Vec<usize> = sizes
             .iter()
             .scan(0, |end, size| {
@@ -126,7 +164,7 @@ impl Coupling {
             });
             b = end;
         }
-        Self { units: sizes.iter().sum(), products }
+        Self { units: sizes.iter().sum(), products, listed }
     }
 
     /// Σ_j J_ij x_j.
@@ -143,10 +181,11 @@ impl Coupling {
                 })
             };
         let mut parts: Vec<_> = self.products.iter().map(product).collect();
-        match parts.len() {
+        let dense = match parts.len() {
             1 => parts.remove(0),
             _ => Tensor::cat(parts, 1),
-        }
+        };
+        self.listed.iter().fold(dense, |sum, listed| listed.add_to(sum, &x))
     }
 
     /// s_i Σ_j J_ij s_j x_j with gains s `[1, unit]`, if there are any.
@@ -168,26 +207,33 @@ impl Coupling {
                 pad(local.clone().matmul(matrix.clone().transpose()), sources, self.units)
             })
         });
-        terms.reduce(|a, b| a + b).unwrap_or_else(|| g.zeros_like())
+        let dense = terms.reduce(|a, b| a + b).unwrap_or_else(|| g.zeros_like());
+        self.listed.iter().fold(dense, |sum, listed| listed.transposed().add_to(sum, &g))
     }
 
-    /// A zero for the matrix of every term of every product.
-    pub(crate) fn zeros_like(&self) -> Vec<Vec<Tensor<2>>> {
-        let zeros = |product: &Product| product.terms.iter().map(|(_, matrix)| matrix.zeros_like()).collect();
-        self.products.iter().map(zeros).collect()
+    /// The matrix of every term of every product, and what is listed.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Tensor<2>> {
+        let matrices =
+            self.products.iter().flat_map(|product| product.terms.iter().map(|(_, matrix)| matrix));
+        matrices.chain(self.listed.iter().map(|listed| &listed.values))
     }
 
-    /// Adds xᵀg to the gradient of the matrix of every term.
+    /// Adds xᵀg to the gradient of each of the [values](Self::values).
     ///
     /// # Shapes
-    /// `x_transposed` `[unit, row]`, `g` `[row, unit]`.
-    pub(crate) fn add_outer(&self, sums: &mut [Vec<Tensor<2>>], x_transposed: Tensor<2>, g: Tensor<2>) {
-        for (product, sums) in self.products.iter().zip(sums) {
-            let local = columns(&g, &product.targets);
-            for ((sources, _), sum) in product.terms.iter().zip(sums) {
-                let outer = x_transposed.clone().slice_dim(0, sources.clone()).matmul(local.clone());
-                sum.inplace(|sum| sum + outer);
+    /// `x` and `g` `[row, unit]`.
+    pub(crate) fn add_outer(&self, sums: &mut [Tensor<2>], x: &Tensor<2>, g: &Tensor<2>) {
+        let (mut sums, x_transposed) = (sums.iter_mut(), x.clone().transpose());
+        let mut add = |outer| sums.next().expect("one for each").inplace(|sum| sum + outer);
+        for product in &self.products {
+            let local = columns(g, &product.targets);
+            for (sources, _) in &product.terms {
+                add(x_transposed.clone().slice_dim(0, sources.clone()).matmul(local.clone()));
             }
+        }
+        for Listed { sources, targets, .. } in &self.listed {
+            let pairs = x.clone().select(1, sources.clone()) * g.clone().select(1, targets.clone());
+            add(pairs.sum_dim(0));
         }
     }
 }
@@ -232,4 +278,35 @@ fn pad(x: Tensor<2>, range: &Range<usize>, units: usize) -> Tensor<2> {
     }
     let zeros = |width| Tensor::zeros([x.dims()[0], width], (&x.device(), x.dtype()));
     Tensor::cat(vec![zeros(range.start), x.clone(), zeros(units - range.end)], 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Key;
+    use burn::tensor::{Device, TensorData};
+
+    fn random(key: u64, rows: usize, columns: usize) -> Tensor<2> {
+        let values = Key::new(key).normals(0, rows, columns);
+        Tensor::from_data(TensorData::new(values, [rows, columns]), &Device::flex())
+    }
+
+    /// Listed couplings, one of them beside a block that is not listed, against their matrix.
+    #[test]
+    fn listed_couplings_act_as_their_matrix() {
+        let (pairs, values) = ([[0, 1], [1, 0], [4, 2], [4, 0]], random(1, 1, 4));
+        let block = random(2, 2, 3);
+        let blocks = vec![vec![None, Some(block.clone())], vec![None, None]];
+        let coupling = Coupling::new(&[2, 3], &blocks, vec![Listed::new(pairs.into_iter(), values.clone())]);
+        let matrix = crate::tensors::scatter(values, &pairs, [5, 5]).slice_assign([0..2, 2..5], block);
+        let (x, g) = (random(3, 7, 5), random(4, 7, 5));
+        let same = |a: Tensor<2>, b: Tensor<2>| assert!((a - b).abs().max().into_scalar::<f32>() < 1e-5);
+        same(coupling.apply(x.clone()), x.clone().matmul(matrix.clone()));
+        same(coupling.apply_transposed(g.clone()), g.clone().matmul(matrix.transpose()));
+        let mut sums: Vec<_> = coupling.values().map(Tensor::zeros_like).collect();
+        coupling.add_outer(&mut sums, &x, &g);
+        let outer = x.transpose().matmul(g);
+        same(sums[0].clone(), outer.clone().slice([0..2, 2..5]));
+        same(sums[1].clone(), crate::tensors::gather(outer, &pairs));
+    }
 }

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 
 use crate::error::{Error, Result};
 use crate::network::control::Control;
-use crate::network::potential::{Coupling, Potential};
+use crate::network::potential::{Coupling, Listed, Potential};
 use crate::network::quadratic::{check_confinement, free_pairs};
 use crate::network::topology::{Block, Group, Pattern, Topology};
 use crate::noise::Key;
@@ -308,10 +308,44 @@ impl Substrate {
             });
         }
         // h = b + Σ_c X_c J_c, with J_c from clamped group c to all free units.
-        let product =
-            |(group, values): (&Group, &Tensor<2>)| values.clone().matmul(self.coupling_to_free(group));
+        let product = |(group, values): (&Group, &Tensor<2>)| match topology.is_scattered(&group.name) {
+            false => values.clone().matmul(self.coupling_to_free(group)),
+            true => self.push(group, values),
+        };
         let products = topology.clamped().zip(clamped).map(product);
         Ok(products.fold(self.bias(), |field, product| product + field))
+    }
+
+    /// XJ of one clamped group, block by block.
+    fn push(&self, from: &Group, values: &Tensor<2>) -> Tensor<2> {
+        let dense = |to: &Group| match self.dense_between(&from.name, &to.name) {
+            Some(coupling) => values.clone().matmul(coupling),
+            None => Tensor::zeros([values.dims()[0], to.units], self.options()),
+        };
+        let dense = Tensor::cat(self.config.topology.free().map(dense).collect(), 1);
+        self.listed(from, 0).iter().fold(dense, |sum, listed| listed.add_to(sum, values))
+    }
+
+    /// The sparse couplings from a group, whose units begin at column `first`, to every free unit.
+    fn listed(&self, from: &Group, first: usize) -> Vec<Listed> {
+        let topology = &self.config.topology;
+        let mut listed = Vec::new();
+        for (block, stored) in topology.blocks.iter().zip(&self.couplings) {
+            let Pattern::Pairs(pairs) = &block.pattern else {
+                continue;
+            };
+            for (own, other, swap) in [(&block.from, &block.to, false), (&block.to, &block.from, true)] {
+                let (true, Ok(columns)) =
+                    (*own == from.name && topology.is_sparse(block), topology.columns(other))
+                else {
+                    continue;
+                };
+                let pairs = pairs.iter().map(|&[i, j]| if swap { [j, i] } else { [i, j] });
+                let placed = pairs.map(|[i, j]| [first + i, columns.start + j]);
+                listed.push(Listed::new(placed, stored.val()));
+            }
+        }
+        listed
     }
 
     /// The couplings from one clamped group to every free unit, `[units of the group, unit]`.
@@ -330,31 +364,49 @@ impl Substrate {
         Some(if forward { coupling } else { coupling.transpose() })
     }
 
+    /// The same where they are not sparse.
+    fn dense_between(&self, from: &str, to: &str) -> Option<Tensor<2>> {
+        let topology = &self.config.topology;
+        let (index, _) = topology.block_between(from, to)?;
+        (!topology.is_sparse(&topology.blocks[index])).then(|| self.coupling_between(from, to)).flatten()
+    }
+
     /// The potential of the free units for one pass: differentiable with respect to the parameters.
     pub fn potential(&self) -> Potential {
         let free: Vec<&Group> = self.config.topology.free().collect();
         let sizes: Vec<usize> = free.iter().map(|group| group.units).collect();
         let row = |from: &&Group| {
-            let block = |to: &&Group| self.coupling_between(&from.name, &to.name);
+            let block = |to: &&Group| self.dense_between(&from.name, &to.name);
             free.iter().map(block).collect()
         };
         let blocks: Vec<Vec<_>> = free.iter().map(row).collect();
+        let start = |group: &Group| self.config.topology.columns(&group.name).expect("a free group").start;
+        let listed = free.iter().flat_map(|group| self.listed(group, start(group))).collect();
         Potential {
             j2: self.unit_row(|group, unit| group.j2.at(unit)),
             j4: self.unit_row(|group, unit| group.j4.at(unit)),
-            coupling: Coupling::new(&sizes, &blocks),
+            coupling: Coupling::new(&sizes, &blocks, listed),
         }
+    }
+
+    /// J of every pair of free units that may couple, each once, on the host.
+    pub(crate) fn free_pairs(&self) -> Vec<([usize; 2], f64)> {
+        free_pairs(self.topology(), |block| self.pair_couplings(block))
     }
 
     /// J among the free units on the host, row-major, each pair in both places.
     pub fn free_couplings(&self) -> Vec<f64> {
-        let eye = identity(self.free_units(), self.options());
-        to_f64(self.potential().coupling.apply(eye))
+        let units = self.free_units();
+        let mut dense = vec![0.0; units * units];
+        for ([i, j], coupling) in self.free_pairs() {
+            (dense[i * units + j], dense[j * units + i]) = (coupling, coupling);
+        }
+        dense
     }
 
-    /// The couplings sJs between gains among free units, each pair once as columns of the state.
-    pub(crate) fn free_pairs(&self, gain: Option<Tensor<2>>) -> Vec<([usize; 2], f64)> {
-        let mut pairs = free_pairs(self.topology(), |block| self.pair_couplings(block));
+    /// The couplings sJs between gains, likewise.
+    pub(crate) fn steered_pairs(&self, gain: Option<Tensor<2>>) -> Vec<([usize; 2], f64)> {
+        let mut pairs = self.free_pairs();
         if let Some(gain) = gain.map(to_f64) {
             pairs.iter_mut().for_each(|([i, j], value)| *value *= gain[*i] * gain[*j]);
         }
@@ -372,7 +424,7 @@ impl Substrate {
     /// The same under gains and shifts of wells.
     pub(crate) fn check_confinement_under(&self, control: &Control) -> Result<()> {
         let shift = control.well.clone().map(to_f64);
-        check_confinement(self.topology(), shift, || self.free_pairs(control.gain.clone()))
+        check_confinement(self.topology(), shift, || self.steered_pairs(control.gain.clone()))
     }
 
     /// A constant of every free unit, given its group and its number there, as a row `[1, unit]`.

@@ -248,6 +248,33 @@ impl Topology {
         }
     }
 
+    /// Whether a block couples few pairs of many, so that its couplings are multiplied one by one: as a matrix they would
+    /// take time and memory for what is not there.
+    ///
+    /// # Panics
+    /// When the block names no group.
+    pub fn is_sparse(&self, block: &Block) -> bool {
+        const FEW: u128 = 16;
+        let (entries, large) = self.matrix(&block.from, &block.to);
+        matches!(&block.pattern, Pattern::Pairs(pairs) if large && pairs.len() as u128 * FEW < entries)
+    }
+
+    /// The entries of a matrix between two groups, and whether they are too many for one that is mostly empty.
+    fn matrix(&self, from: &str, to: &str) -> (u128, bool) {
+        const LARGE: u128 = 1 << 22;
+        let entries = self.units(from) as u128 * self.units(to) as u128;
+        (entries, entries >= LARGE)
+    }
+
+    /// Whether a matrix from a clamped group to all free ones would be large and mostly empty.
+    pub(crate) fn is_scattered(&self, from: &str) -> bool {
+        let empty = |to: &Group| match self.block_between(from, &to.name) {
+            Some((block, _)) => self.is_sparse(&self.blocks[block]),
+            None => self.matrix(from, &to.name).1,
+        };
+        self.free().any(empty)
+    }
+
     /// The size of a group that is known to be there.
     pub(crate) fn units(&self, name: &str) -> usize {
         self.groups[self.group(name).expect("a validated topology")].units

@@ -54,8 +54,11 @@ type Entry = (usize, usize, f32);
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     let table = text(bytes, "a table")?;
-    let described = table.lines().find_map(|line| line.strip_prefix(MARK));
-    let described = described.ok_or(Problem::NoDescription("no line begins with `# thermograd `"))?;
+    let mut descriptions = table.lines().filter_map(|line| line.strip_prefix(MARK));
+    let described = descriptions.next().ok_or_else(|| Problem::NoDescription(undescribed(table)))?;
+    if descriptions.next().is_some() {
+        return Err(Problem::Duplicate(MARK.trim().into()).into());
+    }
     // Lists of pairs are the rows, in every version.
     let (mut described, _) = Description::from_json(described)?;
 
@@ -63,7 +66,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     let mut reader = ::csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(table.as_bytes());
     let refused = |error: ::csv::Error| Problem::Container { format: "a table", reason: error.to_string() };
     if !reader.headers().map_err(refused)?.iter().eq(HEAD) {
-        let reason = format!("its columns are {}", HEAD.join(","));
+        let reason = format!("its columns are {}, separated by commas", HEAD.join(","));
         return Err(Problem::Container { format: "a table", reason }.into());
     }
     for record in reader.records() {
@@ -116,6 +119,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     let couplings = Couplings { description: described, tensors };
     couplings.validate()?;
     Ok(couplings)
+}
+
+/// Why there is no description.
+fn undescribed(table: &str) -> &'static str {
+    match table.contains(&format!("\"{MARK}")) {
+        true => {
+            "a spreadsheet has rewritten the line `# thermograd …`; put the line of the original in its place, and let values \
+             have points and commas between them"
+        }
+        false => "no line begins with `# thermograd `",
+    }
 }
 
 /// The tensor of rows that give every value once.

@@ -16,7 +16,8 @@
 //! are single precision. A text is recognised by what is in it: `.txt` may also be a G-set graph.
 //!
 //! Decoders take bytes of any origin: what is wrong is an [error](crate::Problem), and memory stays within
-//! a small multiple of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`]).
+//! a small multiple of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`] and, for small files,
+//! less).
 
 mod arrays;
 pub mod csv;
@@ -77,6 +78,11 @@ impl Format {
             let reason = format!("`{name}` has no extension of couplings, which are {}", known.join(" "));
             Problem::Unsupported(reason).into()
         })
+    }
+
+    /// Whether it has words for spin models and nothing else.
+    pub fn holds_spins_alone(self) -> bool {
+        matches!(self, Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo)
     }
 
     /// The bytes of a file.

@@ -4,7 +4,7 @@
 //! bytes of the description's JSON: `json.loads(file["description"].tobytes())`. Arrays of `<f8` and `<i8` are read
 //! too.
 
-use std::io::{Cursor, Read, Write};
+use std::io::{BufReader, Cursor, Read, Write};
 
 use npyz::{NpyFile, WriterBuilder};
 use zip::write::SimpleFileOptions;
@@ -17,6 +17,12 @@ use crate::export::text::text;
 
 /// Bytes that the arrays of one file may unpack to.
 pub const LIMIT: u64 = 1 << 30;
+
+/// Of a small file they may unpack to so many, and to [`RATIO`] times its size.
+pub const SMALL: u64 = 1 << 26;
+
+/// How much smaller than its arrays a large file may be. Trained couplings hardly shrink.
+pub const RATIO: u64 = 64;
 
 /// Bytes of the header of an array; NumPy writes 118 for arrays like ours.
 const HEADER: usize = 512;
@@ -59,22 +65,24 @@ fn add<T: npyz::AutoSerialize + Copy>(
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(refused)?;
+    if listed(bytes, archive.comment().len()) != Some(archive.len()) {
+        return Err(refused("its directory lists an array twice, or does not end the file"));
+    }
     let mut arrays = Arrays::default();
-    let (mut described, mut left) = (None, LIMIT);
+    let (mut described, mut left) = (None, limit(bytes));
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(refused)?;
         let name = entry.name().map_err(refused)?.into_owned();
         let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else {
             return Err(Problem::Unknown(name).into());
         };
-        let mut unpacked = Vec::new();
-        entry.take(left + 1).read_to_end(&mut unpacked).map_err(refused)?;
-        let Some(rest) = left.checked_sub(unpacked.len() as u64) else {
-            let (count, limit) = (u128::from(LIMIT) + 1, u128::from(LIMIT));
-            return Err(Problem::TooLarge { what: "unpacked bytes".into(), count, limit }.into());
-        };
-        left = rest;
-        match array(&name, &unpacked)? {
+        let size = entry.size();
+        left = left.checked_sub(size).ok_or_else(|| Problem::TooLarge {
+            what: "bytes unpacked from an npz file of this size".into(),
+            count: u128::from(limit(bytes) - left) + u128::from(size),
+            limit: limit(bytes).into(),
+        })?;
+        match array(&name, entry, size)? {
             (_, Array::Bytes(bytes)) if name == DESCRIPTION => described = Some(bytes),
             (shape, Array::Values(values)) => drop(arrays.values.insert(name, (shape, values))),
             (shape, Array::Units(units)) => drop(arrays.pairs.insert(name, (shape, units))),
@@ -85,56 +93,90 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     arrays.join(text(&described, "a description")?)
 }
 
+/// What the arrays of a file may unpack to.
+fn limit(bytes: &[u8]) -> u64 {
+    LIMIT.min(SMALL + RATIO * bytes.len() as u64)
+}
+
+/// The number of files that the directory of an archive says it has: its reader keeps one of a name.
+fn listed(bytes: &[u8], comment: usize) -> Option<usize> {
+    let end = bytes.get(bytes.len().checked_sub(comment + 22)?..)?;
+    end.starts_with(b"PK\x05\x06").then(|| usize::from(u16::from_le_bytes([end[10], end[11]])))
+}
+
 enum Array {
     Bytes(Vec<u8>),
     Values(Vec<f32>),
     Units(Vec<i32>),
 }
 
-/// One `.npy` file.
-fn array(name: &str, bytes: &[u8]) -> Result<(Vec<usize>, Array)> {
-    let refuse = |reason: String| Problem::Container {
-        format: "a NumPy array",
-        reason: format!("`{name}`: {reason}"),
+/// One `.npy` file of `size` bytes. Nothing is unpacked before its header has said as many.
+fn array(name: &str, stream: impl Read, size: u64) -> Result<(Vec<usize>, Array)> {
+    let mut stream = BufReader::new(stream);
+    let refuse = |reason: String| -> Error {
+        Problem::Container { format: "a NumPy array", reason: format!("`{name}`: {reason}") }.into()
     };
-    // Its length stands behind six bytes of magic and two of version; a short one cannot nest deeply.
-    let length = bytes.get(8..10).map_or(0, |length| usize::from(length[0]) + 256 * usize::from(length[1]));
-    if bytes.get(6) != Some(&1) || length > HEADER {
-        return Err(refuse(format!("a header of version 1 and up to {HEADER} bytes is expected")).into());
+    let failed = |error: std::io::Error| refuse(error.to_string());
+    let mut header = vec![0; 10];
+    stream.read_exact(&mut header).map_err(failed)?;
+    // Its length stands behind six bytes of magic and two of version.
+    let length = usize::from(u16::from_le_bytes([header[8], header[9]]));
+    if header[6] != 1 || length > HEADER {
+        return Err(refuse(format!("a header of version 1 and up to {HEADER} bytes is expected")));
     }
-    let data = (bytes.len() - 10).saturating_sub(length) as u64;
-    let file = NpyFile::new(bytes).map_err(|error| refuse(error.to_string()))?;
+    header.resize(10 + length, 0);
+    stream.read_exact(&mut header[10..]).map_err(failed)?;
+    if !is_flat(&header[10..]) {
+        return Err(refuse("its header is more than a dictionary with a shape".into()));
+    }
+    let data = size.saturating_sub(header.len() as u64);
+    let mut stream = stream.take(data + 1);
+    let file = NpyFile::new(header.chain(stream.by_ref())).map_err(failed)?;
     if file.order() != npyz::Order::C {
-        return Err(refuse("the order is Fortran's, expected C's".into()).into());
+        return Err(refuse("the order is Fortran's, expected C's".into()));
     }
     let shape: Vec<usize> = file.shape().iter().map(|&size| size as usize).collect();
     let kind = file.dtype().descr();
-    let size: u64 = kind.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
-    let promised = file.shape().iter().try_fold(size, |product, &size| product.checked_mul(size));
+    let bytes: u64 = kind.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
+    let promised = file.shape().iter().try_fold(bytes, |product, &size| product.checked_mul(size));
     if promised != Some(data) {
-        return Err(
-            refuse(format!("{data} bytes of values do not have the shape {shape:?} of {kind}")).into()
-        );
+        return Err(refuse(format!("{data} bytes of values do not have the shape {shape:?} of {kind}")));
     }
-    let failed = |error: std::io::Error| refuse(error.to_string());
     let array = match kind.trim_matches('\'') {
-        "<f4" => Array::Values(file.into_vec::<f32>().map_err(failed)?),
-        "<f8" => {
-            Array::Values(file.into_vec::<f64>().map_err(failed)?.into_iter().map(|v| v as f32).collect())
-        }
-        "<i4" => Array::Units(file.into_vec::<i32>().map_err(failed)?),
-        "<i8" => {
-            // What does not fit is outside every group.
-            let units = file.into_vec::<i64>().map_err(failed)?;
-            Array::Units(units.into_iter().map(|unit| i32::try_from(unit).unwrap_or(-1)).collect())
-        }
-        "|u1" => Array::Bytes(file.into_vec::<u8>().map_err(failed)?),
+        "<f4" => Array::Values(values(file, |value: f32| value).map_err(failed)?),
+        "<f8" => Array::Values(values(file, |value: f64| value as f32).map_err(failed)?),
+        "<i4" => Array::Units(values(file, |unit: i32| unit).map_err(failed)?),
+        // What does not fit is outside every group.
+        "<i8" => Array::Units(values(file, |unit: i64| i32::try_from(unit).unwrap_or(-1)).map_err(failed)?),
+        "|u1" => Array::Bytes(values(file, |byte: u8| byte).map_err(failed)?),
         other => {
             let (name, found) = (name.to_owned(), other.to_owned());
             return Err(Problem::Type { name, found, expected: "<f4, <f8, <i4, <i8 or |u1" }.into());
         }
     };
-    Ok((shape, array))
+    match stream.read(&mut [0]).map_err(failed)? {
+        0 => Ok((shape, array)),
+        _ => Err(refuse(format!("it goes on after the {size} bytes that the directory says it has"))),
+    }
+}
+
+/// Whether a header is a dictionary whose values are words and one tuple. What nests is not handed to its reader, which
+/// takes a time that doubles with every level.
+fn is_flat(header: &[u8]) -> bool {
+    let brackets = header.iter().copied().filter(|byte| b"{}()[]".contains(byte));
+    brackets.eq(b"{()}".iter().copied())
+}
+
+fn values<T: npyz::Deserialize, U>(
+    file: NpyFile<impl Read>,
+    convert: impl Fn(T) -> U,
+) -> std::io::Result<Vec<U>> {
+    let data = file.data::<T>().map_err(std::io::Error::other)?;
+    let mut values = Vec::with_capacity(data.len() as usize);
+    for value in data {
+        values.push(convert(value?));
+    }
+    Ok(values)
 }
 
 fn refused(error: impl std::fmt::Display) -> Error {

@@ -45,13 +45,16 @@ struct Version {
     bqm_schema: String,
 }
 
+const KIND: &str = "BinaryQuadraticModel";
+const SCHEMA: &str = "3.0.0";
+
 pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
     let model = Ising::of(couplings)?;
     // A single is written as the shortest number that is it.
     let short = |value: f64| (value as f32).to_string().parse::<f64>().expect("a number");
     let bqm = Bqm {
-        kind: "BinaryQuadraticModel".into(),
-        version: Version { bqm_schema: "3.0.0".into() },
+        kind: KIND.into(),
+        version: Version { bqm_schema: SCHEMA.into() },
         use_bytes: false,
         index_type: "int32".into(),
         bias_type: "float32".into(),
@@ -72,9 +75,18 @@ pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
 pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
     const FORMAT: &str = "a binary quadratic model";
     let refuse = |reason: String| -> Error { Problem::Container { format: FORMAT, reason }.into() };
+    if bytes.starts_with(b"DIMODBQM") {
+        let advice = "this is dimod's binary file; write it as `json.dump(bqm.to_serializable(), file)`";
+        return Err(refuse(advice.into()));
+    }
     let value: serde_json::Value = json(text(bytes, FORMAT)?)?;
     if value.get("substrate").is_some() {
         return Err(refuse("this is a description; the couplings are in the file beside it".into()));
+    }
+    let (kind, schema) = (&value["type"], &value["version"]["bqm_schema"]);
+    if kind != KIND || !schema.as_str().is_some_and(|schema| schema.starts_with("3.")) {
+        let expected = format!("`{KIND}` of schema {SCHEMA}");
+        return Err(refuse(format!("its type is {kind} of schema {schema}, expected {expected}")));
     }
     let bqm: Bqm = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
     if bqm.use_bytes {
@@ -87,6 +99,11 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
             "{} variables and {} interactions are promised, {spins} and {counts:?} are there",
             bqm.num_variables, bqm.num_interactions
         )));
+    }
+    let labels: BTreeSet<String> = bqm.variable_labels.iter().map(ToString::to_string).collect();
+    if bqm.variable_labels.len() != spins || labels.len() != spins {
+        let (all, different) = (bqm.variable_labels.len(), labels.len());
+        return Err(refuse(format!("{spins} variables have {all} labels, {different} of them different")));
     }
     let heads = bqm.quadratic_head.into_iter().zip(bqm.quadratic_tail);
     let pairs = heads.map(|(i, j)| [i, j]).zip(bqm.quadratic_biases).collect();
@@ -186,7 +203,7 @@ pub(super) fn from_coo(bytes: &[u8]) -> Result<Couplings> {
         text.lines().filter(|line| line.starts_with('#')).find_map(|line| line.split_once("vartype="));
     let vartype = vartype.map(|(_, vartype)| vartype.trim());
     let vartype =
-        vartype.ok_or(Problem::NoDescription("no line says `# vartype=SPIN` or `# vartype=BINARY`"))?;
+        vartype.ok_or(Problem::NoDescription("no line says `# vartype=SPIN` or `# vartype=BINARY`; add the one that is meant (dimod's `coo.dump` writes it with vartype_header=True)"))?;
     let rows = rows(lines(text).filter(|(_, line)| !line.starts_with('#')), 0)?;
     let units = promised(rows.iter().map(|([i, j], _)| i.max(j) + 1).max().unwrap_or(0), bytes)?;
     let (fields, pairs) = split(rows, units)?;
@@ -268,8 +285,9 @@ pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
     for (line, row) in lines(text) {
         match row.split_once(char::is_whitespace) {
             Some(("c", comment)) => {
-                if let Some(value) = comment.trim().strip_prefix("offset ") {
-                    offset = number(value.trim(), line)?;
+                // Any other comment may begin with the same word.
+                if let ["offset", value] = comment.split_whitespace().collect::<Vec<_>>()[..] {
+                    offset = value.parse().unwrap_or(offset);
                 }
             }
             _ if row == "c" => {}
@@ -284,10 +302,15 @@ pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
     };
     let units = promised(number(units, line)?, bytes)?;
     let promised: [usize; 2] = [number(nodes, line)?, number(couplers, line)?];
-    let (linear, pairs) = split(rows(data.into_iter(), 0)?, units)?;
-    if pairs.len() != promised[1] {
-        let (name, found) = ("the list of couplers".into(), vec![pairs.len()]);
-        return Err(Problem::Shape { name, found, expected: vec![promised[1]] }.into());
+    let rows = rows(data.into_iter(), 0)?;
+    let nodes = rows.iter().filter(|([i, j], _)| i == j).count();
+    let (linear, pairs) = split(rows, units)?;
+    let found = [("the list of nodes", nodes), ("the list of couplers", pairs.len())];
+    for ((name, found), expected) in found.into_iter().zip(promised) {
+        if found != expected {
+            let (name, found) = (name.into(), vec![found]);
+            return Err(Problem::Shape { name, found, expected: vec![expected] }.into());
+        }
     }
     model("BINARY", linear, pairs, offset)
 }

@@ -1,0 +1,31 @@
+//! What fits into the memory of the machine.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+
+/// What is taken for free where nothing says it: 16 GiB.
+const UNKNOWN: u128 = 16 << 30;
+
+/// Refuses work that would take more memory than is free.
+///
+/// # Errors
+/// Says how much it would take, and how much there is.
+pub fn afford(what: &str, bytes: u128) -> Result<()> {
+    let free = free();
+    let gib = |bytes: u128| bytes as f64 / (1_u64 << 30) as f64;
+    ensure!(
+        bytes <= free,
+        "{what}: that takes about {:.3e} GiB of memory, and {:.1} GiB are free",
+        gib(bytes),
+        gib(free)
+    );
+    Ok(())
+}
+
+fn free() -> u128 {
+    let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u128>().ok());
+    kibibytes.map_or(UNKNOWN, |kibibytes| kibibytes << 10)
+}
