@@ -267,6 +267,14 @@ fn what_no_machine_can_hold_is_refused_with_its_size() {
     }
     let epochs = ["tune", &file, &bench.at("o.npz"), "--fine-tune", &huge, "--run", &bench.at("r")];
     assert!(with(&epochs).contains("epochs"));
+    for (flag, value, part) in [
+        ("--mismatch", "nan", "mismatch = NaN"),
+        ("--learning-rate", "inf", "the learning rate must be positive, not inf"),
+        ("--limit", "1", "at least two images"),
+    ] {
+        let tune = ["tune", &file, &bench.at("o.npz"), "--fine-tune", "1", "--run", &bench.at("r")];
+        refused(&[&tune[..], &["--dataset", "strokes", flag, value]].concat(), part);
+    }
     assert!(!Path::new(&bench.at("r")).exists() && !Path::new(&bench.at("p")).exists());
     let threads = ["simulate", &file, "--trajectories", "1", "--threads", "4611686018427387904"];
     ok(couplings(&[&threads[..], &images].concat()).output().unwrap());

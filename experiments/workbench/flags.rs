@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser, ValueEnum};
@@ -77,6 +77,7 @@ impl DataFlags {
     /// The same where the images must be named.
     pub fn named_source(&self) -> Result<Source> {
         self.dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")?;
+        ensure!(self.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
         self.source()
     }
 
