@@ -54,7 +54,7 @@ fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Re
         let before = load_classifier(&settings.file, &settings.source.backend.device()?)?;
         // Before images are read: can a device be so?
         for imperfection in &settings.pathwise.hardware {
-            Hardware::ideal(before.substrate.clone()).with(imperfection.clone(), settings.source.key())?;
+            Hardware::ideal(before.substrate.clone()).with(*imperfection, settings.source.key())?;
         }
         Ok(Setup { bench: settings.source.open(settings.shard, task.data.threads)?, before, settings })
     };
