@@ -104,7 +104,7 @@ fn an_output_that_is_an_input_is_refused_and_nothing_is_lost() {
     std::fs::write(&table, Format::Csv.encode(&small_classifier()).unwrap()).unwrap();
     let strokes = ["--dataset", "strokes", "--limit", "20"];
     let prune = ["prune", &there, &bench.at("o.npz"), "--run", &bench.at("here")];
-    refused(&[&prune, &strokes[..]].concat(), "would be overwritten");
+    refused(&[&prune, &strokes[..]].concat(), "is not empty");
     let perturb =
         ["perturb", &table, "--by", "bits", "--values", "3", "--devices", "1", "--out", &bench.at("here")];
     refused(&[&perturb, &strokes[..]].concat(), "would be overwritten");
@@ -272,6 +272,14 @@ fn what_no_machine_can_hold_is_refused_with_its_size() {
     }
     let epochs = ["tune", &file, &bench.at("o.npz"), "--fine-tune", &huge, "--run", &bench.at("r")];
     assert!(with(&epochs).contains("epochs"));
+    for (flag, value, part) in [
+        ("--mismatch", "nan", "mismatch = NaN"),
+        ("--learning-rate", "inf", "the learning rate must be positive, not inf"),
+        ("--limit", "1", "at least two images"),
+    ] {
+        let tune = ["tune", &file, &bench.at("o.npz"), "--fine-tune", "1", "--run", &bench.at("r")];
+        refused(&[&tune[..], &["--dataset", "strokes", flag, value]].concat(), part);
+    }
     assert!(!Path::new(&bench.at("r")).exists() && !Path::new(&bench.at("p")).exists());
     let threads = ["simulate", &file, "--trajectories", "1", "--threads", "4611686018427387904"];
     ok(couplings(&[&threads[..], &images].concat()).output().unwrap());

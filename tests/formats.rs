@@ -493,3 +493,13 @@ fn files_of_others_are_read_or_refused_with_what_to_do() {
     changed("    3,\n    4\n  ],\n  \"variable_type\"", "    3\n  ],\n  \"variable_type\"", "have 4 labels");
     refused(Format::BqmJson, b"{\"hello\": 1}", "its type is null");
 }
+
+/// What shrinks as well as a file that lies is written so that it is read.
+#[test]
+fn untrained_couplings_come_back_whatever_their_number() {
+    let groups = [Group::clamped("a", 4000), Group::free("b", 5000).unbiased()];
+    let config = SubstrateConfig::new(Topology::layered(groups));
+    let description = Description::of(config, Schedule { dt: 1e-3, steps: 2 }, None);
+    let couplings = Couplings::new(description, [("J.a-b", vec![0.0; 20_000_000])]).unwrap();
+    assert!(Format::Npz.decode(&Format::Npz.encode(&couplings).unwrap()).unwrap() == couplings);
+}

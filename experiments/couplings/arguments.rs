@@ -43,7 +43,7 @@ pub enum Task {
     Inspect(Inspect),
     /// Write couplings in another format, or as a SPICE netlist.
     Convert(Convert),
-    /// Run couplings: accuracy if they read images, states otherwise, and the energy ledger.
+    /// Run couplings: accuracy if they read images, energies if they are a spin model, states, and the energy ledger.
     Simulate(Simulate),
     /// Sweep one hardware imperfection over several devices and plot what becomes of the accuracy.
     Perturb(Perturb),

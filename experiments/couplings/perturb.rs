@@ -216,7 +216,7 @@ impl Knob {
         let whole = || -> Result<u32> {
             ensure!(
                 value.fract() == 0.0 && (0.0..1e9).contains(&value),
-                "{}: {value} is no whole number",
+                "{}: {value} is no whole number below 1e9",
                 name(&self)
             );
             Ok(value as u32)

@@ -63,7 +63,8 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         let keep = self.keep.unwrap_or(1.0);
         ensure!(keep > 0.0 && keep <= 1.0, "keep: a fraction above 0 and up to 1 is needed, not {keep}");
         ensure!(self.bits.is_none_or(|bits| (2..=24).contains(&bits)), "bits: 2 to 24 are possible");
-        ensure!(self.pathwise.recipe.learning_rate > 0.0, "the learning rate must be positive");
+        let rate = self.pathwise.recipe.learning_rate;
+        ensure!(rate > 0.0 && rate.is_finite(), "the learning rate must be positive, not {rate}");
         ensure!(self.trajectories > 0, "trajectories: at least one is needed");
         afford(&format!("{} trajectories", self.trajectories), self.trajectories as u128 * 64)?;
         let epochs = self.pathwise.recipe.epochs;

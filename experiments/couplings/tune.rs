@@ -53,6 +53,10 @@ pub fn tune(task: &Tune) -> Result<()> {
 fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Result<()> {
     let prepare = |settings: Settings| {
         let before = load_classifier(&settings.file, &settings.source.backend.device()?)?;
+        // Before images are read: can a device be so?
+        for imperfection in &settings.pathwise.hardware {
+            Hardware::ideal(before.substrate.clone()).with(*imperfection, settings.source.key())?;
+        }
         Ok(Setup { bench: task.data.open(&settings.source, settings.shard)?, before, settings })
     };
     let (mut session, setup) =

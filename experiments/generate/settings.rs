@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::Schedule;
+use thermograd_experiments::workbench::run::keep_apart;
 use thermograd_experiments::workbench::{
     DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, refuse_useless, set, version,
     with_defaults,
@@ -318,6 +319,7 @@ impl Arguments {
         let s = &mut settings;
         self.data.set(&mut s.source)?;
         s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
+        keep_apart(&self.run.config, [&self.run.export, &self.judge].into_iter().flatten())?;
         set(&mut s.mode, self.mode);
         s.samples = self.samples.or(s.samples);
         set(&mut s.dt, self.dt);

@@ -123,6 +123,7 @@ impl DataFlags {
     /// The same where the images must be named.
     pub fn named_source(&self) -> Result<Source> {
         self.dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")?;
+        ensure!(self.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
         self.source()
     }
 

@@ -37,6 +37,9 @@ fn pour(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = folder(path);
+    if folder.exists() && !folder.is_dir() {
+        return Err(std::io::ErrorKind::NotADirectory.into());
+    }
     fs::create_dir_all(folder)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(WRITING);

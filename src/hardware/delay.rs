@@ -35,13 +35,14 @@ pub(crate) struct Filtered {
 
 impl Delayed {
     pub(crate) fn new(substrate: &Substrate, field: Tensor<2>, rate: f64, dt: f64, key: Key) -> Result<Self> {
+        substrate.check_confinement()?;
         let topology = substrate.topology();
         let among_free = |index: &usize| couples_free_groups(topology, *index);
         let uncoupled = (0..topology.blocks.len()).filter(among_free).try_fold(
             substrate.clone(),
             |substrate, index| {
-                let zero = substrate.coupling(index).zeros_like();
-                substrate.with_coupling(index, zero)
+                let zeros = vec![0.0; topology.pair_count(&topology.blocks[index])];
+                substrate.with_pair_couplings(index, &zeros)
             },
         )?;
         Ok(Self {

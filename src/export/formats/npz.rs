@@ -30,21 +30,33 @@ const HEADER: usize = 512;
 const DESCRIPTION: &str = "description";
 
 pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
+    let packed = pack(couplings, CompressionMethod::Deflated)?;
+    let values = couplings.tensors.values().map(|(_, values)| HEADER + 4 * values.len()).sum::<usize>();
+    // What shrinks too well, such as untrained couplings, would not be unpacked.
+    match values as u64 <= limit(&packed) {
+        true => Ok(packed),
+        false => pack(couplings, CompressionMethod::Stored),
+    }
+}
+
+fn pack(couplings: &Couplings, method: CompressionMethod) -> Result<Vec<u8>> {
     let Arrays { values, pairs } = Arrays::of(couplings);
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let described = couplings.describe().into_bytes();
-    add(&mut archive, DESCRIPTION, &[described.len()], &described)?;
+    let options = SimpleFileOptions::default().compression_method(method);
+    add(&mut archive, options, DESCRIPTION, &[described.len()], &described)?;
     for (name, (shape, values)) in values {
-        add(&mut archive, &name, &shape, &values)?;
+        add(&mut archive, options, &name, &shape, &values)?;
     }
     for (name, (shape, units)) in pairs {
-        add(&mut archive, &name, &shape, &units)?;
+        add(&mut archive, options, &name, &shape, &units)?;
     }
     Ok(archive.finish().map_err(refused)?.into_inner())
 }
 
 fn add<T: npyz::AutoSerialize + Copy>(
     archive: &mut ZipWriter<Cursor<Vec<u8>>>,
+    options: SimpleFileOptions,
     name: &str,
     shape: &[usize],
     values: &[T],
@@ -58,7 +70,6 @@ fn add<T: npyz::AutoSerialize + Copy>(
         writer.finish()
     };
     write().map_err(refused)?;
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     archive.start_file(format!("{name}.npy"), options).map_err(refused)?;
     archive.write_all(&bytes).map_err(refused)
 }
