@@ -48,6 +48,7 @@ for rate in 5e-3 2e-2; do choose "pathwise-rate-$rate" --set pathwise.recipe.lea
 for gain in 2 5; do choose "pathwise-gain-$gain" --set pathwise.logit_gain=$gain; done
 for dt in 2.5e-3 1e-2; do choose "pathwise-dt-$dt" --set pathwise.dt=$dt; done
 for batch in 128 512; do choose "pathwise-batch-$batch" --set pathwise.recipe.batch=$batch; done
+for price in 1e-5 3e-5; do choose "pathwise-price-$price" --heat-price $price; done
 
 echo "longer, with shifted images"
 choose longer --epochs 60 --augment

@@ -362,8 +362,7 @@ impl Arguments {
         if self.dt.is_none() && self.t_f.is_none() {
             return Ok(own);
         }
-        Ok(Schedule::new(self.dt.unwrap_or(own.dt), self.t_f.unwrap_or(own.duration()))
-            .context("t-f and dt")?)
+        Schedule::new(self.dt.unwrap_or(own.dt), self.t_f.unwrap_or(own.duration())).context("t-f and dt")
     }
 
     /// Refuses flags that would do nothing for this kind of generator.

@@ -115,7 +115,7 @@ pub fn keep_apart<'a>(
 }
 
 /// Refuses a file that trained couplings cannot be exported to, for use before they are trained: its extension must be
-/// one of a format that holds them, and what lies where their [description](beside) goes must be another description.
+/// one of a format that holds them, and what lies where their description goes must be another description.
 pub fn check_export(path: &Path) -> Result<()> {
     let format = Format::of_name(&path.to_string_lossy())?;
     ensure!(

@@ -1,7 +1,12 @@
 //! The quadratic form of units that couple, which decides how large a step may be and whether the units hold together.
 //!
-//! Where no unit has a quartic well, V = ½ xᵀAx + hᵀx with A_ij = 2J₂ δ_ij + J_ij; it confines if and only if A is
-//! positive definite. Where some have one, the others must be confined whatever those do: A restricted to the units
+//! Where no unit has a quartic well,
+//!
+//! ```text
+//! V = ½ xᵀAx + hᵀx,      A_ij = 2J₂ δ_ij + J_ij,                                                       (22)
+//! ```
+//!
+//! which confines if and only if A is positive definite. Where some have one, the others must be confined whatever those do: A restricted to the units
 //! with J₄ = 0 must be positive definite, and then it is enough, since x⁴ outgrows any product of two units.
 
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
