@@ -86,7 +86,10 @@ impl Setup {
         let moments =
             if s.trainer == Trainer::Likelihood { 0 } else { 96 * (inputs + free).saturating_pow(2) };
         let what = format!("training {hidden} hidden units on images of {inputs} pixels");
-        afford(&what, parameters.saturating_add(moments))
+        let afforded = afford(&what, parameters.saturating_add(moments));
+        // The closed form needs the moments; descent does not.
+        let descends = moments > 0 && afford(&what, parameters).is_ok();
+        if descends { afforded.context("--trainer likelihood would fit") } else { afforded }
     }
 
     /// The images that are reported on.

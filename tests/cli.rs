@@ -284,6 +284,42 @@ fn flags_that_would_do_nothing_are_refused() {
     assert_ne!(heat(&out), heat(&again));
 }
 
+/// The four files of a data set of 8 × 8 images, as MNIST has them.
+fn small_mnist(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (name, count) in [("train", 200_u32), ("t10k", 60)] {
+        let head = |magic: u32, sizes: &[u32]| -> Vec<u8> {
+            std::iter::once(&magic).chain(sizes).flat_map(|number| number.to_be_bytes()).collect()
+        };
+        let labels = (0..count).map(|k| (k % 10) as u8);
+        let pixels = (0..count * 64).map(|k| (k * 37 % 251) as u8);
+        let images: Vec<u8> = head(0x803, &[count, 8, 8]).into_iter().chain(pixels).collect();
+        let labels: Vec<u8> = head(0x801, &[count]).into_iter().chain(labels).collect();
+        std::fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
+        std::fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
+
+/// A run whose data have moved is resumed where they are now; sets in folders of their own are found.
+#[test]
+fn data_are_found_by_their_set_and_where_they_have_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after, out) =
+        (folder.path().join("before"), folder.path().join("after"), folder.path().join("run"));
+    small_mnist(&before.join("fashion-mnist"));
+    let mut command = classify(&["--dataset", "fashion-mnist", "--hidden", "4", "--epochs", "1"]);
+    command.args(["--trajectories", "1"]).env("THERMOGRAD_DATA", &before);
+    ok(command.arg("--out").arg(&out).output().unwrap());
+    assert_eq!(json(&out.join("summary.json"))["dataset"], "fashion-mnist");
+    assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("reads clothes"));
+    let whole = results(&out.join("summary.json"));
+    std::fs::rename(&before, &after).unwrap();
+    fails(&["--resume", out.to_str().unwrap()], &["before"]);
+    let mut resumed = classify(&["--resume", out.to_str().unwrap(), "--data-dir"]);
+    ok(resumed.arg(&after).output().unwrap());
+    assert_eq!(results(&out.join("summary.json")), whole);
+}
+
 /// What does not fit into the memory of a machine is refused with a number before anything is made.
 #[test]
 fn counts_that_no_memory_holds_are_refused() {

@@ -51,7 +51,7 @@ pub enum Task {
     Prune(Prune),
     /// Round couplings to few levels, and fine-tune what they are rounded from.
     Quantize(Quantize),
-    /// Fine-tune couplings as they are, for devices with mismatch say.
+    /// Fine-tune couplings as they are, for example for devices with mismatch.
     Tune(Tune),
     /// Compare two files; the exit status is 1 if they differ, and 2 after an error.
     Diff(Diff),
@@ -73,9 +73,9 @@ pub struct Inspect {
 pub struct Diff {
     /// Couplings in any format that can be read.
     pub one: PathBuf,
-    /// And what they are compared with.
+    /// Couplings to compare them with.
     pub other: PathBuf,
-    /// The largest difference of a value that is no difference.
+    /// Differences of values up to this do not count.
     #[arg(long, default_value = "0")]
     pub tolerance: f64,
 }
@@ -180,10 +180,10 @@ pub struct Perturb {
     /// What to sweep.
     #[arg(long, value_enum)]
     pub by: Knob,
-    /// Its values [default: a sensible range].
+    /// Its values [default: five or six over a sensible range].
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
     pub values: Vec<f64>,
-    /// Devices made for every value (where no two are alike: mismatch), and runs otherwise.
+    /// Devices made for every value where no two devices are alike (mismatch), and runs of the one device otherwise.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub devices: usize,
     /// Bits: what shares a full scale.
@@ -244,7 +244,7 @@ pub struct Tune {
     /// What to write; the extension says how.
     #[arg(required_unless_present = "resume")]
     pub out: Option<PathBuf>,
-    /// Passes over the training images; 0 to leave the couplings as they come.
+    /// Passes over the training images; 0 leaves the couplings as they are.
     #[arg(long, value_name = "EPOCHS")]
     pub fine_tune: Option<usize>,
     /// The learning rate at its highest.

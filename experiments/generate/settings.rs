@@ -297,7 +297,10 @@ impl Arguments {
             ("t_f", d.stored.t_f.to_string()),
             ("dt", d.dt.to_string()),
             ("hidden", format!("{few} stored, {many} classes, {network} diffusion")),
-            ("epochs", format!("{} or {}", d.classes.recipe.epochs, d.diffusion.recipe.epochs)),
+            (
+                "epochs",
+                format!("{} classes, {} diffusion", d.classes.recipe.epochs, d.diffusion.recipe.epochs),
+            ),
             ("class", "all, in turn".into()),
             ("label_strength", d.label_strength.to_string()),
             ("hidden_units", format!("{:?}", d.hidden_units).to_lowercase()),

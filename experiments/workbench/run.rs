@@ -124,6 +124,11 @@ pub fn check_export(path: &Path) -> Result<()> {
         path.display()
     );
     ensure!(!path.is_dir(), "{} is a folder", path.display());
+    if !is_stream(path) {
+        let file = followed(path);
+        let tried = fs::create_dir_all(folder(&file)).and_then(|()| tempfile::tempfile_in(folder(&file)));
+        tried.with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let beside = beside(path);
     if let Ok(there) = fs::read(&beside) {
         let there: Option<serde_json::Value> = serde_json::from_slice(&there).ok();
