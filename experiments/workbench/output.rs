@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 /// Why the standard output took no more, if it did not.
 static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
-/// Prints a line, as `say!` does, which would panic where nobody reads it.
+/// Prints a line. `println!` would panic where nobody reads it.
 #[macro_export]
 macro_rules! say {
     ($($text:tt)*) => { $crate::workbench::output::line(format_args!($($text)*)) };
