@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use thermograd::{
-    Block, Control, Couplings, Direction, Error, Group, Key, Moments, Protocol, Ridge, Schedule, Substrate,
-    SubstrateConfig, Topology, to_f64,
+    Block, Control, Couplings, Course, Direction, Error, Group, Hardware, Imperfection, Key, Moments,
+    Protocol, Ridge, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
 };
 
 use crate::common::{distance, double, networks, normals, per_unit, random};
@@ -236,7 +236,7 @@ fn harmonic_units_that_do_not_hold_together_are_refused_with_the_eigenvalue() {
         for refused in [run, couplings.encode().and_then(|bytes| Couplings::decode(&bytes)).map(drop)] {
             match refused {
                 Err(Error::NotJointlyConfining { eigenvalue, units }) => {
-                    assert!((eigenvalue - smallest).abs() < 1e-9 && units == 3, "{j}: {eigenvalue}");
+                    assert!((eigenvalue - smallest).abs() < 1e-7 && units == 3, "{j}: {eigenvalue}");
                 }
                 other => panic!("{j}: {other:?}"),
             }
@@ -244,7 +244,7 @@ fn harmonic_units_that_do_not_hold_together_are_refused_with_the_eigenvalue() {
     }
 }
 
-/// Wells that a protocol shifts count, at every knot.
+/// Wells that a protocol shifts count, at every knot and in between, where gains that cross may both be large.
 #[test]
 fn units_that_a_protocol_lets_go_are_refused() {
     let topology = Topology::all_to_all([Group::free("unit", 2).wells(1.0, 0.0)]);
@@ -267,6 +267,32 @@ fn units_that_a_protocol_lets_go_are_refused() {
     run(1.0, -0.49).unwrap();
     assert!(matches!(run(1.5, 0.0), Err(Error::NotJointlyConfining { .. })));
     assert!(matches!(run(1.0, -0.51), Err(Error::NotJointlyConfining { .. })));
+
+    // At both knots one of the gains is zero; half way their product is one, and 2 − 10 is below zero.
+    let strong = substrate.with_pair_couplings(0, &[-10.0]).unwrap();
+    let row = |values: [f64; 2]| Tensor::<2>::from_data([values], double());
+    let knot = |gains| Control { gain: Some(row(gains)), ..row([0.0, 0.0]).into() };
+    let crossing = Protocol::new(vec![0.0, 10.0], vec![knot([2.0, 0.0]), knot([0.0, 2.0])]).unwrap();
+    let schedule = Schedule { dt: 1e-3, steps: 10 };
+    let run = strong.simulate(row([0.0, 0.0]), crossing, schedule, Key::new(0), |_| {});
+    assert!(matches!(run, Err(Error::NotJointlyConfining { .. })));
+    // The same as a file.
+    let course = Course {
+        times: vec![0.0, 10.0],
+        gains: std::collections::BTreeMap::from([("a".into(), vec![2.0, 0.0]), ("b".into(), vec![0.0, 2.0])]),
+        ..Course::default()
+    };
+    let groups = ["a", "b"].map(|name| Group::free(name, 1).wells(1.0, 0.0));
+    let apart = SubstrateConfig::new(Topology::all_to_all(groups)).init(double()).unwrap();
+    let block = apart.topology().blocks.iter().position(|block| block.from != block.to).unwrap();
+    let apart = apart.with_pair_couplings(block, &[-10.0]).unwrap();
+    let file = Couplings::of(&apart, schedule, None).with_course(Some(course));
+    assert!(matches!(file.validate(), Err(Error::NotJointlyConfining { .. })));
+
+    // Couplings with a bandwidth follow the same condition.
+    let device = Hardware::ideal(strong).with(Imperfection::Bandwidth { rate: 10.0 }, Key::new(0)).unwrap();
+    let run = device.simulate(row([0.0, 0.0]), row([0.0, 0.0]), schedule, Key::new(0), |_| {});
+    assert!(matches!(run, Err(Error::NotJointlyConfining { .. })));
 }
 
 #[test]

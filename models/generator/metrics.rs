@@ -96,8 +96,8 @@ impl Reference {
             recognised: kept.map(|kept| recognised(images, kept)),
             accuracy: right as f64 / n as f64,
             frechet: frechet(&opinion.features, &self.opinion.features)?,
-            precision: recall(&opinion.features, real),
-            recall: recall(real, &opinion.features),
+            precision: within_reach(&opinion.features, real),
+            recall: within_reach(real, &opinion.features),
             class_entropy: entropy(&opinion.classes),
         })
     }
@@ -142,10 +142,10 @@ fn frechet(a: &[f64], b: &[f64]) -> Result<f64> {
     Ok(shift + trace(&ca) + trace(&cb) - 2.0 * cross)
 }
 
-/// The fraction of `real` that lies within reach of `made`: closer to one of them than its fifth neighbour among them.
-fn recall(real: &[f64], made: &[f64]) -> f64 {
+/// The fraction of `points` within reach of `others`: closer to one of them than its fifth neighbour among them.
+fn within_reach(points: &[f64], others: &[f64]) -> f64 {
     let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-    let images = || made.chunks(FEATURES);
+    let images = || others.chunks(FEATURES);
     let reach: Vec<f64> = images()
         .map(|image| {
             let mut distances: Vec<f64> = images().map(|other| distance(image, other)).collect();
@@ -153,8 +153,8 @@ fn recall(real: &[f64], made: &[f64]) -> f64 {
             *distances.select_nth_unstable_by(NEIGHBOURS, f64::total_cmp).1
         })
         .collect();
-    let within = |image: &&[f64]| images().zip(&reach).any(|(made, reach)| distance(image, made) <= *reach);
-    real.chunks(FEATURES).filter(within).count() as f64 / (real.len() / FEATURES) as f64
+    let within = |image: &&[f64]| images().zip(&reach).any(|(other, reach)| distance(image, other) <= *reach);
+    points.chunks(FEATURES).filter(within).count() as f64 / (points.len() / FEATURES) as f64
 }
 
 /// For every image the example it correlates with most.
@@ -204,7 +204,8 @@ pub fn recognised(images: &[f32], kept: &Examples) -> f64 {
             let square = a * a + b * b + 2.0 * a * b * between[i * count + j];
             (a * c[i] + b * c[j]) / square.sqrt().max(f64::MIN_POSITIVE)
         };
-        best > RECOGNISED && pairs.iter().all(|pair| mean_of(pair) < best)
+        let same = |&(i, j): &(usize, usize)| between[i * count + j] > 1.0 - 1e-6;
+        best > RECOGNISED && pairs.iter().all(|pair| same(pair) || mean_of(pair) < best)
     };
     correlations.chunks(count).filter(is_kept).count() as f64 / (images.len() / pixels) as f64
 }
@@ -257,12 +258,12 @@ mod tests {
             values.map(|(k, value)| if k % FEATURES < 2 { value } else { 0.0 }).collect()
         };
         let (a, b) = (flat(0.0, Key::new(3)), flat(0.0, Key::new(4)));
-        assert_eq!(recall(&a, &a), 1.0);
-        assert!(recall(&a, &b) > 0.9, "{}", recall(&a, &b));
-        assert_eq!(recall(&a, &flat(30.0, Key::new(5))), 0.0);
+        assert_eq!(within_reach(&a, &a), 1.0);
+        assert!(within_reach(&a, &b) > 0.9, "{}", within_reach(&a, &b));
+        assert_eq!(within_reach(&a, &flat(30.0, Key::new(5))), 0.0);
         // Half of what is real is never made.
         let both = [a.clone(), flat(30.0, Key::new(6))].concat();
-        assert!((recall(&both, &b) - 0.5 * recall(&a, &b)).abs() < 1e-12);
+        assert!((within_reach(&both, &b) - 0.5 * within_reach(&a, &b)).abs() < 1e-12);
     }
 
     #[test]
@@ -271,33 +272,58 @@ mod tests {
         assert_eq!(entropy(&[7, 7]), 0.0);
     }
 
-    /// Three images that overlap, as they are, with noise, upside down in contrast, and as means: of two, of three.
+    /// Three images of their own brightness that share a part, with noise, with their contrast turned, and means of them.
     #[test]
     fn what_is_kept_is_recognised_and_means_of_it_are_not() {
-        let ink =
-            |from: usize| (0..100).map(move |k| if (from..from + 50).contains(&k) { 255_u8 } else { 0 });
-        let pixels: Vec<u8> = [0, 20, 45].into_iter().flat_map(ink).collect();
-        let kept = Examples::new(10, 10, pixels, vec![0, 1, 2]).unwrap();
+        let brightness = [255.0, 160.0, 90.0];
+        let ink = |image: usize| {
+            let own = Key::new(8).at(image as u64).normals(0, 1, 200);
+            let shared = Key::new(9).normals(0, 1, 200);
+            let on = move |k: usize| if k < 80 { shared[k] > 0.0 } else { own[k] > 0.0 };
+            (0..200).map(move |k| if on(k) { brightness[image] as u8 } else { 0 })
+        };
+        let kept = Examples::new(20, 10, (0..3).flat_map(ink).collect(), vec![0, 1, 2]).unwrap();
         let image = |index: usize| -> Vec<f32> { kept.pixels(index).iter().map(|&p| f32::from(p)).collect() };
         let mean = |of: &[usize]| -> Vec<f32> {
-            (0..100).map(|k| of.iter().map(|&index| image(index)[k]).sum::<f32>()).collect()
+            (0..200).map(|k| of.iter().map(|&index| image(index)[k]).sum::<f32>()).collect()
         };
         let noisy = |index: usize| -> Vec<f32> {
-            let noise = Key::new(7).at(index as u64).normals(0, 1, 100);
-            image(index).iter().zip(noise).map(|(value, noise)| value + 60.0 * noise).collect()
+            let (noise, sd) =
+                (Key::new(7).at(index as u64).normals(0, 1, 200), 0.25 * brightness[index] as f32);
+            image(index).iter().zip(noise).map(|(value, noise)| value + sd * noise).collect()
         };
         for index in 0..3 {
             assert_eq!(recognised(&image(index), &kept), 1.0);
             assert_eq!(recognised(&noisy(index), &kept), 1.0);
-            let inverted: Vec<f32> = image(index).iter().map(|value| -value).collect();
-            assert_eq!(recognised(&inverted, &kept), 0.0);
+            let turned: Vec<f32> = image(index).iter().map(|value| -value).collect();
+            assert_eq!(recognised(&turned, &kept), 0.0);
         }
-        // Each correlates by more than 0.7 with two of the three, or with one.
-        for of in [&[0, 1][..], &[1, 2], &[0, 1, 2]] {
+        for of in [&[0, 1][..], &[0, 2], &[1, 2], &[0, 1, 2]] {
             assert_eq!(recognised(&mean(of), &kept), 0.0, "{of:?}");
+            // Most of them would pass by their correlation alone.
+            let best = nearest(&mean(of), &kept, Shards::whole())[0].correlation;
+            assert!(best > RECOGNISED, "{of:?}: {best}");
         }
         let half = [image(0), mean(&[0, 1])].concat();
         assert_eq!(recognised(&half, &kept), 0.5);
+        // An image that is kept twice is itself, not a mean.
+        let twice = Examples::new(20, 10, [kept.pixels(0), kept.pixels(0)].concat(), vec![0, 0]).unwrap();
+        assert_eq!(recognised(&image(0), &twice), 1.0);
+    }
+
+    /// A few real images again and again: each is like a real one, and most real ones are like none of them.
+    #[test]
+    fn precision_and_recall_are_not_mistaken_for_each_other() {
+        let pixels: Vec<u8> =
+            Key::new(10).normals(0, 100, 64).iter().map(|v| (128.0 + 40.0 * v) as u8).collect();
+        let real = Examples::new(8, 8, pixels, (0..100).map(|k| k % 10).collect()).unwrap();
+        let judge = Judge::new(8, 8, 10, Key::new(11), &Device::flex());
+        let few: Vec<f32> =
+            (0..100).flat_map(|k| real.pixels(k % 8)).map(|&p| f32::from(p) / 127.5 - 1.0).collect();
+        let labels: Vec<usize> = (0..100).map(|k| k % 8).collect();
+        let scores = Reference::new(judge, &real, Shards::whole()).scores(&few, &labels, None).unwrap();
+        assert_eq!(scores.precision, 1.0);
+        assert!(scores.recall < 0.2, "{}", scores.recall);
     }
 
     #[test]

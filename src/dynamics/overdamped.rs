@@ -96,7 +96,8 @@ impl Overdamped {
     /// # Errors
     /// [`Error::Shape`] when control parameters do not fit, [`Error::Constant`] for a kT that is negative or not finite,
     /// [`Error::StepTooLarge`] when `dt` is beyond [`step_limit`](Substrate::step_limit), and
-    /// [`Error::NotJointlyConfining`] when units without a quartic well do not hold together at a knot.
+    /// [`Error::NotJointlyConfining`] when units without a quartic well do not hold together with the softest wells and the
+    /// largest gains between two knots.
     pub fn new(substrate: &Substrate, protocol: impl Into<Protocol>, dt: f64, key: Key) -> Result<Self> {
         let (protocol, units) = (protocol.into(), substrate.free_units());
         protocol.check_units(units)?;

@@ -31,11 +31,15 @@ impl Substrate {
     }
 }
 
-/// Refuses a time step that is too large at some knot of a protocol, and couplings that let units go at one.
+/// Refuses a time step that is too large at some knot of a protocol, and couplings by which units may let go at any time.
 pub(crate) fn check_under(substrate: &Substrate, dt: f64, protocol: &Protocol) -> Result<()> {
     let controls = protocol.controls();
-    for control in controls {
-        substrate.check_confinement_under(control)?;
+    // Between two knots: the softest wells and the largest gains of both.
+    for knot in 0..controls.len() {
+        let both = &controls[knot..controls.len().min(knot + 2)];
+        let softest = both.iter().filter_map(|control| control.well.clone()).reduce(Tensor::min_pair);
+        let largest = both.iter().filter_map(|control| control.gain.clone().map(Tensor::abs));
+        substrate.check_confinement_under(softest, largest.reduce(Tensor::max_pair))?;
     }
     let gains = controls.iter().filter_map(|control| control.gain.clone().map(Tensor::abs));
     let wells: Vec<Vec<f64>> =

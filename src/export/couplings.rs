@@ -15,7 +15,7 @@ use crate::export::description::{Description, Normalisation, Start};
 use crate::network::protocol::Course;
 use crate::network::quadratic::{check_confinement, free_pairs};
 use crate::network::substrate::Substrate;
-use crate::network::topology::{Block, Pattern};
+use crate::network::topology::{Block, Group, Pattern};
 use crate::schedule::Schedule;
 use crate::tensors::to_f64;
 
@@ -166,16 +166,33 @@ impl Couplings {
         substrate.with_bias(bias)
     }
 
-    /// Refuses units without a quartic well that let each other go; where gains or wells move, whoever runs them does.
+    /// Refuses units without a quartic well that let each other go, with the softest wells and the largest gains between
+    /// two knots.
     fn check_confinement(&self) -> Result<()> {
         let topology = &self.description.substrate.topology;
-        if self.description.course.as_ref().is_some_and(|c| !c.gains.is_empty() || !c.wells.is_empty()) {
-            return Ok(());
-        }
         let of_block = |block: usize| -> Vec<f32> {
             self.pairs(&topology.blocks[block]).map(|(_, value)| value).collect()
         };
-        check_confinement(topology, None, || free_pairs(topology, of_block))
+        let Some(course) = self.course() else {
+            return check_confinement(topology, None, None, || free_pairs(topology, of_block));
+        };
+        let last = course.times.len() - 1;
+        for knot in 0..=last {
+            let both = knot..=last.min(knot + 1);
+            let gain = |group: &Group| {
+                let of = |gains: &Vec<f64>| both.clone().map(|knot| gains[knot].abs()).fold(0.0, f64::max);
+                course.gains.get(&group.name).map_or(1.0, of)
+            };
+            let shift = |group: &Group, unit: usize| {
+                let at = |wells: &Vec<f32>, knot: usize| f64::from(wells[knot * group.units + unit]);
+                let of =
+                    |wells: &Vec<f32>| both.clone().map(|knot| at(wells, knot)).fold(f64::INFINITY, f64::min);
+                course.wells.get(&group.name).map_or(0.0, of)
+            };
+            let (gains, shifts) = (topology.unit_values(|group, _| gain(group)), topology.unit_values(shift));
+            check_confinement(topology, Some(shifts), Some(gains), || free_pairs(topology, of_block))?;
+        }
+        Ok(())
     }
 
     /// The number of couplings, each pair once.

@@ -4,7 +4,6 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 
 use crate::error::{Error, Result};
-use crate::network::control::Control;
 use crate::network::potential::{Coupling, Listed, Potential};
 use crate::network::quadratic::{check_confinement, free_pairs};
 use crate::network::topology::{Block, Group, Pattern, Topology};
@@ -418,13 +417,17 @@ impl Substrate {
     /// # Errors
     /// [`Error::NotJointlyConfining`].
     pub fn check_confinement(&self) -> Result<()> {
-        self.check_confinement_under(&Tensor::zeros([1, self.free_units()], self.options()).into())
+        self.check_confinement_under(None, None)
     }
 
-    /// The same under gains and shifts of wells.
-    pub(crate) fn check_confinement_under(&self, control: &Control) -> Result<()> {
-        let shift = control.well.clone().map(to_f64);
-        check_confinement(self.topology(), shift, || self.steered_pairs(control.gain.clone()))
+    /// The same with softer wells and with gains, each `[1, unit]`.
+    pub(crate) fn check_confinement_under(
+        &self,
+        shift: Option<Tensor<2>>,
+        gain: Option<Tensor<2>>,
+    ) -> Result<()> {
+        let (shift, gain) = (shift.map(to_f64), gain.map(to_f64));
+        check_confinement(self.topology(), shift, gain, || self.free_pairs())
     }
 
     /// A constant of every free unit, given its group and its number there, as a row `[1, unit]`.
