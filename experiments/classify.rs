@@ -48,10 +48,12 @@ fn train(arguments: &Arguments) -> Result<()> {
         let setup = Setup::new(settings, arguments)?;
         setup.afford_training()?;
         let untrained = setup.untrained()?;
+        setup.check_training(&untrained)?;
         Ok((setup, untrained))
     };
     let (mut session, (setup, untrained)) =
         Session::open("classify", &run.out, &run.resume, || arguments.settings(), prepare)?;
+    session.check_images(&setup.bench.data)?;
     let classifier = setup.train(&session, &untrained)?;
     session.end_training()?;
     session.run.export(&classifier.couplings(), run.export.as_deref())?;
@@ -90,6 +92,17 @@ impl Setup {
         // The closed form needs the moments; descent does not.
         let descends = moments > 0 && afford(&what, parameters).is_ok();
         if descends { afforded.context("--trainer likelihood would fit") } else { afforded }
+    }
+
+    /// Refuses steps and hardware that some stage of the training would refuse, before the first one.
+    fn check_training(&self, untrained: &Classifier) -> Result<()> {
+        let s = &self.settings;
+        untrained.substrate.check_step(s.schedule.dt).context("schedule")?;
+        if s.trainer == Trainer::Pathwise {
+            s.pathwise.training(untrained, &self.bench.data.train).context("pathwise")?;
+            s.pathwise.device(&untrained.substrate, self.bench.key).context("pathwise.hardware")?;
+        }
+        Ok(())
     }
 
     /// The images that are reported on.

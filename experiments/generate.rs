@@ -73,6 +73,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     run.export.as_deref().map_or(Ok(()), check_export)?;
     let (mut session, setup) =
         Session::open("generate", &run.out, &run.resume, || arguments.settings(), prepare)?;
+    session.check_images(&setup.bench.data)?;
     let model = setup.train(&session)?;
     session.end_training()?;
     match (&model, &run.export) {
@@ -101,7 +102,10 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     settings.mode = if generator.classes().is_some() { Mode::Classes } else { Mode::Stored };
     arguments.check_for(&settings)?;
     generator.schedule = arguments.schedule(generator.schedule)?;
-    (settings.dt, settings.stored.t_f) = (generator.schedule.dt, generator.schedule.duration());
+    generator.substrate.check_step(generator.schedule.dt)?;
+    // What was done to the couplings is in the file.
+    (settings.dt, settings.stored.t_f, settings.stored.gain) =
+        (generator.schedule.dt, generator.schedule.duration(), 1.0);
     let setup = Setup::new(settings, arguments)?;
     let (pixels, asked) = (generator.pixels(), setup.bench.data.train.pixels_each());
     ensure!(

@@ -34,7 +34,7 @@ pub enum Error {
         units: usize,
     },
     /// A physical constant outside its range.
-    #[error("{name} = {value}: {expected}")]
+    #[error("{name} = {}: {expected}", short(*value))]
     Constant {
         /// Which constant.
         name: String,
@@ -215,4 +215,10 @@ pub enum Problem {
     /// Couplings that a format has no words for, or that are not what they are used as.
     #[error("{0}")]
     Unsupported(String),
+}
+
+/// A number as people write it: very large and very small ones with an exponent.
+fn short(value: f64) -> String {
+    let plain = value == 0.0 || !value.is_finite() || (1e-6..1e9).contains(&value.abs());
+    if plain { value.to_string() } else { format!("{value:e}") }
 }

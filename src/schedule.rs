@@ -30,7 +30,7 @@ impl Schedule {
             return Err(Error::Constant {
                 name: "number of steps".into(),
                 value: steps,
-                expected: "must be between 1 and 4e9",
+                expected: "t_f over the time step must be between 1 and 4e9",
             });
         }
         Ok(Self { dt, steps: steps as usize })

@@ -222,7 +222,7 @@ fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
     if !ngspice() {
         return;
     }
-    let (kt, mobility) = (0.3, vec![1.0, 0.5, 2.0, 1.0, 0.7, 1.5, 1.0, 0.8]);
+    let (kt, mobility) = (0.3, vec![1.0, 0.3, 3.0, 0.5, 0.4, 2.0, 1.0, 0.7]);
     let j2 = vec![1.0, 1.5, 0.6, 1.2, 2.0, 0.9, 1.0, 1.4];
     let group = Group::free("unit", UNITS).wells(j2.clone(), 0.0).mobility(mobility.clone());
     let config = SubstrateConfig::new(Topology::all_to_all([group])).with_kt(kt);
@@ -261,9 +261,13 @@ fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
         let square: f64 = pairs
             .map(|pair| 0.5 * (y(&pair[0].1).powi(2) + y(&pair[1].1).powi(2)) * (pair[1].0 - pair[0].0))
             .sum();
-        ratio += square / (end - 10.0) / power / UNITS as f64;
         // The mean of y² over a time T has the relative variance 2/λT.
-        variance += 2.0 / (lambda * (end - 10.0)) / (UNITS * UNITS) as f64;
+        let (own, spread) = (square / (end - 10.0) / power, 2.0 / (lambda * (end - 10.0)));
+        println!("mode of rate {lambda:.2}: {own:.3} of the power of the bath, s.d. {:.3}", spread.sqrt());
+        // One in a million for all eight.
+        assert!((own - 1.0).abs() < 5.3 * spread.sqrt());
+        ratio += own / UNITS as f64;
+        variance += spread / (UNITS * UNITS) as f64;
     }
     let allowed = 4.9 * variance.sqrt();
     println!("noise power of the circuit over that of the bath: {ratio:.4}, allowed {allowed:.4} off");

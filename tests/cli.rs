@@ -533,7 +533,7 @@ fn generate_draws_classes_with_a_computer_and_with_a_network() {
     let (summary, _) = run("seven", &[&seven[..], &config].concat());
     assert_eq!((summary["mode"].as_str(), summary["readout"].as_str()), (Some("classes"), Some("raw")));
     let fast = ["--eval", export.to_str().unwrap(), "--hidden-units", "adiabatic"];
-    let (summary, _) = run("fast", &[&fast[..], &config].concat());
+    let (summary, _) = run("fast", &[&fast[..], &config[..2]].concat());
     assert!(summary["heat_kt"].is_null());
     let (summary, _) = run("network", &["--mode", "diffusion", "--hidden", "16", "--epochs", "2"]);
     assert_eq!((summary["mode"].as_str(), summary["heat_kt"].is_null()), (Some("diffusion"), true));
@@ -680,6 +680,23 @@ fn couplings_are_inspected_converted_compared_and_run() {
     assert!(text.contains("5 trajectories") && text.contains("hidden"), "{text}");
     let text = ok(couplings(&["simulate", file, "--clamp", &clamp, "--kt", "0"]).output().unwrap());
     assert!(text.contains("units of the couplings") && !text.contains("NaN"), "{text}");
+}
+
+/// A computer without couplings that starts as noise stays as it is: there is nothing to reset. Counted from rest the
+/// reset would be the thermal energy of its 792 units, some 350 kT.
+#[test]
+fn a_reset_is_counted_from_the_start_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let idle =
+        ["--gain", "0", "--samples", "6", "--hidden", "8", "--t-f", "0.1", "--dt", "0.01", "--limit", "100"];
+    ok(generate(&idle).args(["--judge", &path("judge.bpk"), "--out", &path("run")]).output().unwrap());
+    let file = path("run/couplings.safetensors");
+    let arguments = ["simulate", &file, "--trajectories", "50", "--ledger", &path("ledger.json")];
+    ok(couplings(&arguments).output().unwrap());
+    let reset = json(Path::new(&path("ledger.json")))["measured"]["reset"].as_f64().unwrap();
+    // A unit's energy has a variance below ½ (kT)²: 4.9 standard deviations of 50 differences of 792 units.
+    assert!(reset.abs() < 4.9 * (2.0 * 0.5 * 792.0 / 50.0_f64).sqrt(), "{reset}");
 }
 
 #[test]

@@ -168,6 +168,9 @@ fn the_size_of_shards_does_not_show() {
 
     let classifier = ClassifierConfig::new(784, 12, 10).init(train.normalisation(), &device).unwrap();
     let start = classifier.with_substrate(classifier.substrate.clone().randomised(0.3, Key::new(90)));
+    let mismatch = vec![thermograd::Imperfection::Mismatch { sd: 0.2 }];
+    let hardy = Pathwise { recipe, hardware: mismatch, ..Pathwise::default() };
+    let hardy = |size| losses(hardy.training(&start, &train).unwrap(), start.substrate.clone(), size);
     let pathwise = Pathwise { recipe, augment: true, ..Pathwise::default() };
     let pathwise = |size| losses(pathwise.training(&start, &train).unwrap(), start.substrate.clone(), size);
 
@@ -196,6 +199,7 @@ fn the_size_of_shards_does_not_show() {
         }
     };
     check("pathwise", &pathwise);
+    check("pathwise on specimens", &hardy);
     check("classes", &classes);
     check("diffusion", &diffusion);
     check("judge", &judge);

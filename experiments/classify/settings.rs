@@ -205,6 +205,7 @@ impl Arguments {
         self.data.set(&mut s.source)?;
         s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
         keep_apart(&self.run.config, &self.run.export)?;
+        self.run.check()?;
         s.against_held_out |= self.held_out;
         set(&mut s.hidden, self.hidden);
         set(&mut s.trajectories, self.trajectories);
@@ -249,6 +250,13 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ensure!(self.shard > 0, "shard: at least one example is needed");
         ensure!(self.guide.beta > 0.0 && self.guide.beta.is_finite(), "beta: must be positive");
         ensure!(self.guide.kt >= 0.0, "guide.kt: must not be negative");
+        ensure!(self.guide.every > 0, "guide.every: at least one step is needed");
+        let ridge = self.ridge.clamped >= 0.0 && self.ridge.free >= 0.0;
+        ensure!(ridge, "ridge: must not be negative");
+        ensure!(
+            self.kt != 0.0,
+            "kt: must be positive: heat is counted in kT, and accuracy without noise is told anyway"
+        );
         let price = self.pathwise.heat_price;
         ensure!(price >= 0.0 && price.is_finite(), "heat price: must be finite and not negative");
         ensure!(self.mac_picojoule > 0.0, "mac_picojoule: must be positive");

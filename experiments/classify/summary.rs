@@ -72,11 +72,10 @@ impl Summary {
         say!("  two guesses, average  {}", percent(self.top2_avg));
         say!("  without noise         {}", percent(evaluation.top1_noiseless));
         say!("  heat of a trajectory  {:.3e} kT (s.d. {:.1e})", self.heat_kt, self.heat_kt_sd);
-        say!(
-            "  digital / heat        {:.1e} at {} pJ a multiply–accumulate",
-            self.advantage,
-            self.mac_picojoule
-        );
+        if self.heat_kt > 0.0 {
+            let price = self.mac_picojoule;
+            say!("  digital / heat        {:.1e} at {price} pJ a multiply–accumulate", self.advantage);
+        }
         if self.train_seconds > 0.0 {
             say!("  training              {:.1} s", self.train_seconds);
         }

@@ -341,6 +341,7 @@ impl Arguments {
             _ => None,
         };
         own.or_else(|| match self.task.dataset() {
+            _ if given("resume") => None, // the run knows its images; --data-dir says where they are now
             Some(set) if set.reads_files() => None,
             Some(_) => first(&["data_dir"], "with `--dataset strokes`, which reads no files"),
             None => first(&["data_dir", "limit"], "without `--dataset`"),

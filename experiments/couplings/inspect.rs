@@ -9,7 +9,7 @@ use thermograd::export::schema::VERSION;
 use thermograd::{Couplings, Start};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts as table, fields, row};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::run;
+use thermograd_experiments::workbench::{output, run};
 
 use crate::arguments::{Inspect, load};
 
@@ -30,7 +30,9 @@ pub fn inspect(task: &Inspect) -> Result<()> {
     }
     if let Some(file) = &task.report {
         run::write(file, page(&task.file, &couplings)?.as_bytes())?;
-        say!("report: {}", file.display());
+        // What is printed as JSON stays JSON.
+        let text = format!("report: {}", file.display());
+        if task.json { output::aside(format_args!("{text}")) } else { say!("{text}") }
     }
     Ok(())
 }

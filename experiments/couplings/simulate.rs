@@ -23,6 +23,7 @@ pub fn simulate(task: &Simulate) -> Result<()> {
     let images = task.data.files();
     let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
     run::keep_apart(inputs, task.states.iter().chain(&task.ledger))?;
+    task.states.iter().chain(&task.ledger).try_for_each(|file| run::try_place(file))?;
     let assumptions = assumptions(task);
     assumptions.validate()?;
     let mut couplings = load(&task.file)?;
@@ -32,7 +33,8 @@ pub fn simulate(task: &Simulate) -> Result<()> {
         couplings.description.substrate.kt = kt;
     }
     let cold = couplings.description.substrate.kt == 0.0;
-    ensure!(task.ledger.is_none() || !cold, "at kT = 0 there is no ledger: heat is counted in kT");
+    let priced = task.ledger.is_some() || assumptions != Assumptions::default();
+    ensure!(!(priced && cold), "at kT = 0 there is no ledger, and prices do nothing: heat is counted in kT");
     let device = task.data.source()?.backend.device()?;
     let measured = match task.data.dataset {
         Some(_) => {

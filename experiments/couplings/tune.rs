@@ -61,6 +61,7 @@ fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Re
     };
     let (mut session, setup) =
         Session::open(command, &task.run, &task.resume, || settings(task, change), prepare)?;
+    session.check_images(&setup.bench.data)?;
     let start = setup.start(&session)?;
     let tuned = setup.fine_tuned(&session, &start)?;
     session.end_training()?;
@@ -88,6 +89,7 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
     let kept = ["couplings.safetensors", "couplings.json", Setup::START, "summary.json"]
         .map(|name| folder.join(name));
     outputs::keep_apart([&s.file], &kept)?;
+    outputs::try_place(&s.out)?;
     outputs::encode(&s.out, &load(&s.file)?)?;
     Ok(s)
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use etcetera::BaseStrategy;
 use rand::RngExt;
 use serde::Serialize;
 use thermograd::{Estimate, Key, Shards};
-use thermograd_experiments::workbench::{Session, run};
+use thermograd_experiments::workbench::{Session, output, run};
 use thermograd_models::generator::judge::CODE;
 use thermograd_models::generator::noising::level;
 use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
@@ -52,15 +52,22 @@ impl Setup {
         // One judge for all seeds: what it says of different runs compares.
         let key = Key::new(0);
         let untrained = Judge::new(train.width(), height, CLASSES, key, &self.bench.device);
+        let hash = judge_hash(&self.settings, train).to_le_bytes();
         if self.judge_file.is_file() {
-            let judge = untrained.decode(&run::read(&self.judge_file)?);
-            let advice = || format!("in {}; delete it to train another", self.judge_file.display());
-            return judge.with_context(advice);
+            let shown = self.judge_file.display();
+            let bytes = run::read(&self.judge_file)?;
+            let (network, of) =
+                bytes.split_last_chunk::<8>().with_context(|| format!("{shown} is no judge"))?;
+            ensure!(*of == hash, "{shown} is no judge of these images by this recipe; name another --judge");
+            return untrained.decode(network).with_context(|| format!("in {shown}"));
         }
         let shards = Shards { size: self.bench.shards.size.div_ceil(2), ..self.bench.shards };
         let judge =
             session.train_aside(Fit::new(self.settings.judge.training(train), untrained, shards, key))?;
-        run::write(&self.judge_file, &judge.encode()?)?;
+        // A cache that takes nothing costs the next run a training, and this one nothing.
+        if let Err(error) = run::write(&self.judge_file, &[&judge.encode()?[..], &hash].concat()) {
+            output::aside(format_args!("the judge is not kept: {error:#}"));
+        }
         Ok(judge)
     }
 
@@ -144,10 +151,8 @@ impl Setup {
     }
 }
 
-/// Where the judge of some images is kept: in the user's cache, under a name made from the images, its recipe and the
-/// code that trains it.
-pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
-    let cache = etcetera::choose_base_strategy().map(|user| user.cache_dir());
+/// What tells the judges of other images, of another recipe and of other code from each other.
+fn judge_hash(settings: &Settings, train: &Examples) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut mix = |bytes: &[u8]| {
         for byte in bytes {
@@ -161,6 +166,12 @@ pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
     mix(format!("{:?}", settings.judge).as_bytes());
     CODE.iter().for_each(|code| mix(code.as_bytes()));
     Key::new(0).normals(0, 1, 4).iter().for_each(|normal| mix(&normal.to_le_bytes()));
+    hash
+}
+
+/// Where the judge of some images is kept: in the user's cache.
+pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
+    let cache = etcetera::choose_base_strategy().map(|user| user.cache_dir());
     let folder = cache.unwrap_or_else(|_| std::env::temp_dir()).join("thermograd");
-    folder.join(format!("judge-{hash:016x}.bpk"))
+    folder.join(format!("judge-{:016x}.bpk", judge_hash(settings, train)))
 }

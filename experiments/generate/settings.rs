@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::Schedule;
-use thermograd_experiments::workbench::run::keep_apart;
+use thermograd_experiments::workbench::run::{keep_apart, try_place};
 use thermograd_experiments::workbench::{
     DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, refuse_useless, set, version,
     with_defaults,
@@ -323,6 +323,10 @@ impl Arguments {
         self.data.set(&mut s.source)?;
         s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
         keep_apart(&self.run.config, [&self.run.export, &self.judge].into_iter().flatten())?;
+        self.run.check()?;
+        if let Some(judge) = self.judge.as_ref().filter(|judge| !judge.is_file()) {
+            try_place(judge)?;
+        }
         set(&mut s.mode, self.mode);
         s.samples = self.samples.or(s.samples);
         set(&mut s.dt, self.dt);
@@ -362,10 +366,12 @@ impl Arguments {
 
     /// The steps of a computer from a file: its own, unless flags say otherwise.
     pub fn schedule(&self, own: Schedule) -> Result<Schedule> {
-        if self.dt.is_none() && self.t_f.is_none() {
+        let single = self.run.layers()?.get("dt").and_then(toml::Value::as_float);
+        let dt = self.dt.or(single);
+        if dt.is_none() && self.t_f.is_none() {
             return Ok(own);
         }
-        Schedule::new(self.dt.unwrap_or(own.dt), self.t_f.unwrap_or(own.duration())).context("t-f and dt")
+        Schedule::new(dt.unwrap_or(own.dt), self.t_f.unwrap_or(own.duration())).context("t-f and dt")
     }
 
     /// Refuses flags that would do nothing for this kind of generator.
@@ -373,8 +379,12 @@ impl Arguments {
         let mode = settings.mode;
         let (stored, diffusion) = (mode == Mode::Stored, mode == Mode::Diffusion);
         let (labels, descends) = (mode == Mode::Classes, settings.stored.trainer.rule().is_some());
-        let not_stored = "only with --mode stored";
+        let read = self.eval.is_some();
+        let not_stored =
+            if read { "the computer of this file draws classes" } else { "only with --mode stored" };
+        let fast = settings.hidden_units == HiddenUnits::Adiabatic;
         let no_labels = match stored {
+            true if read => "the computer of this file has no labels",
             true => "a computer that stores images has no labels; add --mode classes",
             false => "only with --mode classes",
         };
@@ -386,6 +396,7 @@ impl Arguments {
             ("--gain", self.gain.is_some(), stored, not_stored),
             ("--t-f", self.t_f.is_some(), stored, not_stored),
             ("--dt", self.dt.is_some(), !diffusion, "a conventional network takes diffusion.steps"),
+            ("--dt", self.dt.is_some(), !fast, "with hidden units at their mean steps are fixed"),
             ("--readout", self.readout.is_some(), !diffusion, "a conventional network has one read-out"),
             ("--class", self.class.is_some(), labels || diffusion, no_labels),
             ("--label-strength", self.label_strength.is_some(), labels, no_labels),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,7 @@ impl Source {
             Dataset::Mnist if self.data_dir.is_none() => mnist::download()?,
             Dataset::Mnist | Dataset::FashionMnist => mnist::load(&self.folder()?)?,
         };
+        ensure!(self.held_out > 0, "held_out: at least one image is needed");
         let limit = self.limit.unwrap_or(usize::MAX);
         let (all, test) = (split.train.first(limit), split.test.first(limit));
         let (train, held_out) = all.hold_out(self.held_out.min(all.len() / 2));

@@ -60,6 +60,14 @@ pub struct RunFlags {
 }
 
 impl RunFlags {
+    /// Refuses an export that would lie among the files of the run itself.
+    pub fn check(&self) -> Result<()> {
+        let (Some(out), Some(export)) = (&self.out, &self.export) else { return Ok(()) };
+        let inside = std::path::absolute(export)?.starts_with(std::path::absolute(out)?);
+        ensure!(!inside, "--export: {} has its couplings anyway, as couplings.safetensors", out.display());
+        Ok(())
+    }
+
     /// Where those settings come from, for what is wrong with them.
     pub fn named(&self) -> String {
         self.config.as_ref().map_or("in --set".into(), |file| format!("in {}", file.display()))
@@ -82,6 +90,8 @@ impl DataFlags {
     /// Puts what is asked for in its place.
     pub fn set(&self, source: &mut Source) -> Result<()> {
         set(&mut source.dataset, self.dataset);
+        let seed = |seed| i64::try_from(seed).is_ok(); // what a file of settings can hold
+        ensure!(self.seed.is_none_or(seed), "--seed: at most {} is possible", i64::MAX);
         set(&mut source.seed, self.seed);
         set(&mut source.backend, self.backend);
         source.limit = self.limit.or(source.limit);

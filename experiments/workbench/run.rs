@@ -114,6 +114,19 @@ pub fn keep_apart<'a>(
     Ok(())
 }
 
+/// Refuses a place that no file can be written to, before there is anything to write.
+pub fn try_place(path: &Path) -> Result<()> {
+    if is_stream(path) {
+        return Ok(());
+    }
+    let file = followed(path);
+    let named = || format!("cannot write {}", path.display());
+    ensure!(!file.is_dir(), "{}: it is a folder", named());
+    fs::create_dir_all(folder(&file))
+        .and_then(|()| tempfile::tempfile_in(folder(&file)).map(drop))
+        .with_context(named)
+}
+
 /// Refuses a file that trained couplings cannot be exported to, for use before they are trained: its extension must be
 /// one of a format that holds them, and what lies where their description goes must be another description.
 pub fn check_export(path: &Path) -> Result<()> {
@@ -123,12 +136,7 @@ pub fn check_export(path: &Path) -> Result<()> {
         "{}: this format holds spin models alone; a .safetensors, .npz or .csv file holds everything",
         path.display()
     );
-    ensure!(!path.is_dir(), "{} is a folder", path.display());
-    if !is_stream(path) {
-        let file = followed(path);
-        let tried = fs::create_dir_all(folder(&file)).and_then(|()| tempfile::tempfile_in(folder(&file)));
-        tried.with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    try_place(path)?;
     let beside = beside(path);
     if let Ok(there) = fs::read(&beside) {
         let there: Option<serde_json::Value> = serde_json::from_slice(&there).ok();

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::say;
+use crate::workbench::data::Data;
 use crate::workbench::progress::{self, Interrupted, catch_interrupts, interrupted};
 use crate::workbench::run::{Identity, Run};
 use crate::workbench::settings::Settings;
@@ -60,6 +61,26 @@ impl Session {
         let identity = Identity { command: command.into(), continues: false };
         let run = Run::begin(identity, out, &toml::to_string(settings)?)?;
         Self { run, command: None, before: Duration::ZERO, since: None }.told()
+    }
+
+    /// Refuses to continue with images other than those that the run began with; in a run that begins they are noted.
+    pub fn check_images(&self, data: &Data) -> Result<()> {
+        const FILE: &str = "images.crc";
+        let mut hasher = crc32fast::Hasher::new();
+        for examples in [&data.train, &data.held_out, &data.test] {
+            for index in 0..examples.len() {
+                hasher.update(examples.pixels(index));
+                hasher.update(&[examples.label(index) as u8]);
+            }
+        }
+        let sum = hasher.finalize().to_le_bytes();
+        match self.run.kept(FILE)? {
+            Some(begun) => {
+                ensure!(begun == sum, "the images are not those that this run began with");
+                Ok(())
+            }
+            None => self.run.keep(FILE, &sum),
+        }
     }
 
     /// From here on there is something to save.
