@@ -15,16 +15,19 @@ use crate::common::{distance, skipped};
 /// Every other backend that can be had here.
 fn others() -> Vec<(Backend, Device)> {
     let required = std::env::var("THERMOGRAD_REQUIRE_BACKENDS").unwrap_or_default();
-    let mut devices = Vec::new();
+    let (mut devices, mut missing) = (Vec::new(), Vec::new());
     for backend in Backend::ALL.into_iter().filter(|backend| *backend != Backend::Flex) {
         match backend.device() {
             Ok(device) => devices.push((backend, device)),
             Err(error) => {
                 let name = backend.name();
                 assert!(!required.split(',').any(|required| required == name), "{name} is required: {error}");
-                skipped(&format!("{name}: {error}"));
+                missing.push(name);
             }
         }
+    }
+    if !missing.is_empty() {
+        skipped(&format!("backends {}", missing.join(", ")));
     }
     devices
 }
