@@ -10,7 +10,7 @@ use thermograd::{Backend, Key, Shards};
 use thermograd_datasets::{Images, mnist, strokes};
 use thermograd_models::Examples;
 
-use crate::workbench::flags::name;
+use crate::workbench::settings::name;
 
 /// What to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]

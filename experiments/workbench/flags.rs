@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, Parser, ValueEnum};
+use clap::{ArgMatches, Args, Command, Parser};
 use thermograd::Backend;
 use thermograd_datasets::mnist;
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
-use crate::workbench::settings::{overlay, set, single, table};
+use crate::workbench::settings::{name, overlay, set, single, table};
 
 /// Which images, and where to compute.
 #[derive(Args, Debug)]
@@ -156,11 +156,6 @@ impl DataFlags {
             ("threads", "all cores".into()),
         ]
     }
-}
-
-/// The name of a value on the command line.
-pub fn name(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }
 
 /// A command whose help says the defaults of these flags.

@@ -23,10 +23,10 @@ pub mod settings;
 pub mod training;
 
 pub use data::{Bench, Data, Dataset, SHARD, Source};
-pub use flags::{DataFlags, RunFlags, name, parse, parse_checked, with_defaults};
+pub use flags::{DataFlags, RunFlags, parse, parse_checked, with_defaults};
 pub use memory::afford;
 pub use progress::{Bar, Interrupted, bar, interrupted, shown};
 pub use run::Run;
 pub use session::Session;
-pub use settings::{Settings, check_recipes, refuse_useless, set, version};
+pub use settings::{Settings, check_recipes, name, refuse_useless, set, version};
 pub use training::{HeldOut, Metric};

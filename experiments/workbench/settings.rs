@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thermograd_models::Recipe;
@@ -67,6 +68,11 @@ pub fn single(text: &str) -> Result<Table> {
     let parsed = toml::from_str(&format!("{name} = {value}"));
     let word = || toml::from_str(&format!("{name} = {}", Value::String(value.trim().into())));
     parsed.or_else(|_| word()).map_err(|error| anyhow!("--set {text}: {}", error.message()))
+}
+
+/// The name of a value on the command line.
+pub fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }
 
 /// The version that settings are written by.

@@ -75,8 +75,9 @@ impl Symmetric {
 
     /// The smallest eigenvalue, by bisection: to 1e-9 of the largest sum of a row's magnitudes.
     fn smallest_eigenvalue(&self) -> f64 {
-        let (mut below, mut above) = (-self.bound(), self.bound());
-        while above - below > 1e-9 * self.bound() {
+        let bound = self.bound();
+        let (mut below, mut above) = (-bound, bound);
+        while above - below > 1e-9 * bound {
             let middle = 0.5 * (below + above);
             if self.exceeds(middle) { below = middle } else { above = middle }
         }
