@@ -71,6 +71,9 @@ pub enum Error {
     /// Control parameters that make no course in time.
     #[error("protocol: {0}")]
     Protocol(String),
+    /// A graph of spins that is none, or a temperature that they cannot have.
+    #[error("spins: {0}")]
+    Spins(SpinProblem),
     /// A linear system that could not be solved.
     #[error("exact optimum: {0}")]
     Exact(String),
@@ -98,10 +101,91 @@ pub enum Error {
 }
 
 /// The problem is in the words of the error, and so no source beside it.
+impl From<SpinProblem> for Error {
+    fn from(problem: SpinProblem) -> Self {
+        Self::Spins(problem)
+    }
+}
+
+/// The problem is in the words of the error, and so no source beside it.
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self::Couplings(problem)
     }
+}
+
+/// What is wrong with a graph of spins or with what is asked of it.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpinProblem {
+    /// No spins, or more than can be numbered.
+    #[error("{spins} spins; between 1 and 2^32 - 1 are possible")]
+    Count {
+        /// How many.
+        spins: usize,
+    },
+    /// A pair of a spin that is not there.
+    #[error("pair {pair:?} names a spin that is not among the {spins} there are (numbered from 0)")]
+    NoSpin {
+        /// The pair.
+        pair: [usize; 2],
+        /// How many spins there are.
+        spins: usize,
+    },
+    /// A spin coupled to itself.
+    #[error("spin {spin} is coupled to itself, by {value}")]
+    Itself {
+        /// The spin.
+        spin: usize,
+        /// Its coupling.
+        value: f64,
+    },
+    /// A pair that is listed twice.
+    #[error("pair {pair:?} is listed twice")]
+    Twice {
+        /// The pair.
+        pair: [usize; 2],
+    },
+    /// A pair whose two couplings differ.
+    #[error("pair {pair:?} has two couplings, {} and {}: couplings must be symmetric", values[0], values[1])]
+    Asymmetric {
+        /// The pair.
+        pair: [usize; 2],
+        /// Its couplings.
+        values: [f64; 2],
+    },
+    /// A field that is not finite in single precision.
+    #[error("the field of spin {spin} is {value}")]
+    Field {
+        /// The spin.
+        spin: usize,
+        /// Its field.
+        value: f64,
+    },
+    /// A coupling that is not finite in single precision.
+    #[error("the coupling of pair {pair:?} is {value}")]
+    Coupling {
+        /// The pair.
+        pair: [usize; 2],
+        /// Its coupling.
+        value: f64,
+    },
+    /// An inverse temperature that is not positive and finite.
+    #[error("inverse temperature {value}: it must be positive and finite")]
+    Beta {
+        /// What it was.
+        value: f64,
+    },
+    /// Inverse temperatures of a ladder that do not rise.
+    #[error(
+        "a ladder needs at least two inverse temperatures, each above the one before; number {index} is {value}"
+    )]
+    Ladder {
+        /// The first that does not rise.
+        index: usize,
+        /// Its value.
+        value: f64,
+    },
 }
 
 /// Where and how a trajectory left the finite numbers.

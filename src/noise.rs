@@ -111,6 +111,11 @@ impl Key {
         out
     }
 
+    /// What the words of a step depend on: the cipher's key and the first trajectory.
+    pub(crate) fn parts(self) -> ([u32; 2], u64) {
+        (self.words, self.trajectory)
+    }
+
     /// A sequential stream for distributions and shuffles of the `rand` crates, shared by the whole batch.
     pub fn rng(self) -> Stream {
         Stream { key: self.words, block: 0, words: [0; 4], used: 4 }

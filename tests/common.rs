@@ -166,3 +166,25 @@ pub fn has(program: &str, works: bool) -> bool {
     }
     works
 }
+
+/// How many standard deviations a normal number stays within, but for a chance `p` (either side, small).
+pub fn deviations(p: f64) -> f64 {
+    // The tail by Laplace's continued fraction.
+    let tail = |z: f64| {
+        let fraction = (1..=60).rev().fold(z, |below, k| z + f64::from(k) / below);
+        2.0 * (-z * z / 2.0).exp() / (std::f64::consts::TAU.sqrt() * fraction)
+    };
+    let (mut low, mut high) = (1.0, 40.0);
+    for _ in 0..100 {
+        let middle = (low + high) / 2.0;
+        if tail(middle) > p { low = middle } else { high = middle }
+    }
+    low
+}
+
+#[test]
+fn deviations_are_those_of_tables() {
+    for (p, z) in [(0.0455, 2.0), (2.7e-3, 3.0), (6.334e-5, 4.0), (1e-6, 4.8916)] {
+        assert!((deviations(p) - z).abs() < 1e-3, "{p}: {}", deviations(p));
+    }
+}

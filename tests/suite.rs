@@ -6,6 +6,7 @@
 //! | physics | identities that hold to rounding: force and energy, first law, Crooks, the exact optimum, refusals |
 //! | statistics | averages against closed forms and quadrature, at thresholds derived from the sample size |
 //! | dynamics | the one loop: temperatures that move, units that all differ, machines of a user's own |
+//! | spins | Gibbs sampling and parallel tempering against enumeration and Onsager |
 //! | protocols | control parameters that move: first law, detailed balance, Jarzynski, the likelihood of the way back |
 //! | generators | small generators: the local rule, the exact solution, what they draw and refuse |
 //! | gradients | autodiff, local rule, adjoint and finite differences against each other |
@@ -36,5 +37,6 @@ mod learning;
 mod physics;
 mod pinned;
 mod protocols;
+mod spins;
 mod statistics;
 mod takeaway;

@@ -5,12 +5,16 @@
 //! | [`run`](mod@run) | [`Dynamics`](run::Dynamics), the loop, trajectories, divergence |
 //! | [`overdamped`] | Langevin dynamics of the substrate, in two schemes |
 //! | [`simulate`] | the substrate's convenient front of it |
+//! | [`gibbs`] | sweeps of ±1 spins |
+//! | [`tempering`] | replicas of spins that exchange temperatures |
 //! | [`stability`] | the largest time step |
 //! | [`adjoint`] | gradients through the unrolled steps |
 
 pub mod adjoint;
+pub mod gibbs;
 mod orders;
 pub mod overdamped;
 pub mod run;
 pub mod simulate;
 pub mod stability;
+pub mod tempering;

@@ -439,7 +439,7 @@ fn check_pattern(block: &Block, from: usize, to: usize) -> Result<()> {
 }
 
 /// Each unit with its right and its lower neighbour.
-fn grid_pairs(width: usize, height: usize, periodic: bool) -> Vec<[usize; 2]> {
+pub(crate) fn grid_pairs(width: usize, height: usize, periodic: bool) -> Vec<[usize; 2]> {
     let mut pairs = BTreeSet::new();
     for row in 0..height {
         for column in 0..width {
