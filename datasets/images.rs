@@ -1,17 +1,19 @@
-//! Labelled grey images of one size.
+//! Labelled images of one size.
 
 /// One labelled image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Image {
-    /// Row-major grey values.
+    /// Row-major values, one channel after the other.
     pub pixels: Vec<u8>,
     /// Its class.
     pub label: u8,
 }
 
-/// Labelled grey images of one size, in memory.
+/// Labelled images of one size, in memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Images {
+    /// Values of a pixel: 1 for grey, 3 for red, green and blue.
+    pub channels: usize,
     /// Pixels in a row.
     pub width: usize,
     /// Rows.
@@ -50,12 +52,12 @@ impl Images {
         Image { pixels: self.pixels_of(index).to_vec(), label: self.labels[index] }
     }
 
-    /// Pixels of one image.
+    /// Values of one image.
     pub fn size(&self) -> usize {
-        self.width * self.height
+        self.channels * self.width * self.height
     }
 
-    /// The pixels of one image.
+    /// The values of one image.
     pub fn pixels_of(&self, index: usize) -> &[u8] {
         &self.pixels[index * self.size()..][..self.size()]
     }

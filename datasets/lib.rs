@@ -2,10 +2,12 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`cifar`] | CIFAR-10 in its binary version |
 //! | [`idx`] | the MNIST file format, plain or gzipped |
 //! | [`mnist`] | a folder of four such files: MNIST, Fashion-MNIST |
 //! | [`strokes`] | digits drawn from stroke skeletons; needs no file |
 
+pub mod cifar;
 pub mod idx;
 pub mod images;
 pub mod mnist;

@@ -58,7 +58,7 @@ fn load_part(folder: &Path, part: &str) -> Result<Images, IdxError> {
         let found = labels.values[place];
         return wrong(IdxProblem::Label { byte: 8 + place, found, classes: CLASSES });
     }
-    Ok(Images { width, height, pixels: images.values, labels: labels.values })
+    Ok(Images { channels: 1, width, height, pixels: images.values, labels: labels.values })
 }
 
 /// The file as it is in the folder: gzipped, or plain (also the name for the error if there is neither).
@@ -85,6 +85,7 @@ pub fn download() -> Result<Split, DownloadError> {
         let items: Result<Vec<_>, _> = dataset.iter().collect();
         let items = items.map_err(|error| DownloadError(error.to_string()))?;
         Ok(Images {
+            channels: 1,
             width: 28,
             height: 28,
             pixels: items.iter().flat_map(|item| item.image.iter().flatten().map(|&p| p as u8)).collect(),

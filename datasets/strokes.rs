@@ -44,7 +44,7 @@ pub fn draw(seed: u64, indices: std::ops::Range<u64>) -> Images {
             });
         }
     });
-    Images { width: SIDE, height: SIDE, pixels, labels }
+    Images { channels: 1, width: SIDE, height: SIDE, pixels, labels }
 }
 
 type Point = [f32; 2];

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`classifier`] | a computer that reads images: the model, its evaluation, three trainers, its teacher, pruning |
 //! | [`generator`] | a computer that makes images from noise, the network it is compared with, and their judge |
+//! | [`ising`] | networks of ±1 spins that are read by a time average |
 //! | [`training`] | what all of them share: labelled images, and one training loop |
 
 pub mod classifier;
 pub mod error;
 pub mod generator;
+pub mod ising;
 pub mod training;
 
 pub use classifier::evaluation::Evaluation;
@@ -25,6 +27,8 @@ pub use generator::metrics::{Nearest, Reference, Scores};
 pub use generator::model::{Generator, HiddenUnits, Request, Samples};
 pub use generator::noising::Noising;
 pub use generator::stored::{Descent, Rule, Stored, StoredConfig};
-pub use training::examples::Examples;
+pub use ising::network::{Hidden, IsingConfig, IsingNet, Realisation};
+pub use ising::training::{Forward, IsingTrainer};
+pub use training::examples::{Augment, Examples};
 pub use training::fit::{Fit, Progress, Recipe, Training};
 pub use training::network::{Parameters, ranking};

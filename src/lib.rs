@@ -37,7 +37,7 @@ pub use dynamics::tempering::{Ladder, Replicas, Tempering};
 pub use error::{Divergence, Error, Problem, Result, SpinProblem};
 pub use export::circuit::{Circuit, Scales};
 pub use export::couplings::Couplings;
-pub use export::description::{Description, Normalisation, Start};
+pub use export::description::{Description, Normalisation, Sampling, Start};
 pub use export::formats::Format;
 pub use export::ising::Ising;
 pub use hardware::account::{Account, Assumptions, Measured};

@@ -42,7 +42,8 @@ pub struct Key {
     trajectory: u64,
 }
 
-/// The top bits of the fourth counter word tell the three uses of a key apart.
+/// The top bits of the fourth counter word tell the four uses of a key apart; normals have none.
+pub(crate) const UNIFORMS: u32 = 0x4000_0000;
 const STREAM: u32 = 0x8000_0000;
 const FORK: u32 = 0xC000_0000;
 
@@ -93,13 +94,25 @@ impl Key {
     /// # Shapes
     /// Row-major `[trajectory, unit]`, `trajectories · units` values.
     pub fn normals(self, step: u32, trajectories: usize, units: usize) -> Vec<f32> {
+        self.draw::<false>(step, trajectories, units)
+    }
+
+    /// Uniform numbers of one step in (0, 1), of 24 bits, independent of the normals.
+    ///
+    /// # Shapes
+    /// Row-major `[trajectory, unit]`, `trajectories · units` values.
+    pub fn uniforms(self, step: u32, trajectories: usize, units: usize) -> Vec<f32> {
+        self.draw::<true>(step, trajectories, units)
+    }
+
+    fn draw<const UNIFORM: bool>(self, step: u32, trajectories: usize, units: usize) -> Vec<f32> {
         let blocks = units.div_ceil(4);
         let mut out = Vec::with_capacity(trajectories * units);
-        let mut lanes = Lanes::new(self.trajectory, step, blocks as u32);
+        let mut lanes = Lanes::<UNIFORM>::new(self.trajectory, step, blocks as u32);
         let mut block = 0; // the first of its row that is not written yet
         while out.len() < trajectories * units {
             lanes.fill(self.words);
-            let mut normals = &lanes.normal[..];
+            let mut normals = &lanes.value[..];
             while !normals.is_empty() && out.len() < trajectories * units {
                 let taken = (normals.len() / 4).min(blocks - block);
                 let width = (4 * taken).min(units - 4 * block);
@@ -141,25 +154,26 @@ const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const LANES: usize = 128;
 
 /// A structure of arrays: the compiler turns each loop over lanes into vector instructions.
-struct Lanes {
-    /// The counters of the next normals, running through the blocks of one trajectory after the other.
+struct Lanes<const UNIFORM: bool> {
+    /// The counters of the next numbers, running through the blocks of one trajectory after the other.
     counter: [[u32; LANES]; 4],
     blocks: u32,
-    /// Four normals a lane, next to each other.
-    normal: [f32; 4 * LANES],
+    /// Four normals or uniforms a lane, next to each other.
+    value: [f32; 4 * LANES],
 }
 
-impl Lanes {
+impl<const UNIFORM: bool> Lanes<UNIFORM> {
     fn new(trajectory: u64, step: u32, blocks: u32) -> Box<Self> {
         let mut counter = [[0; LANES]; 4];
         for lane in 0..LANES {
             let block = lane as u32 % blocks.max(1);
             let [low, high] = split(trajectory + u64::from(lane as u32 / blocks.max(1)));
-            for (row, word) in counter.iter_mut().zip([block, step, low, high & !STREAM]) {
+            let high = high & !STREAM | if UNIFORM { UNIFORMS } else { 0 };
+            for (row, word) in counter.iter_mut().zip([block, step, low, high]) {
                 row[lane] = word;
             }
         }
-        Box::new(Self { counter, blocks, normal: [0.0; 4 * LANES] })
+        Box::new(Self { counter, blocks, value: [0.0; 4 * LANES] })
     }
 
     /// Draws the next normals with the widest instructions this processor has. All give the same bits.
@@ -198,10 +212,15 @@ impl Lanes {
             let block = philox(key, [w0[lane], w1[lane], w2[lane], w3[lane]]);
             [w0[lane], w1[lane], w2[lane], w3[lane]] = block;
         }
-        for (lane, quad) in self.normal.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let [a, b] = box_muller(w0[lane], w1[lane]);
-            let [c, d] = box_muller(w2[lane], w3[lane]);
-            *quad = [a, b, c, d];
+        for (lane, quad) in self.value.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let words = [w0[lane], w1[lane], w2[lane], w3[lane]];
+            if UNIFORM {
+                *quad = words.map(uniform);
+            } else {
+                let [a, b] = box_muller(words[0], words[1]);
+                let [c, d] = box_muller(words[2], words[3]);
+                *quad = [a, b, c, d];
+            }
         }
         self.advance();
     }
@@ -246,6 +265,12 @@ pub const fn philox(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
     let c = round!(c, 7);
     let c = round!(c, 8);
     round!(c, 9)
+}
+
+/// A number in (0, 1) from the upper 24 bits of a uniform word.
+#[inline(always)]
+pub(crate) fn uniform(word: u32) -> f32 {
+    ((word >> 8) as i32 as f32 + 0.5) * (1.0 / 16_777_216.0)
 }
 
 /// Two independent standard normals from two uniform words.
@@ -350,11 +375,11 @@ mod tests {
 
     #[test]
     fn wide_lanes_give_the_bits_of_narrow_ones() {
-        let mut wide = Lanes::new((1 << 32) - 3, 9, 5);
+        let mut wide = Lanes::<false>::new((1 << 32) - 3, 9, 5);
         for _ in 0..3 {
             let counter = wide.counter;
             wide.fill([3, 4]);
-            for (lane, quad) in wide.normal.chunks(4).enumerate() {
+            for (lane, quad) in wide.value.chunks(4).enumerate() {
                 let words = philox([3, 4], [0, 1, 2, 3].map(|w| counter[w][lane]));
                 let narrow = [box_muller(words[0], words[1]), box_muller(words[2], words[3])].concat();
                 assert!(quad.iter().zip(&narrow).all(|(a, b)| a.to_bits() == b.to_bits()));

@@ -1,13 +1,13 @@
 //! Which images a run works on, and on which device.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thermograd::{Backend, Key, Shards};
-use thermograd_datasets::{Images, mnist, strokes};
+use thermograd_datasets::{Images, cifar, mnist, strokes};
 use thermograd_models::Examples;
 
 use crate::workbench::settings::name;
@@ -22,6 +22,10 @@ pub enum Dataset {
     Mnist,
     /// Those of Fashion-MNIST: ten kinds of clothes.
     FashionMnist,
+    /// The six binary files of CIFAR-10 in --data-dir: ten kinds of animals and vehicles, in colour.
+    #[value(name = "cifar10")]
+    #[serde(rename = "cifar10")]
+    Cifar10,
 }
 
 impl Dataset {
@@ -34,15 +38,32 @@ impl Dataset {
     pub fn class(self, class: usize) -> String {
         const CLOTHES: [&str; 10] =
             ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"];
-        match (self, CLOTHES.get(class)) {
-            (Self::FashionMnist, Some(name)) => (*name).into(),
-            _ => class.to_string(),
-        }
+        const THINGS: [&str; 10] =
+            ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+        let name = match self {
+            Self::FashionMnist => CLOTHES.get(class),
+            Self::Cifar10 => THINGS.get(class),
+            Self::Strokes | Self::Mnist => None,
+        };
+        name.map_or_else(|| class.to_string(), |name| (*name).into())
     }
 
     /// What its images show.
     pub fn shows(self) -> &'static str {
-        if self == Self::FashionMnist { "clothes" } else { "digits" }
+        match self {
+            Self::FashionMnist => "clothes",
+            Self::Cifar10 => "animals and vehicles",
+            Self::Strokes | Self::Mnist => "digits",
+        }
+    }
+
+    /// The files of it in a folder.
+    pub fn files(self, folder: &Path) -> Vec<PathBuf> {
+        match self {
+            Self::Strokes => Vec::new(),
+            Self::Mnist | Self::FashionMnist => mnist::files(folder),
+            Self::Cifar10 => cifar::files(folder),
+        }
     }
 }
 
@@ -129,13 +150,16 @@ impl Source {
             #[cfg(feature = "download")]
             Dataset::Mnist if self.data_dir.is_none() => mnist::download()?,
             Dataset::Mnist | Dataset::FashionMnist => mnist::load(&self.folder()?)?,
+            Dataset::Cifar10 => cifar::load(&self.folder()?)?,
         };
         ensure!(self.held_out > 0, "held_out: at least one image is needed");
         let limit = self.limit.unwrap_or(usize::MAX);
         let (all, test) = (split.train.first(limit), split.test.first(limit));
         let (train, held_out) = all.hold_out(self.held_out.min(all.len() / 2));
-        let examples =
-            |images: Images| Examples::new(images.width, images.height, images.pixels, images.labels);
+        let examples = |images: Images| {
+            let Images { channels, width, height, pixels, labels } = images;
+            Examples::coloured(channels, width, height, pixels, labels)
+        };
         Ok(Data { train: examples(train)?, held_out: examples(held_out)?, test: examples(test)? })
     }
 
@@ -144,7 +168,7 @@ impl Source {
         let set = name(&self.dataset);
         let folder = self.data_dir.clone().with_context(|| {
             format!(
-                "--dataset {set} needs its four files: add --data-dir DIR or set THERMOGRAD_DATA (MNIST itself is \
+                "--dataset {set} needs its files: add --data-dir DIR or set THERMOGRAD_DATA (MNIST itself is \
                  fetched by a build with --features download)"
             )
         })?;

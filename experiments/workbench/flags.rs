@@ -7,7 +7,6 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser};
 use thermograd::Backend;
-use thermograd_datasets::mnist;
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
@@ -20,8 +19,8 @@ pub struct DataFlags {
     /// Images to work on.
     #[arg(long, value_enum)]
     pub dataset: Option<Dataset>,
-    /// Folder of the four IDX files, plain or .gz, or of a folder `mnist` or `fashion-mnist` with them [env:
-    /// THERMOGRAD_DATA].
+    /// Folder of the files of the data set (the four IDX files of MNIST, plain or .gz, for instance), or of a folder `mnist`,
+    /// `fashion-mnist` or `cifar10` with them [env: THERMOGRAD_DATA].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Use the first N images of each split only, for a quick try.
@@ -141,7 +140,7 @@ impl DataFlags {
     pub fn files(&self) -> Vec<PathBuf> {
         match self.source() {
             Ok(source) if source.dataset.reads_files() => {
-                source.folder().map_or(Vec::new(), |f| mnist::files(&f))
+                source.folder().map_or(Vec::new(), |folder| source.dataset.files(&folder))
             }
             _ => Vec::new(),
         }

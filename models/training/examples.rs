@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 use thermograd::{Key, Normalisation};
 
 use crate::error::{Error, Result};
@@ -9,30 +10,61 @@ use crate::error::{Error, Result};
 /// Pixels as −1 … 1.
 pub const PIXELS: Normalisation = Normalisation { offset: 0.5, scale: 0.5, norm: None };
 
-/// Labelled grey images of one size.
+/// How training images are varied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Augment {
+    /// Shift by up to so many pixels in a random direction.
+    pub shift: usize,
+    /// Exchange left and right in every other image, at random.
+    pub flip: bool,
+}
+
+impl Augment {
+    /// A shift of up to one pixel.
+    pub const PIXEL: Self = Self { shift: 1, flip: false };
+}
+
+/// Labelled images of one size, grey or in colours.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Examples {
     width: usize,
+    channels: usize,
     pixels_each: usize,
     pixels: Vec<u8>,
     labels: Vec<u8>,
 }
 
 impl Examples {
-    /// Row-major images of `width` × `height` pixels, one after the other, with their classes.
+    /// Row-major grey images of `width` × `height` pixels, one after the other, with their classes.
     ///
     /// # Errors
     /// [`Error::Examples`] when pixels and labels do not count the same images, or there is none.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>, labels: Vec<u8>) -> Result<Self> {
-        let pixels_each = width * height;
+        Self::coloured(1, width, height, pixels, labels)
+    }
+
+    /// The same of so many colours: all rows of the first, then of the second, and so on.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn coloured(
+        channels: usize,
+        width: usize,
+        height: usize,
+        pixels: Vec<u8>,
+        labels: Vec<u8>,
+    ) -> Result<Self> {
+        let pixels_each = channels * width * height;
         if labels.is_empty() || pixels_each * labels.len() != pixels.len() {
             return Err(Error::Examples(format!(
-                "{} pixels do not make {} images of {width} × {height}",
+                "{} pixels do not make {} images of {width} × {height}{}",
                 pixels.len(),
-                labels.len()
+                labels.len(),
+                if channels == 1 { String::new() } else { format!(" in {channels} colours") }
             )));
         }
-        Ok(Self { width, pixels_each, pixels, labels })
+        Ok(Self { width, channels, pixels_each, pixels, labels })
     }
 
     /// How many images.
@@ -53,6 +85,11 @@ impl Examples {
     /// Pixels in a row.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Channels, rows and columns of an image.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.pixels_each / (self.channels * self.width), self.width]
     }
 
     /// The first `count` images, or all.
@@ -106,15 +143,33 @@ impl Examples {
         shift: Option<Key>,
         options: impl Into<TensorCreationOptions>,
     ) -> Tensor<2> {
+        self.varied(indices, normalisation, shift.map(|key| (Augment::PIXEL, key)), options)
+    }
+
+    /// The same, varied in other ways.
+    ///
+    /// # Shapes
+    /// `[indices, pixels]`.
+    pub fn varied(
+        &self,
+        indices: &[usize],
+        normalisation: &Normalisation,
+        augment: Option<(Augment, Key)>,
+        options: impl Into<TensorCreationOptions>,
+    ) -> Tensor<2> {
         let mut values = Vec::with_capacity(indices.len() * self.pixels_each);
         for (row, &index) in indices.iter().enumerate() {
             let image = self.pixels(index);
-            match shift {
+            match augment {
                 None => prepare(image, normalisation, &mut values),
-                Some(key) => {
+                Some((Augment { shift, flip }, key)) => {
                     let mut rng = key.row(row as u64).rng();
-                    let [dx, dy] = [0, 1].map(|_| rng.random_range(-1..=1_i32) as isize);
-                    prepare(&shifted(image, self.width, dx, dy), normalisation, &mut values);
+                    let most = shift as i32;
+                    let [dx, dy] = [0, 1].map(|_| rng.random_range(-most..=most) as isize);
+                    let flip = flip && rng.random_bool(0.5);
+                    let plane = self.pixels_each / self.channels;
+                    let moved = image.chunks(plane).flat_map(|plane| shifted(plane, self.width, dx, dy, flip));
+                    prepare(&moved.collect::<Vec<_>>(), normalisation, &mut values);
                 }
             }
         }
@@ -152,11 +207,12 @@ fn prepare(image: &[u8], normalisation: &Normalisation, out: &mut Vec<f32>) {
     }
 }
 
-/// The image moved by (dx, dy) pixels, its darkest grey filling in.
-fn shifted(image: &[u8], width: usize, dx: isize, dy: isize) -> Vec<u8> {
+/// The image moved by (dx, dy) pixels, its darkest grey filling in, and then mirrored if `flip`.
+fn shifted(image: &[u8], width: usize, dx: isize, dy: isize, flip: bool) -> Vec<u8> {
     let height = image.len() / width;
     let fill = image.iter().copied().min().unwrap_or(0);
     let at = |row: usize, column: usize| {
+        let column = if flip { width - 1 - column } else { column };
         let (row, column) = (row as isize - dy, column as isize - dx);
         let inside = (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
         if inside { image[row as usize * width + column as usize] } else { fill }
@@ -184,7 +240,8 @@ mod tests {
     #[test]
     fn shifts_move_pixels_and_fill_with_the_minimum() {
         let image = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-        assert_eq!(shifted(&image, 3, 1, 0), [1, 1, 2, 1, 4, 5, 1, 7, 8]);
-        assert_eq!(shifted(&image, 3, 0, -1), [4, 5, 6, 7, 8, 9, 1, 1, 1]);
+        assert_eq!(shifted(&image, 3, 1, 0, false), [1, 1, 2, 1, 4, 5, 1, 7, 8]);
+        assert_eq!(shifted(&image, 3, 0, -1, false), [4, 5, 6, 7, 8, 9, 1, 1, 1]);
+        assert_eq!(shifted(&image, 3, 1, 0, true), [2, 1, 1, 5, 4, 1, 8, 7, 1]);
     }
 }

@@ -15,7 +15,7 @@
 use crate::dynamics::run::{Dynamics, Place};
 use crate::error::{Error, Result, SpinProblem};
 use crate::network::spins::Spins;
-use crate::noise::{Key, philox};
+use crate::noise::{Key, UNIFORMS, philox, uniform};
 
 /// Independent chains of the same spins.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,7 +132,24 @@ pub struct Gibbs<'a> {
     twice_beta: f32,
     /// Fields of single chains, `[place, chain]`, in the place of h.
     fields: Option<Vec<f32>>,
+    /// What β of each place is multiplied by.
+    factors: Option<Vec<f32>>,
     key: Key,
+}
+
+/// What a sweep needs to know of the spins.
+#[derive(Clone, Copy)]
+pub(crate) struct Bath<'a> {
+    spins: &'a Spins,
+    fields: Option<&'a [f32]>,
+    factors: Option<&'a [f32]>,
+}
+
+impl<'a> Bath<'a> {
+    /// The same temperature and fields for all chains and spins.
+    pub(crate) fn of(spins: &'a Spins) -> Self {
+        Self { spins, fields: None, factors: None }
+    }
 }
 
 impl<'a> Gibbs<'a> {
@@ -142,7 +159,7 @@ impl<'a> Gibbs<'a> {
     /// [`Error::Spins`] when β is not positive and finite.
     pub fn new(spins: &'a Spins, beta: f64, key: Key) -> Result<Self> {
         check_beta(beta)?;
-        Ok(Self { spins, twice_beta: 2.0 * beta as f32, fields: None, key })
+        Ok(Self { spins, twice_beta: 2.0 * beta as f32, fields: None, factors: None, key })
     }
 
     /// With fields h of their own for the chains, in place of those of the graph: clamped inputs, for instance.
@@ -163,6 +180,21 @@ impl<'a> Gibbs<'a> {
         Ok(Self { fields: Some(fields), ..self })
     }
 
+    /// With a temperature of its own for every spin: β is multiplied by `factors`. Spins at different temperatures have no
+    /// equilibrium; they come to a steady state.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is not one a spin, [`Error::Spins`] when one is not positive and finite.
+    pub fn with_temperatures(self, factors: &[f64]) -> Result<Self> {
+        if factors.len() != self.spins.len() {
+            let (found, expected) = (vec![factors.len()], vec![self.spins.len()]);
+            return Err(Error::Shape { what: "temperatures of spins".into(), found, expected });
+        }
+        factors.iter().try_for_each(|&factor| check_beta(factor))?;
+        let of = |place| factors[self.spins.spin(place)] as f32;
+        Ok(Self { factors: Some((0..factors.len()).map(of).collect()), ..self })
+    }
+
     /// The spins.
     pub fn spins(&self) -> &'a Spins {
         self.spins
@@ -180,7 +212,8 @@ impl Dynamics for Gibbs<'_> {
 
     fn step(&self, index: usize, chains: Chains) -> Chains {
         let betas = vec![self.twice_beta; chains.count];
-        sweep(self.spins, self.fields.as_deref(), chains, &betas, index as u32, self.key)
+        let bath = Bath { fields: self.fields.as_deref(), factors: self.factors.as_deref(), spins: self.spins };
+        sweep(bath, chains, &betas, index as u32, self.key)
     }
 
     fn diverged(&self, _state: &Chains) -> Option<Place> {
@@ -199,8 +232,7 @@ impl Dynamics for Gibbs<'_> {
 
 /// One sweep; 2β is given for every chain.
 pub(crate) fn sweep(
-    spins: &Spins,
-    fields: Option<&[f32]>,
+    bath: Bath,
     mut chains: Chains,
     twice_betas: &[f32],
     index: u32,
@@ -211,7 +243,7 @@ pub(crate) fn sweep(
     let width = chains.count.div_ceil(parts).max(1);
     let mut tile = Tile::new(key, index, width);
     let mut block = 0;
-    for colour in spins.classes() {
+    for colour in bath.spins.classes() {
         let quads = colour.len().div_ceil(4);
         for quad in (0..quads).step_by(tile.quads) {
             for chain in (0..chains.count).step_by(width) {
@@ -219,7 +251,7 @@ pub(crate) fn sweep(
                 tile.place = colour.start + 4 * quad;
                 tile.end = colour.end.min(tile.place + 4 * tile.quads);
                 (tile.chain, tile.width) = (chain, width.min(chains.count - chain));
-                tile.draw(spins, fields, &mut chains, twice_betas);
+                tile.draw(bath, &mut chains, twice_betas);
             }
         }
         block += quads as u32;
@@ -258,38 +290,38 @@ impl Tile {
     }
 
     /// Draws the spins of the tile with the widest instructions this processor has. All give the same bits.
-    fn draw(&mut self, spins: &Spins, fields: Option<&[f32]>, chains: &mut Chains, betas: &[f32]) {
+    fn draw(&mut self, bath: Bath, chains: &mut Chains, betas: &[f32]) {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
                 // SAFETY: the processor has AVX-512F and BW.
-                return unsafe { self.draw_avx512(spins, fields, chains, betas) };
+                return unsafe { self.draw_avx512(bath, chains, betas) };
             }
             if is_x86_feature_detected!("avx2") {
                 // SAFETY: the processor has AVX2.
-                return unsafe { self.draw_avx2(spins, fields, chains, betas) };
+                return unsafe { self.draw_avx2(bath, chains, betas) };
             }
         }
-        self.draw_portable(spins, fields, chains, betas);
+        self.draw_portable(bath, chains, betas);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn draw_avx512(&mut self, spins: &Spins, fields: Option<&[f32]>, chains: &mut Chains, betas: &[f32]) {
-        self.draw_portable(spins, fields, chains, betas);
+    fn draw_avx512(&mut self, bath: Bath, chains: &mut Chains, betas: &[f32]) {
+        self.draw_portable(bath, chains, betas);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn draw_avx2(&mut self, spins: &Spins, fields: Option<&[f32]>, chains: &mut Chains, betas: &[f32]) {
-        self.draw_portable(spins, fields, chains, betas);
+    fn draw_avx2(&mut self, bath: Bath, chains: &mut Chains, betas: &[f32]) {
+        self.draw_portable(bath, chains, betas);
     }
 
     #[inline(always)]
-    fn draw_portable(&mut self, spins: &Spins, fields: Option<&[f32]>, chains: &mut Chains, betas: &[f32]) {
+    fn draw_portable(&mut self, bath: Bath, chains: &mut Chains, betas: &[f32]) {
         self.fill_words();
         for place in self.place..self.end {
-            self.field(spins, fields, chains, place);
+            self.field(bath, chains, place);
         }
         let (width, count) = (self.width, chains.count);
         for (index, place) in (self.place..self.end).enumerate() {
@@ -297,10 +329,10 @@ impl Tile {
             let (words, x) = (&self.words[word][lanes.clone()], &self.x[word][lanes]);
             let values = &mut chains.values[place * count + self.chain..][..width];
             let betas = &betas[self.chain..][..width];
-            let mut flips = 0;
+            let (factor, mut flips) = (bath.factors.map_or(1.0, |factors| factors[place]), 0);
             for (((value, &word), &x), &twice_beta) in values.iter_mut().zip(words).zip(x).zip(betas) {
-                let u = ((word >> 8) as i32 as f32 + 0.5) * (1.0 / 16_777_216.0);
-                let up = u * (1.0 + exp(twice_beta * x)) < 1.0;
+                let u = uniform(word);
+                let up = u * (1.0 + exp(factor * twice_beta * x)) < 1.0;
                 let drawn = if up { 1 } else { -1 };
                 flips += u32::from(*value != drawn);
                 *value = drawn;
@@ -317,7 +349,7 @@ impl Tile {
             for lane in 0..self.width {
                 let chain = self.first + (self.chain + lane) as u64;
                 blocks[lanes + lane] = self.block + quad as u32;
-                (low[lanes + lane], high[lanes + lane]) = (chain as u32, (chain >> 32) as u32 | UNIFORM);
+                (low[lanes + lane], high[lanes + lane]) = (chain as u32, (chain >> 32) as u32 | UNIFORMS);
             }
         }
         let [w0, w1, w2, w3] = &mut self.words;
@@ -329,7 +361,7 @@ impl Tile {
 
     /// x of (23) at a place.
     #[inline(always)]
-    fn field(&mut self, spins: &Spins, fields: Option<&[f32]>, chains: &Chains, place: usize) {
+    fn field(&mut self, Bath { spins, fields, .. }: Bath, chains: &Chains, place: usize) {
         let index = place - self.place;
         let x = &mut self.x[index % 4][index / 4 * self.width..][..self.width];
         let (count, chain) = (chains.count, self.chain);
@@ -349,9 +381,6 @@ impl Tile {
         }
     }
 }
-
-/// Tells words for spins from normals of the same key, in the top bits of the counter.
-const UNIFORM: u32 = 0x4000_0000;
 
 /// eʸ to 3e-7, with |y| held below 87: 2ⁿ times a polynomial of the rest.
 #[inline(always)]
@@ -406,14 +435,14 @@ mod tests {
         let spins = Spins::grid(6, 6, true, 0.4).unwrap();
         let key = Key::new(5);
         let start = Chains::random(&spins, 32, key.fork("start"));
-        let wide = sweep(&spins, None, start.clone(), &[1.0; 32], 3, key);
+        let wide = sweep(Bath::of(&spins), start.clone(), &[1.0; 32], 3, key);
         let (mut narrow, mut block) = (start, 0);
         for colour in spins.classes() {
             let mut tile = Tile::new(key, 3, 32);
             for quad in 0..colour.len().div_ceil(4) {
                 (tile.block, tile.place) = (block + quad as u32, colour.start + 4 * quad);
                 tile.end = colour.end.min(tile.place + 4);
-                tile.draw_portable(&spins, None, &mut narrow, &[1.0; 32]);
+                tile.draw_portable(Bath::of(&spins), &mut narrow, &[1.0; 32]);
             }
             block += colour.len().div_ceil(4) as u32;
         }
@@ -428,7 +457,7 @@ mod tests {
         let expected = 0.25 + 1.0 + 0.5 - 0.5 - 1.0 + 2.0;
         assert_eq!(spins.energies(&chains), [expected; 2]);
         assert_eq!(spins.magnetisations(&chains), [0; 2]);
-        let after = sweep(&spins, None, chains.clone(), &[2.0; 2], 0, Key::new(1));
+        let after = sweep(Bath::of(&spins), chains.clone(), &[2.0; 2], 0, Key::new(1));
         let changed = (0..4).flat_map(|s| chains.of(&spins, s).iter().zip(after.of(&spins, s)));
         assert_eq!(after.flips(), changed.filter(|(a, b)| a != b).count() as u64);
     }

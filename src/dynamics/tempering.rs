@@ -11,7 +11,7 @@
 
 use rand::RngExt;
 
-use crate::dynamics::gibbs::{Chains, check_beta, sweep};
+use crate::dynamics::gibbs::{Bath, Chains, check_beta, sweep};
 use crate::dynamics::run::{Dynamics, Place, run};
 use crate::error::{Result, SpinProblem};
 use crate::network::spins::Spins;
@@ -223,7 +223,7 @@ impl Dynamics for Tempering<'_> {
     fn step(&self, index: usize, mut replicas: Replicas) -> Replicas {
         let twice = |&rung: &usize| 2.0 * self.ladder.0[rung] as f32;
         let betas: Vec<f32> = replicas.rungs.iter().map(twice).collect();
-        replicas.chains = sweep(self.spins, None, replicas.chains, &betas, index as u32, self.key);
+        replicas.chains = sweep(Bath::of(self.spins), replicas.chains, &betas, index as u32, self.key);
         replicas.energies = self.spins.energies(&replicas.chains);
         self.exchange(index, &mut replicas);
         replicas

@@ -1,6 +1,6 @@
 //! What the numbers of exported couplings mean: everything that is not one of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,22 @@ pub enum Start {
     Noise,
 }
 
+/// Units that are ±1 spins, and read by the average of Gibbs sampling: see (23) in [`gibbs`](crate::dynamics::gibbs).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// β of every free group, in units of 1/kT. Groups at different temperatures have no joint Boltzmann law.
+    pub betas: BTreeMap<String, f64>,
+    /// The group that is read.
+    pub output: String,
+    /// Its classes: units of a class lie next to each other.
+    pub classes: usize,
+    /// Sweeps that are left out at the beginning.
+    pub burn_in: usize,
+    /// Sweeps that are averaged.
+    pub sweeps: usize,
+}
+
 /// Everything needed to use the couplings without this program.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Description {
@@ -54,12 +70,36 @@ pub struct Description {
     pub course: Option<Course>,
     /// A constant added to V, for spin models whose energies are to be compared.
     pub offset: f64,
+    /// How units are sampled that are spins; none if they follow the dynamics above.
+    pub sampling: Option<Sampling>,
+}
+
+impl Sampling {
+    fn validate(&self, description: &Description) -> Result<()> {
+        let refuse = |reason: String| Err(Problem::Description(format!("sampling: {reason}")).into());
+        let topology = &description.substrate.topology;
+        let free: Vec<&str> = topology.free().map(|group| &group.name[..]).collect();
+        if !self.betas.keys().eq(free.iter().copied().collect::<BTreeSet<_>>()) {
+            return refuse(format!("the groups {free:?} need a beta each, and no others"));
+        }
+        if let Some((name, beta)) = self.betas.iter().find(|(_, beta)| !(**beta > 0.0 && beta.is_finite())) {
+            return refuse(format!("beta of group `{name}` is {beta}: it must be positive and finite"));
+        }
+        let output = topology.free().find(|group| group.name == self.output).map_or(0, |group| group.units);
+        if self.classes == 0 || output == 0 || output % self.classes != 0 {
+            return refuse(format!("{} classes cannot be read from {output} units of `{}`", self.classes, self.output));
+        }
+        if self.sweeps == 0 {
+            return refuse("no sweep is read".into());
+        }
+        Ok(())
+    }
 }
 
 impl Description {
     /// The description of a computer whose free units start at rest.
     pub fn of(substrate: SubstrateConfig, schedule: Schedule, normalisation: Option<Normalisation>) -> Self {
-        Self { substrate, schedule, start: Start::Rest, normalisation, course: None, offset: 0.0 }
+        Self { substrate, schedule, start: Start::Rest, normalisation, course: None, offset: 0.0, sampling: None }
     }
 
     /// Checks groups, blocks, constants, schedule and normalisation.
@@ -84,6 +124,9 @@ impl Description {
             let norm = n.norm.unwrap_or(1.0);
             n.offset.is_finite() && n.scale > 0.0 && n.scale.is_finite() && norm > 0.0 && norm.is_finite()
         };
+        if let Some(sampling) = &self.sampling {
+            sampling.validate(self)?;
+        }
         if !self.normalisation.is_none_or(sound) || !self.offset.is_finite() {
             let reason = "normalisation and offset must be finite, scale and norm positive";
             return Err(Problem::Description(reason.into()).into());

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | 1 | listed pairs were stored as a matrix, and their units named here |
 //! | 2 | whether units start as noise was said in the sentence on the dynamics alone; no course of kT, one constant a group |
-//! | 3 | is written |
+//! | 3 | is written where units are no spins |
+//! | 4 | is written where they are: how they are sampled |
 //!
 //! Every version is read.
 
@@ -15,15 +16,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Problem, Result};
 use crate::export::couplings::Couplings;
-use crate::export::description::{Description, Normalisation, Start};
+use crate::export::description::{Description, Normalisation, Sampling, Start};
 use crate::export::text::json;
 use crate::network::protocol::Course;
 use crate::network::substrate::SubstrateConfig;
 use crate::network::topology::{Block, Group, Pattern, PerUnit, Topology};
 use crate::schedule::Schedule;
 
-/// The version of the description that this code writes, and the newest it reads.
-pub const VERSION: u32 = 3;
+/// The newest version of the description that this code writes and reads.
+pub const VERSION: u32 = 4;
+
+/// The newest version that knew no spins.
+const NO_SPINS: u32 = 3;
 
 /// The version that stored listed pairs as a matrix.
 pub(crate) const MATRICES: u32 = 1;
@@ -39,6 +43,13 @@ const MOVED: &str = "V = sum_i ((J2 + d_i(t)) x_i^2 + J4 x_i^4) + sum_i b_i x_i 
                      given, and for noise at the start; clamped unit k*w + j of a group with w values is held at value j times the weight of knot k, \
                      which is 1 at knot k and falls linearly to 0 at its neighbours";
 const STEP: &str = "x_i <- x_i - mu dV/dx_i dt + sqrt(2 mu kT dt) N(0, 1)";
+const SPINS: &str = "E = sum_i b_i s_i + sum_(ij) J_ij s_i s_j over spins s = -1, +1, clamped ones at the values of the \
+                     input; each pair is counted once; the wells of the substrate, with minima at -1 and +1, are for \
+                     devices that have displacements in the place of spins";
+const SWEEPS: &str = "s_i <- +1 with probability 1/(1 + exp(2 beta x_i)), else -1, where x_i = b_i + sum_j J_ij s_j and \
+                      beta is that of its group in sampling.betas; coupled spins never together; from fair coins; \
+                      sampling.burn_in sweeps, then sampling.sweeps sweeps whose outputs are added; the answer is the \
+                      class with the largest sum over its units";
 const FROM_REST: &str = "free units from 0";
 const FROM_NOISE: &str = "free units from equilibrium in their wells alone, exp(-(J2 x^2 + J4 x^4)/kT)";
 
@@ -57,6 +68,8 @@ struct DescriptionFile {
     course: Option<CourseFile>,
     #[serde(default, skip_serializing_if = "is_zero")]
     offset: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sampling: Option<Sampling>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,7 +187,7 @@ impl Couplings {
 }
 
 fn write(description: &Description, pairs: bool) -> DescriptionFile {
-    let Description { substrate, schedule, start, normalisation, course, offset } = description;
+    let Description { substrate, schedule, start, normalisation, course, offset, sampling } = description;
     let (start, from) = match start {
         Start::Rest => (StartFile::Rest, FROM_REST),
         Start::Noise => (StartFile::Noise, FROM_NOISE),
@@ -188,9 +201,12 @@ fn write(description: &Description, pairs: bool) -> DescriptionFile {
         },
     };
     DescriptionFile {
-        version: VERSION,
-        energy: if course.is_some() { MOVED } else { ENERGY }.into(),
-        dynamics: format!("{STEP}, {from}, read at t_f = dt * steps"),
+        version: if sampling.is_some() { VERSION } else { NO_SPINS },
+        energy: if sampling.is_some() { SPINS } else if course.is_some() { MOVED } else { ENERGY }.into(),
+        dynamics: match sampling {
+            Some(_) => SWEEPS.into(),
+            None => format!("{STEP}, {from}, read at t_f = dt * steps"),
+        },
         start: Some(start),
         substrate: SubstrateFile {
             topology: TopologyFile {
@@ -208,6 +224,7 @@ fn write(description: &Description, pairs: bool) -> DescriptionFile {
             kt: kt.clone(),
         }),
         offset: *offset,
+        sampling: sampling.clone(),
     }
 }
 
@@ -262,5 +279,6 @@ fn read(file: DescriptionFile) -> Result<Description> {
             kt,
         }),
         offset: file.offset,
+        sampling: file.sampling,
     })
 }

@@ -1,0 +1,188 @@
+//! Train an Ising network to read images, and let it read by the time average of Gibbs sampling.
+//!
+//! image → clamped field → layers of spins → time average → loss → gradient → couplings → sampling → report.
+
+#[path = "ising/report.rs"]
+mod report;
+#[path = "ising/settings.rs"]
+mod settings;
+#[path = "ising/summary.rs"]
+mod summary;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use thermograd::{Key, Normalisation};
+use thermograd_experiments::say;
+use thermograd_experiments::workbench::run::check_export;
+use thermograd_experiments::workbench::{Bench, HeldOut, Session, afford};
+use thermograd_models::ising::readout::Expected;
+use thermograd_models::ising::sampling::Sweeps;
+use thermograd_models::{Examples, Fit, IsingNet, Parameters, Progress, Realisation};
+
+use crate::settings::{Arguments, Settings};
+use crate::summary::Summary;
+
+/// Pixels as −2 … 2: clamped units are analogue.
+const INPUTS: Normalisation = Normalisation { offset: 0.5, scale: 0.25, norm: None };
+
+/// Sweeps at which accuracies are told.
+const MARKS: [usize; 5] = [1, 3, 10, 30, 100];
+
+/// Passes of the closure that take the way back into account.
+const PASSES: usize = 20;
+
+/// Images and sweeps that autocorrelation times are measured on.
+const TAU: (usize, usize) = (50, 400);
+
+/// Settings, and what they ask for.
+struct Setup {
+    settings: Settings,
+    bench: Bench,
+}
+
+/// What is known of a network before it reads.
+struct Forecast {
+    /// `T` or `E`.
+    realisation: &'static str,
+    expected: Expected,
+    /// In sweeps.
+    tau: f64,
+    tau_error: f64,
+    spins: usize,
+    couplings: usize,
+    macs: usize,
+}
+
+fn main() {
+    thermograd_experiments::conduct(|| train(&Arguments::read()));
+}
+
+fn train(arguments: &Arguments) -> Result<()> {
+    let run = &arguments.run;
+    run.export.as_deref().map_or(Ok(()), check_export)?;
+    let prepare = |settings: Settings| {
+        let bench = arguments.data.open(&settings.source, settings.shard)?;
+        let setup = Setup { settings, bench };
+        let exports = setup.settings.ising.delta > 0.0 || run.export.is_none();
+        ensure!(exports, "--export: at delta = 0 nothing comes back, and no symmetric couplings do that");
+        setup.afford()?;
+        let untrained = setup.untrained()?;
+        let _ = setup.settings.trainer.training(&untrained, &setup.bench.data.train).context("trainer")?;
+        Ok((setup, untrained))
+    };
+    let (mut session, (setup, untrained)) =
+        Session::open("ising", &run.out, &run.resume, || arguments.settings(), prepare)?;
+    session.check_images(&setup.bench.data)?;
+    let network = setup.train(&session, untrained)?;
+    session.end_training()?;
+    setup.report(&session, &network, run.export.as_deref())
+}
+
+impl Setup {
+    /// Refuses a network that does not fit into memory.
+    fn afford(&self) -> Result<()> {
+        let [channels, rows, columns] = self.bench.data.train.shape();
+        let untrained = self.settings.ising.weights([channels, rows, columns], 10);
+        let spins = self.settings.ising.spins([channels, rows, columns], 10);
+        let shards = self.bench.shards.threads as u128 + 1;
+        let batch = self.settings.shard.min(self.settings.trainer.recipe.batch) as u128;
+        let what = format!("training {untrained} couplings of {spins} spins");
+        afford(&what, 32 * untrained as u128 + shards * batch * 64 * spins as u128)
+    }
+
+    fn untrained(&self) -> Result<IsingNet> {
+        let Bench { data, device, key, .. } = &self.bench;
+        Ok(self.settings.ising.init(data.train.shape(), 10, INPUTS, *key, device)?)
+    }
+
+    /// The images that are reported on.
+    fn images(&self) -> &Examples {
+        self.bench.data.reported(self.settings.against_held_out)
+    }
+
+    /// The trained network, without normalisation.
+    fn train(&self, session: &Session, untrained: IsingNet) -> Result<IsingNet> {
+        let Bench { data, shards, key, .. } = &self.bench;
+        let training = self.settings.trainer.training(&untrained, &data.train)?;
+        let fit = Fit::new(training, untrained, *shards, *key);
+        let held_out = |network: &IsingNet, progress: Progress| -> Result<HeldOut> {
+            // Twenty looks at most.
+            let epochs = progress.steps / progress.steps_per_epoch;
+            if !progress.epoch().is_multiple_of(epochs.div_ceil(20)) && progress.step < progress.steps {
+                return Ok((None, None));
+            }
+            let network = self.fold(network, self.settings.fold_images.min(2000))?;
+            let some = data.held_out.first(1000);
+            Ok((Some(network.expected(&some, PASSES, *shards).limit()), None))
+        };
+        let trained = session.train_watched(fit.name(), fit, held_out)?;
+        session.run.keep("ising.bpk", &trained.encode()?)?;
+        self.fold(&trained, self.settings.fold_images)
+    }
+
+    fn fold(&self, network: &IsingNet, images: usize) -> Result<IsingNet> {
+        let Bench { data, shards, key, .. } = &self.bench;
+        Ok(network.folded(&data.train, images, self.settings.trainer.forward, *shards, *key)?)
+    }
+
+    /// What is expected of a network on some images.
+    fn forecast(&self, network: &IsingNet, images: &Examples, key: Key) -> Result<Forecast> {
+        let (few, sweeps) = TAU;
+        let tau = network.tau(&self.bench.data.held_out, few, sweeps, key)?;
+        let tau = tau.with_context(|| {
+            format!("the outputs are correlated for too long to be averaged: {sweeps} sweeps do not tell how long")
+        })?;
+        Ok(Forecast {
+            realisation: if network.realisation() == Realisation::Equilibrium { "E" } else { "T" },
+            expected: network.expected(images, PASSES, self.bench.shards),
+            tau: tau.tau,
+            tau_error: tau.tau_error,
+            spins: network.spins().iter().sum(),
+            couplings: network.couplings(),
+            macs: network.macs(),
+        })
+    }
+
+    /// How many sweeps are left out and averaged.
+    fn sweeps(&self, network: &IsingNet, tau: f64) -> Result<Sweeps> {
+        let s = &self.settings;
+        let burn_in = network.burn_in(tau);
+        let Some(accuracy) = s.accuracy else { return Ok(Sweeps { burn_in, read: s.sweeps }) };
+        let expected = network.expected(&self.bench.data.held_out, PASSES, self.bench.shards);
+        let cheapest = expected.cheapest(accuracy, tau, s.sweeps).with_context(|| {
+            format!(
+                "accuracy: {} sweeps are expected to read {:.2} % of held-out images, and no number of them more than \
+                 {:.2} %; ask for less, or set sweeps higher",
+                s.sweeps,
+                100.0 * expected.accuracy(s.sweeps, tau),
+                100.0 * expected.limit()
+            )
+        })?;
+        say!("{} sweeps are expected to read {:.2} %", cheapest.sweeps, 100.0 * cheapest.accuracy);
+        Ok(Sweeps { burn_in, read: cheapest.sweeps })
+    }
+
+    /// Reads the test images once, or the held-out ones, and writes and prints what came of it.
+    fn report(&self, session: &Session, network: &IsingNet, export: Option<&Path>) -> Result<()> {
+        let (s, Bench { shards, key, .. }) = (&self.settings, &self.bench);
+        let images = self.images();
+        let name = if s.against_held_out { "held out" } else { "test" };
+        let forecast = self.forecast(network, images, key.fork("forecast"))?;
+        let sweeps = self.sweeps(network, forecast.tau)?;
+        if s.ising.delta > 0.0 {
+            session.run.export(&network.couplings_of(sweeps)?, export)?;
+        }
+        let reading = session.shown(name, |progress| {
+            network.read(images, sweeps, &MARKS, *shards, key.fork(name), progress)
+        })?;
+        let summary = Summary::new(s, session, &forecast, &reading);
+        session.run.write_json("evaluation.json", &reading)?;
+        session.run.write_json("summary.json", &summary)?;
+        summary.print(&reading, &forecast);
+        let page = report::page(self, session, network, &reading, &forecast, &summary)?;
+        session.run.write("report.html", page.as_bytes())?;
+        say!("report: {}", session.run.path("report.html").display());
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! An Ising network as couplings, and couplings that are sampled as spins.
+//!
+//! Groups are `input`, clamped, then `hidden1` and so on, and `output`. The couplings are symmetric, J = −δ^(l−1) W^l/M with
+//! M copies below, and fields −δ^(l−1) b^l, in the convention of (18). β is 1 in every group at one temperature, and
+//! δ^−(l−1) in layer l where layers have temperatures of their own: then A^l = β_l δ^(l−1) W^l = W^l.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use thermograd::export::ising::WELLS;
+use thermograd::{
+    Block, Chains, Couplings, Description, Gibbs, Group, Key, Normalisation, Pattern, Sampling, Schedule, Shards,
+    Spins, Substrate, SubstrateConfig, Topology, run, to_f64,
+};
+
+use crate::error::{Error, Result};
+use crate::ising::layer::Geometry;
+use crate::ising::network::{IsingNet, Realisation};
+use crate::ising::sampling::{Reading, Sweeps, Tally};
+use crate::training::examples::Examples;
+
+impl IsingNet {
+    /// The couplings of the machine, and how it is sampled.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for layers that are still normalised, and at δ = 0, where couplings are not symmetric.
+    pub fn couplings_of(&self, sweeps: Sweeps) -> Result<Couplings> {
+        if self.layers.iter().any(|layer| layer.is_normalised()) {
+            return Err(Error::Request("normalised layers have no couplings before they are folded".into()));
+        }
+        if self.delta == 0.0 {
+            let reason = "at delta = 0 nothing comes back from layer to layer, and no symmetric couplings do that; a \
+                          delta above 0 can be exported";
+            return Err(Error::Request(reason.into()));
+        }
+        let last = self.layers.len() - 1;
+        let name = |layer: usize| if layer == last { "output".into() } else { format!("hidden{}", layer + 1) };
+        let (j2, j4) = WELLS;
+        let mut groups = vec![Group::clamped("input", self.layers[0].geometry().inputs())];
+        let (mut blocks, mut tensors) = (Vec::new(), Vec::new());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let (geometry, scale) = (layer.geometry(), -self.delta.powi(index as i32));
+            let (above, below) = (self.copies(index), if index == 0 { 1 } else { self.copies(index - 1) });
+            let from = if index == 0 { "input".into() } else { name(index - 1) };
+            let weights = to_f64(layer.weight());
+            let value = |weight: usize| (scale * weights[weight] / below as f64) as f32;
+            let (units, inputs) = (geometry.outputs(), geometry.inputs());
+            let (pattern, values) = match geometry {
+                Geometry::Dense { .. } => {
+                    let row = |i: usize| (0..above * units).map(move |j| (i % inputs) * units + j % units);
+                    let values = (0..below * inputs).flat_map(row).map(value).collect();
+                    (Pattern::Full, values)
+                }
+                Geometry::Conv { .. } => {
+                    let mut pairs = Vec::new();
+                    for ([i, j], weight) in geometry.pairs() {
+                        for (a, b) in (0..below).flat_map(|a| (0..above).map(move |b| (a, b))) {
+                            pairs.push(([a * inputs + i, b * units + j], weight));
+                        }
+                    }
+                    pairs.sort_unstable();
+                    let values = pairs.iter().map(|&(_, weight)| value(weight)).collect::<Vec<f32>>();
+                    (Pattern::Pairs(pairs.into_iter().map(|(pair, _)| pair).collect()), values)
+                }
+            };
+            let [channels, high, wide] = geometry.shape();
+            let biases = to_f64(layer.bias());
+            let bias = (0..above).flat_map(|_| (0..channels).flat_map(|c| std::iter::repeat_n(c, high * wide)));
+            tensors.push((format!("b.{}", name(index)), bias.map(|c| (scale * biases[c]) as f32).collect()));
+            tensors.push((format!("J.{from}-{}", name(index)), values));
+            groups.push(Group::free(&name(index), above * units).wells(j2, j4));
+            blocks.push(Block { from, to: name(index), pattern });
+        }
+        let beta = |layer: usize| match self.realisation {
+            Realisation::Equilibrium => 1.0,
+            Realisation::Temperatures => self.delta.powi(-(layer as i32)),
+        };
+        let config = SubstrateConfig::new(Topology { groups, blocks });
+        let schedule = Schedule { dt: 1e-3, steps: 10_000 };
+        let mut description = Description::of(config, schedule, Some(self.normalisation));
+        description.sampling = Some(Sampling {
+            betas: (0..=last).map(|layer| (name(layer), beta(layer))).collect(),
+            output: name(last),
+            classes: self.classes,
+            burn_in: sweeps.burn_in,
+            sweeps: sweeps.read,
+        });
+        Ok(Couplings::new(description, tensors.iter().map(|(name, values): &(String, Vec<f32>)| (&name[..], values.clone())))?)
+    }
+}
+
+/// Couplings whose units are sampled as spins, one by one: any graph, and whatever hardware has made of it.
+#[derive(Clone, Debug)]
+pub struct SpinReader {
+    /// Couplings and biases.
+    pub substrate: Substrate,
+    sampling: Sampling,
+    normalisation: Normalisation,
+}
+
+impl SpinReader {
+    /// The reader of exported couplings.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when they are no spins that read images, and those of
+    /// [`Couplings::substrate`](thermograd::Couplings::substrate).
+    pub fn from_couplings(couplings: &Couplings, device: &Device) -> Result<Self> {
+        let refuse = |reason: &str| Error::Request(format!("no spins that read images: {reason}"));
+        let Description { sampling, normalisation, .. } = &couplings.description;
+        let sampling = sampling.clone().ok_or_else(|| refuse("the couplings are not sampled as spins"))?;
+        let normalisation = normalisation.ok_or_else(|| refuse("there is no input normalisation"))?;
+        if couplings.description.substrate.topology.clamped().count() != 1 {
+            return Err(refuse("they need one clamped group"));
+        }
+        Ok(Self { substrate: couplings.substrate(device)?, sampling, normalisation })
+    }
+
+    /// How many pixels an image has.
+    pub fn inputs(&self) -> usize {
+        self.substrate.topology().clamped_units()
+    }
+
+    /// Sweeps left out, and averaged.
+    pub fn sweeps(&self) -> Sweeps {
+        Sweeps { burn_in: self.sampling.burn_in, read: self.sampling.sweeps }
+    }
+
+    /// The graph of the free units, and β of each.
+    ///
+    /// # Errors
+    /// Those of [`Spins::new`].
+    pub fn graph(&self) -> Result<(Spins, Vec<f64>)> {
+        let topology = self.substrate.topology();
+        let (fields, mut betas) = (to_f64(self.substrate.bias()), vec![0.0; topology.free_units()]);
+        for (name, beta) in &self.sampling.betas {
+            betas[topology.columns(name)?].fill(beta / self.substrate.kt());
+        }
+        let mut pairs = Vec::new();
+        for (index, block) in topology.blocks.iter().enumerate() {
+            if let (Ok(from), Ok(to)) = (topology.columns(&block.from), topology.columns(&block.to)) {
+                let values = self.substrate.pair_couplings(index);
+                let of = topology.pairs(block).zip(values);
+                // A coupling of nothing is none.
+                let there = of.filter(|(_, value)| *value != 0.0);
+                pairs.extend(there.map(|([i, j], value)| ([from.start + i, to.start + j], f64::from(value))));
+            }
+        }
+        Ok((Spins::new(&fields, &pairs)?, betas))
+    }
+
+    /// Reads examples as [`IsingNet::read`] does, spin by spin.
+    ///
+    /// # Errors
+    /// [`Error::Examples`] for images of another size, and those of [`run`].
+    pub fn read(
+        &self,
+        examples: &Examples,
+        sweeps: Sweeps,
+        marks: &[usize],
+        shards: Shards,
+        key: Key,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Reading> {
+        if examples.pixels_each() != self.inputs() {
+            let (found, expected) = (examples.pixels_each(), self.inputs());
+            return Err(Error::Examples(format!("images of {found} values, and {expected} clamped units")));
+        }
+        let (spins, betas) = self.graph()?;
+        let substrate = self.substrate.valid();
+        let columns = substrate.topology().columns(&self.sampling.output)?;
+        let classes = self.sampling.classes;
+        let each = columns.len() / classes;
+        let mut tally = Tally::new(sweeps, marks, classes);
+        let shards = Shards { size: shards.size.min(128), ..shards };
+        let chunk = shards.size * 2 * shards.threads;
+        for start in (0..examples.len()).step_by(chunk) {
+            let count = chunk.min(examples.len() - start);
+            let parts = shards.map(count, |range| -> Result<_> {
+                let indices: Vec<usize> = range.map(|index| start + index).collect();
+                let (images, key) = (indices.len(), key.skip(indices[0] as u64));
+                let inputs = examples.clamped(&indices, &self.normalisation, None, substrate.options());
+                let field: Tensor<2> = substrate.field(&[inputs])?.transpose();
+                let field: Vec<f32> = to_f64(field).into_iter().map(|h| h as f32).collect();
+                let gibbs = Gibbs::new(&spins, 1.0, key.fork("sweeps"))?;
+                let gibbs = gibbs.with_fields(images, &field)?.with_temperatures(&betas)?;
+                let mut part = tally.part(indices);
+                let start = Chains::random(&spins, images, key.fork("start"));
+                let end = run(&gibbs, start, sweeps.burn_in + sweeps.read, |step| {
+                    let mut means = vec![0.0; images * classes];
+                    if part.reads(step.index) {
+                        for (unit, spin) in columns.clone().enumerate() {
+                            for (image, &s) in step.after.of(&spins, spin).iter().enumerate() {
+                                means[image * classes + unit / each] += f64::from(s) / each as f64;
+                            }
+                        }
+                        part.add(step.index, &means);
+                    }
+                })?;
+                Ok(part.flipped(end.flips() as f64))
+            });
+            for part in parts {
+                tally.merge(part?, examples);
+            }
+            progress((start + count) as f64 / examples.len() as f64);
+        }
+        Ok(tally.finish(examples.len()))
+    }
+}

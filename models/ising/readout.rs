@@ -1,0 +1,175 @@
+//! What the average of so many sweeps is expected to read.
+//!
+//! The mean of the output spins of class c over G sweeps is nearly normal,
+//!
+//! ```text
+//! M_c ~ N(m_c, 2τ v_c/G),      v_c = (1 − ⟨m²⟩_c)/R + Σ_h w_ch² (1 − m_h²),   w_ch = ⟨(1 − m²) A_h⟩_c      (28)
+//! ```
+//!
+//! with m from one pass of the closure, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last
+//! hidden layer. Classes are taken as independent, so that the chance that c has the largest mean is an integral over one
+//! number.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use thermograd::{Shards, to_f64};
+
+use crate::ising::network::IsingNet;
+use crate::ising::sampling::shares;
+use crate::training::examples::Examples;
+
+/// What is expected of the outputs of some examples.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Expected {
+    classes: usize,
+    labels: Vec<usize>,
+    /// m_c, `[image, class]`.
+    means: Vec<f64>,
+    /// v_c, `[image, class]`.
+    variances: Vec<f64>,
+}
+
+/// The cheapest average that is expected to reach an accuracy.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cheapest {
+    /// Sweeps to average.
+    pub sweeps: usize,
+    /// What is expected of them.
+    pub accuracy: f64,
+}
+
+impl IsingNet {
+    /// What is expected of the outputs of some examples: from one pass up, and so many more that take the way back into
+    /// account.
+    pub fn expected(&self, examples: &Examples, passes: usize, shards: Shards) -> Expected {
+        let network = self.valid();
+        let shards = Shards { size: shards.size.min(100), ..shards };
+        let parts = shards.map(examples.len(), |range| {
+            let indices: Vec<usize> = range.collect();
+            let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
+            let means = network.steady(inputs, passes);
+            let (m, v) = network.outputs(&means);
+            (to_f64(m), to_f64(v))
+        });
+        let (means, variances): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let labels = (0..examples.len()).map(|index| examples.label(index)).collect();
+        Expected { classes: self.classes, labels, means: means.concat(), variances: variances.concat() }
+    }
+
+    /// Mean magnetisations of every layer by the closure.
+    pub(crate) fn steady(&self, inputs: Tensor<2>, passes: usize) -> Vec<Tensor<2>> {
+        let clamped = self.forward_field(0, inputs);
+        let mut means: Vec<Tensor<2>> = Vec::new();
+        for pass in 0..=passes {
+            for layer in 0..self.layers.len() {
+                let mut field = clamped.clone();
+                let mut spread = None;
+                if layer > 0 {
+                    let below = means[layer - 1].clone();
+                    let v = (below.clone().square() * -1.0 + 1.0) / self.copies(layer - 1) as f64;
+                    spread = Some(self.layers[layer].variance(v) * self.factor(layer).powi(2));
+                    field = self.forward_field(layer, below);
+                }
+                if let Some(above) = means.get(layer + 1).cloned() {
+                    field = self.feedback(layer, above).map_or(field.clone(), |back| field + back);
+                }
+                if let Some(v) = spread {
+                    field = field / (v * std::f64::consts::FRAC_PI_2 + 1.0).sqrt();
+                }
+                let mean = field.tanh();
+                if pass == 0 {
+                    means.push(mean);
+                } else {
+                    // Half of the old: the two may go round each other.
+                    means[layer] = (means[layer].clone() + mean) * 0.5;
+                }
+            }
+        }
+        means
+    }
+
+    /// m_c and v_c of (28), `[image, class]`.
+    fn outputs(&self, means: &[Tensor<2>]) -> (Tensor<2>, Tensor<2>) {
+        let last = self.layers.len() - 1;
+        let m = means[last].clone();
+        let [images, spins] = m.dims();
+        let replicas = spins / self.classes;
+        let slope = m.clone().square() * -1.0 + 1.0;
+        let own = self.class_means(slope.clone()) / replicas as f64;
+        let below = (means[last - 1].clone().square() * -1.0 + 1.0) / self.copies(last - 1) as f64;
+        let weight = self.layers[last].weight() * (self.factor(last) / replicas as f64);
+        let shared = (0..self.classes).map(|class| {
+            let of = class * replicas..(class + 1) * replicas;
+            let w = slope.clone().slice_dim(1, of.clone()).matmul(weight.clone().slice_dim(1, of).transpose());
+            (w.square() * below.clone()).sum_dim(1).reshape([images, 1])
+        });
+        let shared = Tensor::cat(shared.collect(), 1);
+        (self.class_means(m), own + shared)
+    }
+}
+
+impl Expected {
+    /// The accuracy that the average of `sweeps` sweeps is expected to have at an autocorrelation time τ.
+    pub fn accuracy(&self, sweeps: usize, tau: f64) -> f64 {
+        let right = self.images().map(|(label, m, v)| chance(label, m, v, 2.0 * tau / sweeps as f64));
+        right.sum::<f64>() / self.labels.len() as f64
+    }
+
+    /// The accuracy of an average that lasts for ever.
+    pub fn limit(&self) -> f64 {
+        self.images().map(|(label, m, _)| shares(m)[label]).sum::<f64>() / self.labels.len() as f64
+    }
+
+    /// The fewest sweeps that are expected to reach `accuracy`, at most `most`.
+    pub fn cheapest(&self, accuracy: f64, tau: f64, most: usize) -> Option<Cheapest> {
+        let reaches = |sweeps: usize| self.accuracy(sweeps, tau) >= accuracy;
+        if !reaches(most) {
+            return None;
+        }
+        let (mut below, mut enough) = (0, most);
+        while enough - below > 1 {
+            let middle = (below + enough) / 2;
+            if reaches(middle) { enough = middle } else { below = middle }
+        }
+        Some(Cheapest { sweeps: enough, accuracy: self.accuracy(enough, tau) })
+    }
+
+    fn images(&self) -> impl Iterator<Item = (usize, &[f64], &[f64])> {
+        let rows = self.means.chunks(self.classes).zip(self.variances.chunks(self.classes));
+        self.labels.iter().zip(rows).map(|(&label, (m, v))| (label, m, v))
+    }
+}
+
+/// The chance that of independent normals of means m and variances v·`scale`, that of `label` is the largest.
+fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
+    const POINTS: i32 = 24;
+    let sd = |class: usize| (v[class] * scale).sqrt().max(1e-9);
+    let below = |class: usize, x: f64| 0.5 * libm::erfc((m[class] - x) / sd(class) * std::f64::consts::FRAC_1_SQRT_2);
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for point in -POINTS..=POINTS {
+        let z = 4.5 * f64::from(point) / f64::from(POINTS);
+        let weight = (-z * z / 2.0).exp();
+        let x = m[label] + z * sd(label);
+        let others = (0..m.len()).filter(|&class| class != label);
+        sum += weight * others.map(|class| below(class, x)).product::<f64>();
+        weights += weight;
+    }
+    sum / weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two classes: Φ(Δm/√(v₁ + v₂)).
+    #[test]
+    fn the_chance_of_two_classes_is_a_normal_integral() {
+        for (gap, v) in [(0.0, [1.0, 1.0]), (0.5, [0.2, 0.7]), (-1.0, [0.5, 0.1]), (2.0, [1e-4, 1.0])] {
+            let exact = 0.5 * libm::erfc(-gap / (v[0] + v[1]).sqrt() * std::f64::consts::FRAC_1_SQRT_2);
+            let found = chance(0, &[gap, 0.0], &v, 1.0);
+            assert!((found - exact).abs() < 1e-4, "{found} instead of {exact}");
+        }
+        assert!((chance(3, &[0.0; 10], &[1.0; 10], 0.1) - 0.1).abs() < 1e-4);
+    }
+}

@@ -1,0 +1,283 @@
+//! Gibbs sampling of layered spins, and what its time average reads.
+//!
+//! Odd layers are drawn together, then even ones: spins of a layer are not coupled to each other, nor layers that are two
+//! apart. The answer is the class whose output spins have the largest sum over all sweeps; where several have it, each is
+//! the answer by its share.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use thermograd::{Correlation, Dynamics, Key, Place, Shards, run, to_f64};
+
+use crate::error::Result;
+use crate::ising::network::{IsingNet, Realisation, coins, drawn};
+use crate::training::examples::Examples;
+
+/// Sweeps of layered spins under clamped images; a step is one sweep.
+pub struct LayeredGibbs<'a> {
+    network: &'a IsingNet,
+    /// A¹x + b¹ of every image.
+    clamped: Tensor<2>,
+    key: Key,
+}
+
+/// Spins of every layer, `[image, copy and spin]`, ±1.
+#[derive(Clone, Debug)]
+pub struct LayeredSpins(pub Vec<Tensor<2>>);
+
+impl<'a> LayeredGibbs<'a> {
+    /// Sweeps of a network whose inputs are held at some images.
+    ///
+    /// # Shapes
+    /// `inputs` `[image, pixel]`.
+    pub fn new(network: &'a IsingNet, inputs: Tensor<2>, key: Key) -> Self {
+        Self { network, clamped: network.forward_field(0, inputs), key: key.fork("sweeps") }
+    }
+
+    /// Fair coins.
+    pub fn start(&self, key: Key) -> LayeredSpins {
+        let (images, device) = (self.clamped.dims()[0], self.clamped.device());
+        let layer = |(index, spins)| coins(images, spins, key.fork("start").at(index as u64), &device);
+        LayeredSpins(self.network.spins().into_iter().enumerate().map(layer).collect())
+    }
+
+    /// The mean over the copies of every spin of a layer, `[image, spin]`.
+    pub fn means(&self, spins: &LayeredSpins, layer: usize) -> Tensor<2> {
+        let (s, copies) = (spins.0[layer].clone(), self.network.copies(layer));
+        if copies == 1 {
+            return s;
+        }
+        let [images, all] = s.dims();
+        s.reshape([images, copies, all / copies]).mean_dim(1).reshape([images, all / copies])
+    }
+
+    /// The field of the spins of a layer, `[image, spin]`.
+    fn field(&self, spins: &LayeredSpins, layer: usize) -> Tensor<2> {
+        let up = match layer {
+            0 => self.clamped.clone(),
+            _ => self.network.forward_field(layer, self.means(spins, layer - 1)),
+        };
+        if layer + 1 == self.network.layers.len() {
+            return up;
+        }
+        match self.network.feedback(layer, self.means(spins, layer + 1)) {
+            Some(down) => up + down,
+            None => up,
+        }
+    }
+}
+
+impl Dynamics for LayeredGibbs<'_> {
+    type State = LayeredSpins;
+
+    fn step(&self, index: usize, mut spins: LayeredSpins) -> LayeredSpins {
+        let layers = self.network.layers.len();
+        for layer in (0..layers).step_by(2).chain((1..layers).step_by(2)) {
+            let field = self.field(&spins, layer).repeat_dim(1, self.network.copies(layer));
+            spins.0[layer] = drawn(field, index as u32, self.key.at(layer as u64));
+        }
+        spins
+    }
+
+    fn diverged(&self, _state: &LayeredSpins) -> Option<Place> {
+        None
+    }
+}
+
+/// Sweeps before those that are read, and sweeps that are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweeps {
+    /// Left out at the beginning.
+    pub burn_in: usize,
+    /// G, averaged.
+    pub read: usize,
+}
+
+impl IsingNet {
+    /// Sweeps until a network has forgotten its start: one for every two layers where nothing comes back, and else two a
+    /// layer and five autocorrelation times of the outputs.
+    pub fn burn_in(&self, tau: f64) -> usize {
+        let layers = self.layers.len();
+        let forward = self.realisation == Realisation::Temperatures && self.delta == 0.0;
+        if forward { layers.div_ceil(2) } else { 2 * layers + (5.0 * tau).ceil() as usize }
+    }
+}
+
+/// What the time average of some images read.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Reading {
+    /// Images.
+    pub images: usize,
+    /// Sweeps left out at the beginning.
+    pub burn_in: usize,
+    /// Accuracy of the average of so many sweeps.
+    pub accuracy: Vec<(usize, f64)>,
+    /// `[class][answer]`, of the longest average; ties are shared.
+    pub confusion: Vec<Vec<f64>>,
+    /// Spins that changed their sign, of an image, in all sweeps.
+    pub flips_per_image: f64,
+}
+
+impl IsingNet {
+    /// Reads examples by the average of up to `sweeps.read` sweeps: the accuracy at each of `marks` below that, and there.
+    /// `progress` is told the fraction that is done.
+    ///
+    /// # Errors
+    /// Those of [`run`].
+    pub fn read(
+        &self,
+        examples: &Examples,
+        sweeps: Sweeps,
+        marks: &[usize],
+        shards: Shards,
+        key: Key,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Reading> {
+        let network = self.valid();
+        let mut tally = Tally::new(sweeps, marks, self.classes);
+        let shards = Shards { size: shards.size.min(100), ..shards };
+        let chunk = shards.size * 2 * shards.threads;
+        for start in (0..examples.len()).step_by(chunk) {
+            let count = chunk.min(examples.len() - start);
+            let parts = shards.map(count, |range| -> Result<_> {
+                let indices: Vec<usize> = range.map(|index| start + index).collect();
+                let key = key.skip(indices[0] as u64);
+                let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
+                let gibbs = LayeredGibbs::new(&network, inputs, key);
+                let (mut part, mut flips) = (tally.part(indices), 0.0);
+                run(&gibbs, gibbs.start(key), sweeps.burn_in + sweeps.read, |step| {
+                    for (before, after) in step.before.0.iter().zip(&step.after.0) {
+                        let same = (before.clone() * after.clone()).sum().into_scalar::<f64>();
+                        flips += 0.5 * (before.dims().iter().product::<usize>() as f64 - same);
+                    }
+                    if part.reads(step.index) {
+                        let outputs = step.after.0.last().expect("a layer").clone();
+                        part.add(step.index, &to_f64(network.class_means(outputs)));
+                    }
+                })?;
+                Ok(part.flipped(flips))
+            });
+            for part in parts {
+                tally.merge(part?, examples);
+            }
+            progress((start + count) as f64 / examples.len() as f64);
+        }
+        Ok(tally.finish(examples.len()))
+    }
+
+    /// The integrated autocorrelation time of the class means, in sweeps, and its standard error, over the first `images`
+    /// examples and `sweeps` sweeps. None if the sweeps are too few for it.
+    ///
+    /// # Errors
+    /// Those of [`run`].
+    pub fn tau(&self, examples: &Examples, images: usize, sweeps: usize, key: Key) -> Result<Option<Correlation>> {
+        let network = self.valid();
+        let indices: Vec<usize> = (0..images.min(examples.len())).collect();
+        let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
+        let key = key.fork("tau");
+        let gibbs = LayeredGibbs::new(&network, inputs, key);
+        let burn_in = sweeps / 4;
+        let mut series = vec![Vec::with_capacity(sweeps); indices.len() * self.classes];
+        run(&gibbs, gibbs.start(key), burn_in + sweeps, |step| {
+            if step.index >= burn_in {
+                let outputs = step.after.0.last().expect("a layer").clone();
+                let means = to_f64(network.class_means(outputs));
+                series.iter_mut().zip(means).for_each(|(series, mean)| series.push(mean));
+            }
+        })?;
+        // Of deviations from the mean of each image and class.
+        for values in &mut series {
+            let mean = values.iter().sum::<f64>() / sweeps as f64;
+            values.iter_mut().for_each(|value| *value -= mean);
+        }
+        Ok(Correlation::of(&series))
+    }
+}
+
+/// What was read of all images, at every mark.
+pub(crate) struct Tally {
+    sweeps: Sweeps,
+    marks: Vec<usize>,
+    classes: usize,
+    right: Vec<f64>,
+    confusion: Vec<Vec<f64>>,
+    flips: f64,
+}
+
+/// The same of some images while they are sampled.
+pub(crate) struct Part {
+    burn_in: usize,
+    marks: Vec<usize>,
+    indices: Vec<usize>,
+    /// `[image, class]`.
+    sums: Vec<f64>,
+    /// `[mark][image, class]`.
+    at: Vec<Vec<f64>>,
+    flips: f64,
+}
+
+impl Part {
+    /// Whether a sweep is read.
+    pub(crate) fn reads(&self, index: usize) -> bool {
+        index >= self.burn_in
+    }
+
+    /// Adds the class means of a sweep.
+    pub(crate) fn add(&mut self, index: usize, means: &[f64]) {
+        self.sums.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean);
+        if self.marks.contains(&(index + 1 - self.burn_in)) {
+            self.at.push(self.sums.clone());
+        }
+    }
+
+    pub(crate) fn flipped(self, flips: f64) -> Self {
+        Self { flips, ..self }
+    }
+}
+
+impl Tally {
+    /// Nothing read yet.
+    pub(crate) fn new(sweeps: Sweeps, marks: &[usize], classes: usize) -> Self {
+        let mut marks: Vec<usize> = marks.iter().copied().filter(|&mark| mark < sweeps.read).collect();
+        marks.push(sweeps.read);
+        let (right, confusion) = (vec![0.0; marks.len()], vec![vec![0.0; classes]; classes]);
+        Self { sweeps, marks, classes, right, confusion, flips: 0.0 }
+    }
+
+    /// What some images begin with.
+    pub(crate) fn part(&self, indices: Vec<usize>) -> Part {
+        let sums = vec![0.0; indices.len() * self.classes];
+        let (burn_in, marks) = (self.sweeps.burn_in, self.marks.clone());
+        Part { burn_in, marks, indices, sums, at: Vec::new(), flips: 0.0 }
+    }
+
+    pub(crate) fn merge(&mut self, part: Part, examples: &Examples) {
+        self.flips += part.flips;
+        for (mark, sums) in part.at.iter().enumerate() {
+            for (&index, sums) in part.indices.iter().zip(sums.chunks(self.classes)) {
+                let (label, shares) = (examples.label(index), shares(sums));
+                self.right[mark] += shares[label];
+                if mark + 1 == self.marks.len() {
+                    self.confusion[label].iter_mut().zip(&shares).for_each(|(sum, share)| *sum += share);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn finish(self, images: usize) -> Reading {
+        let part = |(mark, right): (usize, f64)| (mark, right / images as f64);
+        let accuracy = self.marks.into_iter().zip(self.right).map(part).collect();
+        let flips_per_image = self.flips / images as f64;
+        Reading { images, burn_in: self.sweeps.burn_in, accuracy, confusion: self.confusion, flips_per_image }
+    }
+}
+
+/// One over the number of largest values for each of them, and nothing for the others.
+pub(crate) fn shares(values: &[f64]) -> Vec<f64> {
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // Sums of counts divided by R: equal up to rounding where the counts are equal.
+    let ties = |value: &&f64| most - **value < 1e-6;
+    let count = values.iter().filter(ties).count() as f64;
+    values.iter().map(|value| if ties(&value) { 1.0 / count } else { 0.0 }).collect()
+}

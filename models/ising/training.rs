@@ -1,0 +1,193 @@
+//! Training by backpropagation through magnetisations, or through spins drawn from them.
+//!
+//! ```text
+//! loss = −ln softmax(κ M)_class + λ_fp ⟨(m − tanh f(m))²⟩ + λ_mag ⟨μ²⟩      (27)
+//! ```
+//!
+//! M are mean magnetisations of the output spins of each class, m those of the hidden spins, f their whole fields, the way
+//! back included, and μ fields on the way up after the first layer. After A. G. Moore, arXiv:2607.00170 (2026), whose
+//! losses are not known to us in detail.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use thermograd::{Key, Shards};
+
+use crate::error::{Error, Result};
+use crate::ising::network::{IsingNet, drawn};
+use crate::training::examples::{Augment, Examples};
+use crate::training::fit::{Recipe, Training, backward};
+use crate::training::network::cross_entropy;
+
+/// What passes from one layer to the next in training.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forward {
+    /// m = tanh μ.
+    MeanField,
+    /// m = tanh(μ/√(1 + πv/2)): the mean of tanh over a field of variance v = Σ A² (1 − m²)/M, nearly (D. J. C. MacKay,
+    /// Neural Comput. 4, 720, 1992, for the logistic function).
+    Closure,
+    /// Spins drawn from μ, with the gradient of tanh μ (Y. Bengio, N. Léonard and A. Courville, arXiv:1308.3432).
+    StraightThrough,
+}
+
+/// How a network is trained.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IsingTrainer {
+    /// Its training.
+    pub recipe: Recipe,
+    /// What passes from layer to layer.
+    pub forward: Forward,
+    /// κ: mean magnetisations times this are logits.
+    pub logit_gain: f64,
+    /// λ_fp.
+    pub fixed_point: f64,
+    /// λ_mag.
+    pub magnitude: f64,
+    /// How images are varied.
+    pub augment: Augment,
+}
+
+/// What a layer hands on: its spins, or their means.
+struct Layered {
+    /// μ of every layer.
+    fields: Vec<Tensor<2>>,
+    /// What each layer hands on.
+    values: Vec<Tensor<2>>,
+    /// The means of the last layer.
+    outputs: Tensor<2>,
+}
+
+impl IsingTrainer {
+    /// The training of `network` on some examples.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a fixed-point term of normalised layers, which has no meaning before they are folded.
+    pub fn training<'a>(&'a self, network: &IsingNet, examples: &'a Examples) -> Result<Training<'a, IsingNet>> {
+        if self.fixed_point > 0.0 && network.layers.iter().any(|layer| layer.is_normalised()) {
+            let reason = "the fixed-point term needs couplings, and normalised layers have none before the end: \
+                          set fixed_point or normalise to none";
+            return Err(Error::Request(reason.into()));
+        }
+        let gradient = move |model: &IsingNet, indices: &[usize], batch: usize, key: Key| {
+            let device = model.device();
+            let varied = Some((self.augment, key.fork("shift")));
+            let inputs = examples.varied(indices, &model.normalisation, varied, &device);
+            let one_hot = examples.one_hot(indices, model.classes, &device);
+            let passed = model.pass(inputs, self.forward, key.fork("spins"));
+            let logits = model.class_means(passed.outputs.clone()) * self.logit_gain;
+            let mut loss = cross_entropy(logits, one_hot);
+            let images = indices.len() as f64;
+            if self.magnitude > 0.0 {
+                let size = passed.fields[1..].iter().map(|field| field.clone().square().mean());
+                loss = loss + size.reduce(|a, b| a + b).expect("two layers") * (self.magnitude * images);
+            }
+            if self.fixed_point > 0.0 {
+                loss = loss + model.fixed_point(&passed) * (self.fixed_point * images);
+            }
+            Ok(backward(loss / batch as f64, model))
+        };
+        Ok(Training::new("ising", self.recipe, examples.len(), gradient))
+    }
+}
+
+impl IsingNet {
+    /// From the image to the outputs without the way back.
+    fn pass(&self, inputs: Tensor<2>, forward: Forward, key: Key) -> Layered {
+        let (mut fields, mut values, mut below) = (Vec::new(), Vec::new(), inputs);
+        let mut variance: Option<Tensor<2>> = None;
+        let last = self.layers.len() - 1;
+        for layer in 0..=last {
+            let mut field = self.forward_field(layer, below);
+            fields.push(field.clone());
+            if let (Forward::Closure, Some(v)) = (forward, variance) {
+                let v = self.layers[layer].variance(v) * self.factor(layer).powi(2);
+                field = field / (v * std::f64::consts::FRAC_PI_2 + 1.0).sqrt();
+            }
+            let mean = field.clone().tanh();
+            variance = Some((mean.clone().square() * -1.0 + 1.0) / self.copies(layer) as f64);
+            let through = forward == Forward::StraightThrough && layer < last;
+            below = if through { self.through(field, mean, layer, key) } else { mean };
+            values.push(below.clone());
+        }
+        Layered { fields, values, outputs: below }
+    }
+
+    /// The mean of the copies of every spin, drawn, with the gradient of its mean.
+    fn through(&self, field: Tensor<2>, mean: Tensor<2>, layer: usize, key: Key) -> Tensor<2> {
+        let (field, copies) = (field.detach().inner(), self.copies(layer));
+        let key = key.at(layer as u64);
+        let draws = (0..copies).map(|copy| drawn(field.clone(), copy as u32, key));
+        let spins = draws.reduce(|a, b| a + b).expect("one copy at least") / copies as f64;
+        let noise = Tensor::from_inner(spins) - mean.clone().detach();
+        mean + noise
+    }
+
+    /// ⟨(m − tanh f(m))²⟩ over hidden layers.
+    fn fixed_point(&self, passed: &Layered) -> Tensor<1> {
+        let terms = (0..self.layers.len() - 1).filter_map(|layer| {
+            let (field, mean) = (&passed.fields[layer], &passed.values[layer]);
+            let feedback = self.feedback(layer, passed.values[layer + 1].clone())?;
+            Some((mean.clone() - (field.clone() + feedback).tanh()).square().mean())
+        });
+        terms.reduce(|a, b| a + b).unwrap_or_else(|| passed.outputs.clone().sum() * 0.0)
+    }
+
+    /// The network to use: normalised fields become couplings and fields, by their means and variances over `count`
+    /// examples.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when couplings are not finite.
+    pub fn folded(
+        &self,
+        examples: &Examples,
+        count: usize,
+        forward: Forward,
+        shards: Shards,
+        key: Key,
+    ) -> Result<Self> {
+        let mut network = self.valid();
+        let key = key.fork("fold");
+        let count = count.min(examples.len());
+        for layer in 0..network.layers.len() {
+            if !network.layers[layer].is_normalised() {
+                continue;
+            }
+            let sums = shards.map(count, |range| {
+                let key = key.skip(range.start as u64);
+                let indices: Vec<usize> = range.collect();
+                let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
+                let below = network.up_to(layer, inputs, forward, key);
+                network.layers[layer].sums(below)
+            });
+            let (sum, square, count) = sums
+                .into_iter()
+                .reduce(|(a, b, n), (c, d, m)| (a + c, b + d, n + m))
+                .expect("there are examples");
+            let mean = sum / count as f64;
+            let variance = square / count as f64 - mean.clone().square();
+            network.layers[layer] = network.layers[layer].folded(mean, variance.clamp_min(0.0));
+        }
+        network.check()?;
+        Ok(network)
+    }
+
+    /// What the layer below `layer` hands on.
+    fn up_to(&self, layer: usize, inputs: Tensor<2>, forward: Forward, key: Key) -> Tensor<2> {
+        if layer == 0 {
+            return inputs;
+        }
+        let below = Self { layers: self.layers[..layer].to_vec(), ..self.clone() };
+        // The last of these layers hands on what a hidden one does.
+        let passed = below.pass(inputs, forward, key);
+        match forward {
+            Forward::StraightThrough => {
+                let field = passed.fields[layer - 1].clone();
+                self.through(field, passed.outputs, layer - 1, key)
+            }
+            _ => passed.outputs,
+        }
+    }
+}
