@@ -127,7 +127,7 @@ impl Setup {
             bail!("--digits: {digit} is none of the digits 0 to {}", CLASSES - 1);
         }
         let judge_file = arguments.judge.clone();
-        let judge_file = judge_file.unwrap_or_else(|| judgement::judge_file(&settings, &bench.data.train));
+        let judge_file = judge_file.unwrap_or_else(|| judgement::judge_file(&settings, &bench.data));
         let setup = Self { settings, bench, judge_file };
         setup.afford_all()?;
         if setup.settings.mode == Mode::Stored {

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+use thermograd::units::ROOM_TEMPERATURE;
 use thermograd::{Assumptions, Couplings, Format, Scale};
-use thermograd_experiments::workbench::{DataFlags, Dataset, Source, parse_checked, run, with_defaults};
+use thermograd_experiments::workbench::{DataFlags, Source, parse, refuse_useless, run, with_defaults};
 use thermograd_models::Classifier;
 
-use crate::convert::is_netlist;
+use crate::convert::{FARADS, SECONDS};
 use crate::settings::{BITS, KEEP, Settings};
 
 /// Take trained couplings away: look at them, convert them, run them, and see what hardware makes of them.
@@ -100,14 +101,14 @@ pub struct Convert {
     #[arg(long)]
     pub volts: Option<f64>,
     /// Netlists: farads of a unit's capacitor.
-    #[arg(long, default_value = "1e-15")]
-    pub farads: f64,
+    #[arg(long)]
+    pub farads: Option<f64>,
     /// Netlists: seconds per unit of time.
-    #[arg(long, default_value = "1e-9")]
-    pub seconds: f64,
+    #[arg(long)]
+    pub seconds: Option<f64>,
     /// Netlists: the temperature of the bath.
-    #[arg(long, default_value_t = 300.0)]
-    pub kelvin: f64,
+    #[arg(long)]
+    pub kelvin: Option<f64>,
     #[command(flatten)]
     pub data: DataFlags,
 }
@@ -187,13 +188,20 @@ pub struct Perturb {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub devices: usize,
     /// Bits: what shares a full scale.
-    #[arg(long, value_enum, default_value = "unit")]
-    pub scale: ScaleName,
+    #[arg(long, value_enum)]
+    pub scale: Option<ScaleName>,
     /// Run folder to make.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub data: DataFlags,
+}
+
+impl Perturb {
+    /// What shares a full scale: the couplings that reach one unit, by default.
+    pub fn scale(&self) -> Scale {
+        self.scale.map_or(Scale::Unit, Scale::from)
+    }
 }
 
 /// What shares a full scale.
@@ -305,62 +313,54 @@ impl Arguments {
             data(with_defaults(command, defaults))
         };
         let command = Self::command()
-            .mut_subcommand("convert", data)
+            .mut_subcommand("convert", |command| {
+                let defaults = vec![
+                    ("farads", format!("{FARADS:e}")),
+                    ("seconds", format!("{SECONDS:e}")),
+                    ("kelvin", ROOM_TEMPERATURE.to_string()),
+                ];
+                data(with_defaults(command, defaults))
+            })
             .mut_subcommand("simulate", simulate)
             .mut_subcommand("perturb", |command| {
-                data(with_defaults(command, vec![("out", "runs/perturb-N".into())]))
+                data(with_defaults(command, vec![("scale", "unit".into()), ("out", "runs/perturb-N".into())]))
             })
             .mut_subcommand("prune", tune("prune"))
             .mut_subcommand("quantize", tune("quantize"))
             .mut_subcommand("tune", tune("tune"));
-        parse_checked(command, Self::idle)
-    }
-
-    /// A flag that was given and does nothing.
-    fn idle(&self, given: &dyn Fn(&str) -> bool) -> Option<String> {
-        let first = |flags: &[&str], why: &str| {
-            let flag = flags.iter().find(|flag| given(flag))?;
-            Some(format!("`--{}` does nothing {why}", flag.replace('_', "-")))
-        };
-        const DATA: [&str; 6] = ["dataset", "data_dir", "limit", "seed", "backend", "threads"];
-        const CIRCUIT: [&str; 7] = ["example", "clamp", "quiet", "volts", "farads", "seconds", "kelvin"];
-        let untrained = |tuning: &Tune| tuning.resume.is_none() && tuning.fine_tune.unwrap_or(0) == 0;
-        let own = match &self.task {
-            Task::Convert(task) if !is_netlist(&task.out) => {
-                first(&[&CIRCUIT[..], &DATA].concat(), "unless a netlist is written: a file `.cir`")
-            }
-            Task::Convert(task) if task.example.is_none() => first(&["dataset"], "without `--example`"),
-            Task::Perturb(task) if task.by != Knob::Bits => first(&["scale"], "without `--by bits`"),
-            Task::Prune(Prune { tuning, .. })
-            | Task::Quantize(Quantize { tuning, .. })
-            | Task::Tune(tuning)
-                if untrained(tuning) =>
-            {
-                first(&["learning_rate", "augment", "mismatch"], "without `--fine-tune EPOCHS`")
-            }
-            _ => None,
-        };
-        own.or_else(|| match self.task.dataset() {
-            _ if given("resume") => None, // the run knows its images; --data-dir says where they are now
-            Some(set) if set.reads_files() => None,
-            Some(_) => first(&["data_dir"], "with `--dataset strokes`, which reads no files"),
-            None => first(&["data_dir", "limit"], "without `--dataset`"),
-        })
+        parse(command)
     }
 }
 
-impl Task {
-    /// The images that are asked for.
-    fn dataset(&self) -> Option<Dataset> {
-        match self {
-            Self::Inspect(_) | Self::Diff(_) => None,
-            Self::Convert(task) => task.data.dataset,
-            Self::Simulate(task) => task.data.dataset,
-            Self::Perturb(task) => task.data.dataset,
-            Self::Prune(Prune { tuning, .. })
-            | Self::Quantize(Quantize { tuning, .. })
-            | Self::Tune(tuning) => tuning.data.dataset,
-        }
+impl Convert {
+    /// Refuses flags that would do nothing.
+    pub fn check_flags(&self, netlist: bool) -> Result<()> {
+        let (circuit, example) = ("only for a netlist, a .cir file", "add --example N");
+        refuse_useless([
+            ("--example", self.example.is_some(), netlist, circuit),
+            ("--clamp", self.clamp.is_some(), netlist, circuit),
+            ("--quiet", self.quiet, netlist, circuit),
+            ("--volts", self.volts.is_some(), netlist, circuit),
+            ("--farads", self.farads.is_some(), netlist, circuit),
+            ("--seconds", self.seconds.is_some(), netlist, circuit),
+            ("--kelvin", self.kelvin.is_some(), netlist, circuit),
+        ])?;
+        refuse_useless(self.data.given().map(|(flag, given)| (flag, given, netlist, circuit)))?;
+        refuse_useless([("--dataset", self.data.dataset.is_some(), self.example.is_some(), example)])?;
+        self.data.check_flags()
+    }
+}
+
+impl Tune {
+    /// Refuses flags that would do nothing.
+    pub fn check_flags(&self) -> Result<()> {
+        let (trains, why) = (self.fine_tune.unwrap_or(0) > 0, "add --fine-tune EPOCHS");
+        refuse_useless([
+            ("--learning-rate", self.learning_rate.is_some(), trains, why),
+            ("--augment", self.augment, trains, why),
+            ("--mismatch", self.mismatch.is_some(), trains, why),
+        ])?;
+        self.data.check_flags()
     }
 }
 

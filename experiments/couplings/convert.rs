@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
+use thermograd::units::ROOM_TEMPERATURE;
 use thermograd::{Circuit, Couplings, Key, Scales, Start, Substrate, to_f64};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
@@ -11,9 +12,14 @@ use thermograd_models::Classifier;
 
 use crate::arguments::{Convert, load, numbers};
 
+/// The capacitance of a unit and the duration of a unit of time, by default.
+pub const FARADS: f64 = 1e-15;
+pub const SECONDS: f64 = 1e-9;
+
 /// `couplings convert`.
 pub fn convert(task: &Convert) -> Result<()> {
     let circuit = is_netlist(&task.out);
+    task.check_flags(circuit)?;
     let table = circuit.then(|| task.out.with_extension("data"));
     let images = task.data.files();
     let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
@@ -31,7 +37,7 @@ pub fn convert(task: &Convert) -> Result<()> {
 }
 
 /// Whether the extension is that of a netlist.
-pub fn is_netlist(file: &Path) -> bool {
+fn is_netlist(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cir"))
 }
 
@@ -57,7 +63,11 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     let start = start(couplings, &substrate, 1, source.key())?;
     let table = task.out.with_extension("data");
     let table = table.file_name().context("no file name")?.to_string_lossy();
-    let thermal = Scales::thermal(task.farads, task.seconds, task.kelvin);
+    let thermal = Scales::thermal(
+        task.farads.unwrap_or(FARADS),
+        task.seconds.unwrap_or(SECONDS),
+        task.kelvin.unwrap_or(ROOM_TEMPERATURE),
+    );
     let circuit = Circuit {
         substrate: &substrate,
         field: &to_f64(field),

@@ -7,7 +7,7 @@ use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{
-    Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, run, version,
+    Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, refuse_useless, run, version,
 };
 use thermograd_models::Classifier;
 
@@ -37,6 +37,8 @@ struct Settings {
 /// `couplings perturb`.
 pub fn perturb(task: &Perturb) -> Result<()> {
     ensure!(task.devices > 0, "devices: at least one is needed");
+    refuse_useless([("--scale", task.scale.is_some(), task.by == Knob::Bits, "only with --by bits")])?;
+    task.data.check_flags()?;
     afford(&format!("{} devices", task.devices), task.devices as u128 * 1024)?;
     let classifier = load_classifier(&task.file, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
@@ -54,7 +56,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
         by: name(&task.by),
         values: values.clone(),
         devices: task.devices,
-        scale: task.scale.into(),
+        scale: task.scale(),
         source,
     };
     let session = Session::evaluation("perturb", task.out.as_deref(), &settings)?;
@@ -88,7 +90,7 @@ fn made(classifier: &Classifier, task: &Perturb, value: f64, key: Key) -> Result
     let blocks = 0..substrate.topology().blocks.len();
     let couplings = blocks.flat_map(|block| substrate.pair_couplings(block));
     let largest = couplings.fold(0.0_f64, |largest, coupling| largest.max(coupling.abs()));
-    let imperfection = task.by.at(value, task.scale.into(), largest)?;
+    let imperfection = task.by.at(value, task.scale(), largest)?;
     Ok(Hardware::ideal(substrate).with(imperfection, key)?)
 }
 

@@ -20,6 +20,7 @@ use crate::convert::{clamped, start};
 /// `couplings simulate`.
 pub fn simulate(task: &Simulate) -> Result<()> {
     ensure!(task.trajectories > 0, "trajectories: at least one is needed");
+    task.data.check_flags()?;
     let images = task.data.files();
     let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
     run::keep_apart(inputs, task.states.iter().chain(&task.ledger))?;

@@ -70,6 +70,7 @@ fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Re
 
 /// Defaults, then the flags.
 fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
+    task.check_flags()?;
     let mut s = Settings { source: task.data.named_source()?, ..Settings::default() };
     s.file = std::path::absolute(task.file.as_deref().expect("required"))?;
     s.out = std::path::absolute(task.out.as_deref().expect("required"))?;

@@ -8,7 +8,7 @@ use etcetera::BaseStrategy;
 use rand::RngExt;
 use serde::Serialize;
 use thermograd::{Estimate, Key, Shards};
-use thermograd_experiments::workbench::{Session, output, run};
+use thermograd_experiments::workbench::{Data, Session, output, run};
 use thermograd_models::generator::judge::CODE;
 use thermograd_models::generator::noising::level;
 use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
@@ -52,7 +52,7 @@ impl Setup {
         // One judge for all seeds: what it says of different runs compares.
         let key = Key::new(0);
         let untrained = Judge::new(train.width(), height, CLASSES, key, &self.bench.device);
-        let hash = judge_hash(&self.settings, train).to_le_bytes();
+        let hash = judge_hash(&self.settings, &self.bench.data).to_le_bytes();
         if self.judge_file.is_file() {
             let shown = self.judge_file.display();
             let bytes = run::read(&self.judge_file)?;
@@ -151,18 +151,15 @@ impl Setup {
     }
 }
 
-/// What tells the judges of other images, of another recipe and of other code from each other.
-fn judge_hash(settings: &Settings, train: &Examples) -> u64 {
+/// What tells judges apart: it differs if the images, the recipe or the code of the judge differ.
+fn judge_hash(settings: &Settings, data: &Data) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut mix = |bytes: &[u8]| {
         for byte in bytes {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     };
-    for index in 0..train.len() {
-        mix(train.pixels(index));
-        mix(&[train.label(index) as u8]);
-    }
+    mix(&data.fingerprint().to_le_bytes());
     mix(format!("{:?}", settings.judge).as_bytes());
     CODE.iter().for_each(|code| mix(code.as_bytes()));
     Key::new(0).normals(0, 1, 4).iter().for_each(|normal| mix(&normal.to_le_bytes()));
@@ -170,8 +167,8 @@ fn judge_hash(settings: &Settings, train: &Examples) -> u64 {
 }
 
 /// Where the judge of some images is kept: in the user's cache.
-pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
+pub fn judge_file(settings: &Settings, data: &Data) -> PathBuf {
     let cache = etcetera::choose_base_strategy().map(|user| user.cache_dir());
     let folder = cache.unwrap_or_else(|_| std::env::temp_dir()).join("thermograd");
-    folder.join(format!("judge-{:016x}.bpk", judge_hash(settings, train)))
+    folder.join(format!("judge-{:016x}.bpk", judge_hash(settings, data)))
 }

@@ -97,6 +97,18 @@ impl Data {
     pub fn reported(&self, held_out: bool) -> &Examples {
         if held_out { &self.held_out } else { &self.test }
     }
+
+    /// A checksum of all images and labels, which differs between data sets and between their splits.
+    pub fn fingerprint(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        for examples in [&self.train, &self.held_out, &self.test] {
+            for index in 0..examples.len() {
+                hasher.update(examples.pixels(index));
+                hasher.update(&[examples.label(index) as u8]);
+            }
+        }
+        hasher.finalize()
+    }
 }
 
 /// Images to train on, to select on and to report on.

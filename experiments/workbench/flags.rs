@@ -11,7 +11,7 @@ use thermograd_datasets::mnist;
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
-use crate::workbench::settings::{name, overlay, set, single, table};
+use crate::workbench::settings::{name, overlay, refuse_useless, set, single, table};
 
 /// Which images, and where to compute.
 #[derive(Args, Debug)]
@@ -123,6 +123,28 @@ impl DataFlags {
         source.open(shard, self.threads)
     }
 
+    /// Which flags were given.
+    pub fn given(&self) -> [(&'static str, bool); 6] {
+        [
+            ("--dataset", self.dataset.is_some()),
+            ("--data-dir", self.data_dir.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--backend", self.backend.is_some()),
+            ("--threads", self.threads.is_some()),
+        ]
+    }
+
+    /// Refuses flags that would do nothing in a command that reads images only if asked to.
+    pub fn check_flags(&self) -> Result<()> {
+        let (named, why) = (self.dataset.is_some(), "no images are read; add --dataset");
+        refuse_useless([
+            ("--data-dir", self.data_dir.is_some(), named, why),
+            ("--limit", self.limit.is_some(), named, why),
+        ])?;
+        self.source().map(drop)
+    }
+
     /// What is asked for where there are no settings.
     pub fn source(&self) -> Result<Source> {
         let mut source = Source::default();
@@ -172,25 +194,10 @@ pub fn with_defaults(command: Command, defaults: Vec<(&'static str, String)>) ->
 }
 
 /// What was given on the command line; help and mistakes end the program.
-pub fn parse<A: Parser>(command: Command) -> A {
-    parse_checked(command, |_, _| None)
-}
-
-/// The same where `wrong` looks at the arguments, and at which of them were given, for what they cannot mean together.
-pub fn parse_checked<A: Parser>(
-    mut command: Command,
-    wrong: impl Fn(&A, &dyn Fn(&str) -> bool) -> Option<String>,
-) -> A {
+pub fn parse<A: Parser>(mut command: Command) -> A {
     let matches = command.get_matches_mut();
     refuse_beside_resume(&mut command, &matches);
-    let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
-    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
-    if let Some(text) = wrong(&arguments, &|id| given(own, id)) {
-        let name = matches.subcommand_name().unwrap_or_default();
-        let command = command.find_subcommand(name).cloned().unwrap_or(command);
-        command.clone().error(ErrorKind::ArgumentConflict, text).exit();
-    }
-    arguments
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 /// Whether a flag is on the command line.

@@ -23,7 +23,7 @@ pub mod settings;
 pub mod training;
 
 pub use data::{Bench, Data, Dataset, SHARD, Source};
-pub use flags::{DataFlags, RunFlags, parse, parse_checked, with_defaults};
+pub use flags::{DataFlags, RunFlags, parse, with_defaults};
 pub use memory::afford;
 pub use progress::{Bar, Interrupted, bar, interrupted, shown};
 pub use run::Run;

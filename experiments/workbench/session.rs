@@ -66,14 +66,7 @@ impl Session {
     /// Refuses to continue with images other than those that the run began with; in a run that begins they are noted.
     pub fn check_images(&self, data: &Data) -> Result<()> {
         const FILE: &str = "images.crc";
-        let mut hasher = crc32fast::Hasher::new();
-        for examples in [&data.train, &data.held_out, &data.test] {
-            for index in 0..examples.len() {
-                hasher.update(examples.pixels(index));
-                hasher.update(&[examples.label(index) as u8]);
-            }
-        }
-        let sum = hasher.finalize().to_le_bytes();
+        let sum = data.fingerprint().to_le_bytes();
         match self.run.kept(FILE)? {
             Some(begun) => {
                 ensure!(begun == sum, "the images are not those that this run began with");
