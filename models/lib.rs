@@ -1,10 +1,10 @@
-//! What is trained on a thermodynamic computer, and how.
+//! Models that are trained on a thermodynamic computer, and their training.
 //!
 //! | folder | what |
 //! |---|---|
-//! | [`classifier`] | a computer that reads images: the model, its evaluation, three trainers, its teacher, pruning |
-//! | [`generator`] | a computer that makes images from noise, the network it is compared with, and their judge |
-//! | [`training`] | what all of them share: labelled images, and one training loop |
+//! | [`classifier`] | a computer that classifies images: the model, its evaluation, three trainers, its teacher, pruning |
+//! | [`generator`] | a computer that makes images from noise, the conventional network for comparison, and the judge of both |
+//! | [`training`] | shared code: labelled images and the training loop |
 
 pub mod classifier;
 pub mod error;

@@ -1,4 +1,4 @@
-//! Labelled images as the values of clamped units.
+//! Labelled images, and their conversion to values of clamped units.
 
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use rand::RngExt;
@@ -6,7 +6,7 @@ use thermograd::{Key, Normalisation};
 
 use crate::error::{Error, Result};
 
-/// Pixels as −1 … 1.
+/// The normalisation that maps pixels to −1 … 1.
 pub const PIXELS: Normalisation = Normalisation { offset: 0.5, scale: 0.5, norm: None };
 
 /// Labelled grey images of one size.
@@ -22,7 +22,7 @@ impl Examples {
     /// Row-major images of `width` × `height` pixels, one after the other, with their classes.
     ///
     /// # Errors
-    /// [`Error::Examples`] when pixels and labels do not count the same images, or there is none.
+    /// [`Error::Examples`] when pixels and labels do not match in number, or there are no images.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>, labels: Vec<u8>) -> Result<Self> {
         let pixels_each = width * height;
         if labels.is_empty() || pixels_each * labels.len() != pixels.len() {
@@ -35,12 +35,12 @@ impl Examples {
         Ok(Self { width, pixels_each, pixels, labels })
     }
 
-    /// How many images.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Never: there is at least one image.
+    /// Always false: there is at least one image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -65,7 +65,7 @@ impl Examples {
         }
     }
 
-    /// One image so many times.
+    /// One image, repeated `count` times.
     pub fn repeated(&self, index: usize, count: usize) -> Self {
         let (pixels, labels) = (self.pixels(index).repeat(count), vec![self.labels[index]; count]);
         Self { pixels, labels, ..*self }
@@ -81,8 +81,8 @@ impl Examples {
         &self.pixels[index * self.pixels_each..][..self.pixels_each]
     }
 
-    /// Mean and standard deviation of all pixels, and the largest norm an image then has: the constants that every
-    /// later image is prepared with.
+    /// The constants with which images are prepared: mean and standard deviation of all pixels, and the largest norm
+    /// of an image normalised with these.
     pub fn normalisation(&self) -> Normalisation {
         let count = self.pixels.len() as f64;
         let value = |p: &u8| f64::from(*p) / 255.0;
@@ -152,7 +152,7 @@ fn prepare(image: &[u8], normalisation: &Normalisation, out: &mut Vec<f32>) {
     }
 }
 
-/// The image moved by (dx, dy) pixels, its darkest grey filling in.
+/// The image shifted by (dx, dy) pixels and padded with its darkest grey.
 fn shifted(image: &[u8], width: usize, dx: isize, dy: isize) -> Vec<u8> {
     let height = image.len() / width;
     let fill = image.iter().copied().min().unwrap_or(0);

@@ -1,11 +1,11 @@
-//! The description as it stands in files: types of their own, so that what a machine is may grow without touching what
-//! was written of it.
+//! The description as files hold it. These types are separate from those of the network, so that the latter can
+//! change without changing the files.
 //!
-//! | version | what it said otherwise |
+//! | version | difference |
 //! |---|---|
-//! | 1 | listed pairs were stored as a matrix, and their units named here |
-//! | 2 | whether units start as noise was said in the sentence on the dynamics alone; no course of kT, one constant a group |
-//! | 3 | is written |
+//! | 1 | listed pairs were stored as a matrix, and the pairs listed in the description |
+//! | 2 | only the sentence on the dynamics said whether units start from noise; no course of kT, one constant per group |
+//! | 3 | the one that is written |
 //!
 //! Every version is read.
 
@@ -28,7 +28,7 @@ pub const VERSION: u32 = 3;
 /// The version that stored listed pairs as a matrix.
 pub(crate) const MATRICES: u32 = 1;
 
-/// The newest version that said how units start in a sentence alone.
+/// The newest version that said how units start only in a sentence.
 const SENTENCES: u32 = 2;
 
 const ENERGY: &str = "V = sum_i (J2 x_i^2 + J4 x_i^4) + sum_i b_i x_i + sum_(ij) J_ij x_i x_j; force = -dV/dx; each \
@@ -127,7 +127,7 @@ struct ScheduleFile {
 struct CourseFile {
     times: Vec<f64>,
     gains: BTreeMap<String, Vec<f64>>,
-    /// Names of the groups; their values are the tensors `d.<group>`.
+    /// The groups whose wells move; the values are the tensors `d.<group>`.
     wells: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kt: Option<Vec<f64>>,
@@ -143,12 +143,12 @@ impl Description {
         serde_json::to_string(&write(self, true)).expect("plain data")
     }
 
-    /// The same without the lists of pairs, which files have as tensors.
+    /// The same without the lists of pairs, which files store as tensors.
     pub(crate) fn outline(&self) -> String {
         serde_json::to_string(&write(self, false)).expect("plain data")
     }
 
-    /// A description of any version, and the version.
+    /// Reads a description of any version, and returns its version as well.
     ///
     /// # Errors
     /// [`Problem::Description`], [`Problem::Duplicate`] and [`Problem::Version`].
@@ -167,7 +167,7 @@ impl Description {
 }
 
 impl Couplings {
-    /// The description as indented JSON. Pairs are left to the tensors.
+    /// The description as indented JSON, without the lists of pairs.
     pub fn describe(&self) -> String {
         serde_json::to_string_pretty(&write(&self.description, false)).expect("plain data")
     }
