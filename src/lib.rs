@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | [`network`] | what a machine is | errors, units, noise, shards, schedules, devices, tensors |
 //! | [`dynamics`] | how it moves | `network` |
-//! | [`paths`] | what a trajectory tells | `dynamics` |
-//! | [`export`] | how couplings are saved and converted | `network` |
+//! | [`paths`] | the analysis of trajectories: probability, heat, exact optimum | `dynamics` |
+//! | [`export`] | export of couplings | `network` |
 //! | [`hardware`] | what changes on a real device | `dynamics`, `export` |
 
 /// Runs the example of the README as a test.

@@ -24,7 +24,7 @@ pub const SMALL: u64 = 1 << 26;
 /// How many times smaller than its arrays a large file may be. Trained couplings hardly compress.
 pub const RATIO: u64 = 64;
 
-/// Bytes of the header of an array; NumPy writes 118 for arrays like ours.
+/// Bytes of the header of an array; NumPy writes 118 for arrays like these.
 const HEADER: usize = 512;
 
 const DESCRIPTION: &str = "description";

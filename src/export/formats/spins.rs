@@ -5,7 +5,7 @@
 //! | BQM JSON | dimod's serialised binary quadratic model, schema 3; `SPIN` and `BINARY` are read, `SPIN` is written |
 //! | BQM COO | `# vartype=SPIN` (or `BINARY`), then rows `i j value`; `i i value` is a field; no offset |
 //! | G-set | `spins edges`, then rows `i j weight` counted from 1; weight = J; neither fields nor offset. A cut, the weight between −1 and +1, is (Σ weights − E)/2 |
-//! | QUBO | qbsolv's: `p qubo 0 spins nodes couplers`, rows `i i a` and `i j Q`, comments `c …`; `c offset …` is ours |
+//! | QUBO | qbsolv's: `p qubo 0 spins nodes couplers`, rows `i i a` and `i j Q`, comments `c …`; `c offset …` is an extension |
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
