@@ -83,8 +83,8 @@ fn an_output_that_is_an_input_is_refused_and_nothing_is_lost() {
         refused(&["convert", &graph, same], "would be overwritten");
     }
     let new = bench.at("new");
-    refused(&["simulate", &graph, "--states", &new, "--ledger", &new], "are one file");
-    refused(&["simulate", &graph, "--states", &new, "--ledger", &bench.at("./new")], "are one file");
+    refused(&["simulate", &graph, "--states", &new, "--ledger", &new], "are the same file");
+    refused(&["simulate", &graph, "--states", &new, "--ledger", &bench.at("./new")], "are the same file");
     assert!(!Path::new(&new).exists());
     let run = bench.at("run");
     for task in [
@@ -182,7 +182,7 @@ fn an_export_goes_by_its_extension_and_spares_what_is_no_description() {
     }
     let precious = bench.put("keep.json", "{\"precious\": true}");
     for (name, part) in [
-        ("keep.safetensors", "no description"),
+        ("keep.safetensors", "not a description"),
         ("y.json", "spin models only"),
         ("y.zip", "does not end in a known extension"),
         ("y", "does not end in a known extension"),

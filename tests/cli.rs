@@ -552,7 +552,7 @@ fn what_generate_cannot_do_is_told_in_one_line() {
     refused(&["--images", "400"], &["400 are requested"]);
     refused(&["--class", "4"], &["--class", "no labels", "--mode classes"]);
     refused(&["--label-strength", "2"], &["--label-strength", "no labels"]);
-    refused(&["--mode", "classes", "--class", "10"], &["classes 0 to 9"]);
+    refused(&["--mode", "classes", "--class", "10"], &["classes are 0 to 9"]);
     refused(&["--mode", "classes", "--digits", "1"], &["--digits", "only with --mode stored"]);
     refused(&["--mode", "classes", "--guidance", "2"], &["--guidance"]);
     refused(&["--dt", "0.9", "--t-f", "1.8"], &["time step", "must be below"]);

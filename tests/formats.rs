@@ -340,7 +340,7 @@ fn broken_tables_and_texts_say_where() {
         assert!(bqm.contains(from));
         refused(Format::BqmJson, bqm.replacen(from, to, 1).as_bytes(), part);
     };
-    bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0]", "are there");
+    bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0]", "were found");
     bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0, 7]", "units 7 and 2 of 3");
     bqm_with("\"use_bytes\": false", "\"use_bytes\": true", "use_bytes=False");
     refused(Format::Parameters, b"1 2 3", "3 numbers");

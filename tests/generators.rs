@@ -340,7 +340,7 @@ fn requests_that_cannot_be_met_are_refused() {
     };
     let labelled = |labels: Vec<usize>| Request { labels: Some(labels), ..request.clone() };
     refused(&stored, &labelled(vec![0, 1]), "no label units");
-    refused(&classes, &request, "3 classes: say which");
+    refused(&classes, &request, "3 classes; choose one");
     refused(&classes, &labelled(vec![0, 3]), "class 3");
     refused(&classes, &labelled(vec![0]), "1 labels for 2 images");
     refused(&stored, &Request { count: 0, ..request.clone() }, "no image");

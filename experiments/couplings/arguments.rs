@@ -51,7 +51,7 @@ pub enum Task {
     Perturb(Perturb),
     /// Remove the couplings that matter least, add their mean effect to the biases, and fine-tune the rest.
     Prune(Prune),
-    /// Round couplings to a few levels, and fine-tune them before rounding.
+    /// Round couplings to a few levels, with fine-tuning of the values before rounding.
     Quantize(Quantize),
     /// Fine-tune couplings, for example for devices with mismatch.
     Tune(Tune),
