@@ -1,4 +1,4 @@
-//! Sampling the generator of 784 visible and 512 hidden units, against what bounds it.
+//! Time to sample a generator of 784 visible and 512 hidden units, compared with lower bounds and with JAX.
 //!
 //! `cargo bench --workspace --bench sampling` prints, from one run of batch 32 × 1296 units × 100 steps: ours on all
 //! cores; the matrix products and the noise alone; and, if `python3 -c "import jax"` works (or `THERMOGRAD_PYTHON`
@@ -51,7 +51,7 @@ impl Job {
         })
     }
 
-    /// The products with the two blocks alone: hidden to visible, and both to hidden.
+    /// Only the products with the two blocks: hidden to visible, and both to hidden.
     fn products(&self) -> Vec<Tensor<2>> {
         let device = Device::flex();
         let to_visible = Tensor::<2>::ones([HIDDEN, VISIBLE], &device);

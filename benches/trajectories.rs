@@ -1,4 +1,5 @@
-//! Trajectories of the classifier's size, forwards and with the gradient, against what bounds them.
+//! Time of trajectories of the classifier's size, forward and with the gradient, compared with lower bounds and with
+//! JAX.
 //!
 //! `cargo bench --workspace --bench trajectories` prints, from one run: the tensor loop on all cores; the same loop
 //! written by hand for this one network (one thread per half of the batch); the matrix products and the noise
@@ -78,7 +79,7 @@ impl Job {
         })
     }
 
-    /// The products x A alone.
+    /// Only the products x A.
     fn products(&self) -> Vec<Tensor<2>> {
         self.shards.map(BATCH, |range| {
             let a = Tensor::<2>::eye(UNITS, &Device::flex());
@@ -93,7 +94,8 @@ impl Job {
         })
     }
 
-    /// The same steps by hand, for this network alone: row by row, state and couplings in the first-level cache.
+    /// The same steps written by hand for this network: row by row, with state and couplings in the first-level
+    /// cache.
     fn by_hand(&self) -> Vec<f32> {
         let gradient = {
             let eye = Tensor::<2>::eye(UNITS, &Device::flex());
@@ -125,7 +127,7 @@ const WIDE: usize = UNITS.next_multiple_of(8);
 fn step_by_hand(x: &mut [[f32; WIDE]], coupling: &[[f32; WIDE]; UNITS], field: &[f32], noise: &[f32]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has both.
+        // SAFETY: the processor has both features.
         return unsafe { step_avx2(x, coupling, field, noise) };
     }
     step_portable(x, coupling, field, noise);

@@ -35,18 +35,18 @@ pub enum IdxProblem {
     Truncated {
         /// Its length.
         found: usize,
-        /// The length its header promises.
+        /// The length that its header declares.
         expected: usize,
     },
-    /// It goes on after its values.
+    /// There are bytes after its values.
     #[error("has {found} bytes, expected the values to end at byte {expected}")]
     TooLong {
         /// Its length, as far as it was read.
         found: usize,
-        /// The length its header promises.
+        /// The length that its header declares.
         expected: usize,
     },
-    /// It is of another kind.
+    /// It is a file of another kind.
     #[error("magic number {found:#010x} at byte 0, expected {expected:#010x} ({kind})")]
     Magic {
         /// The first four bytes.
@@ -68,7 +68,7 @@ pub enum IdxProblem {
         /// What it should be.
         expected: String,
     },
-    /// A label names no class.
+    /// A label is not one of the classes.
     #[error("label {found} at byte {byte}, expected below {classes}")]
     Label {
         /// Where in the file.
@@ -80,16 +80,16 @@ pub enum IdxProblem {
     },
 }
 
-/// The values that a file may have: twenty times those of MNIST.
+/// The most values that a file may have: twenty times those of MNIST.
 pub const LARGEST: usize = 1 << 30;
 
-/// The values that a small compressed file may have, beside [`RATIO`] times its size.
+/// The most values that a small compressed file may have, if this is more than [`RATIO`] times its size.
 pub const SMALL: usize = 1 << 26;
 
-/// How much smaller than its values a large compressed file may be. MNIST shrinks to a fifth.
+/// How many times smaller than its values a large compressed file may be. MNIST shrinks to a fifth.
 pub const RATIO: usize = 64;
 
-/// Values of one file with its dimensions.
+/// The values of one file with their dimensions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Idx {
     /// Sizes, slowest first.
@@ -114,8 +114,8 @@ pub fn read(path: &Path, rank: usize, kind: &'static str) -> Result<Idx, IdxErro
     .map_err(named)
 }
 
-/// Decodes a stream of `rank` dimensions and up to [`LARGEST`] values. Memory is bounded by what the stream holds and by
-/// what it promises, whichever is less.
+/// Decodes a stream of `rank` dimensions and up to [`LARGEST`] values. Memory is bounded by the actual or the
+/// declared size of the stream, whichever is less.
 ///
 /// # Errors
 /// [`IdxProblem`].
@@ -154,7 +154,7 @@ fn decode_up_to(
         }
         dimensions.push(found);
     }
-    // Room that is not used is not taken from the machine.
+    // The operating system commits no memory for capacity that is never written.
     let mut values = Vec::with_capacity(count);
     stream.take(count as u64 + 1).read_to_end(&mut values)?;
     let (found, expected) = (header_len + values.len(), header_len + count);

@@ -34,12 +34,12 @@ pub struct Split {
 }
 
 impl Images {
-    /// How many images.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -47,7 +47,7 @@ impl Images {
     /// One image with its class.
     ///
     /// # Panics
-    /// When there are not so many.
+    /// When `index` is out of range.
     pub fn get(&self, index: usize) -> Image {
         Image { pixels: self.pixels_of(index).to_vec(), label: self.labels[index] }
     }

@@ -1,4 +1,4 @@
-//! Images to train thermodynamic computers on; with the feature `download` also as Burn's data sets.
+//! Image data sets for training thermodynamic computers.
 //!
 //! | module | what |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! MNIST and whatever comes in its four files (Fashion-MNIST, KMNIST), from a folder.
+//! MNIST, and other data sets in the same four files (Fashion-MNIST, KMNIST), from a folder.
 //!
 //! Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proc. IEEE 86, 2278 (1998).
 
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::idx::{self, IdxError, IdxProblem};
 use crate::images::{Images, Split};
 
-/// The number of classes of all data sets of this form.
+/// The number of classes of all these data sets.
 pub const CLASSES: u8 = 10;
 
 /// Loads `{train,t10k}-{images-idx3,labels-idx1}-ubyte`, each plain or with `.gz`, from `folder`.
@@ -21,21 +21,21 @@ pub fn load(folder: &Path) -> Result<Split, IdxError> {
     if let Some(side) = sides.iter().position(|(train, test)| train != test) {
         let [path, _] = paths(folder, PARTS[1]);
         let (expected, found) = sides[side];
-        let expected = format!("{expected}, as of the images to train on");
+        let expected = format!("{expected}, as in the training images");
         let problem = IdxProblem::Dimension { dimension: 1 + side, byte: 8 + 4 * side, found, expected };
         return Err(IdxError { path, problem });
     }
     Ok(Split { train, test })
 }
 
-/// The four files of a folder: images and labels to train on, and to test on.
+/// The four files of a folder: training images and labels, test images and labels.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     PARTS.iter().flat_map(|part| paths(folder, part)).collect()
 }
 
 const PARTS: [&str; 2] = ["train", "t10k"];
 
-/// Images and labels of a part.
+/// The images and labels of one split.
 fn paths(folder: &Path, part: &str) -> [PathBuf; 2] {
     ["images-idx3-ubyte", "labels-idx1-ubyte"].map(|kind| find(folder, &format!("{part}-{kind}")))
 }
@@ -61,7 +61,7 @@ fn load_part(folder: &Path, part: &str) -> Result<Images, IdxError> {
     Ok(Images { channels: 1, width, height, pixels: images.values, labels: labels.values })
 }
 
-/// The file as it is in the folder: gzipped, or plain (also the name for the error if there is neither).
+/// The file in the folder, gzipped or plain; the plain name if neither exists, for the error message.
 fn find(folder: &Path, name: &str) -> PathBuf {
     let zipped = folder.join(format!("{name}.gz"));
     if zipped.exists() { zipped } else { folder.join(name) }
@@ -73,7 +73,7 @@ fn find(folder: &Path, name: &str) -> PathBuf {
 #[error("MNIST could not be downloaded: {0}")]
 pub struct DownloadError(String);
 
-/// Downloads MNIST with burn-dataset's downloader, to its cache folder, and loads it.
+/// Downloads MNIST with burn-dataset's downloader to its cache folder, and loads it.
 ///
 /// # Errors
 /// [`DownloadError`] without a network; burn-dataset panics there, which is caught.

@@ -1,8 +1,8 @@
-//! Digits drawn from stroke skeletons: a data set that needs no file.
+//! Digits drawn from stroke skeletons: a data set that needs no files.
 //!
-//! Each digit is a few curves through control points. An image moves the points, slants, turns, stretches and
-//! shifts them, bends the plane by a slow wave, and draws the curves with a pen of some width and softness. Every
-//! image is a function of the seed and its index alone.
+//! Each digit consists of a few curves through control points. For each image the points are moved, slanted, rotated,
+//! stretched and shifted, the plane is bent by a smooth wave, and the curves are drawn with a pen of random width and
+//! softness. An image depends only on the seed and its index.
 
 use std::f32::consts::TAU;
 
@@ -11,12 +11,12 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::images::{Images, Split};
 
-/// Pixels a side.
+/// Pixels per side.
 pub const SIDE: usize = 28;
 
-/// Images in a [`split`].
+/// Training images in a [`split`].
 pub const TRAIN: usize = 30_000;
-/// Images to report on in a [`split`].
+/// Test images in a [`split`].
 pub const TEST: usize = 5_000;
 
 /// The default data: [`TRAIN`] and [`TEST`] images.
@@ -26,12 +26,12 @@ pub fn split(seed: u64) -> Split {
     Split { train, test }
 }
 
-/// The images with the given indices; classes go round, so every ten neighbours hold each digit once.
+/// The images with the given indices. Classes cycle, so any ten consecutive images contain each digit once.
 pub fn draw(seed: u64, indices: std::ops::Range<u64>) -> Images {
     let count = (indices.end - indices.start) as usize;
     let mut pixels = vec![0; count * SIDE * SIDE];
     let labels: Vec<u8> = indices.clone().map(|index| (index % 10) as u8).collect();
-    // Images do not depend on each other, so neither does the result on the number of threads.
+    // Images are independent of each other, so the result does not depend on the number of threads.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = count.div_ceil(threads).max(1);
     std::thread::scope(|scope| {
@@ -183,7 +183,7 @@ const SKELETONS: [&[&[Stroke]]; 10] = [
     ],
 ];
 
-/// How far an image strays from its skeleton.
+/// How much images differ from their skeletons.
 const JITTER: f32 = 0.035;
 const SLANT: f32 = 0.38;
 const TURN: f32 = 0.22;
@@ -204,7 +204,7 @@ impl Hand {
         let size = rng.random_range(15.0..23.0_f32);
         let aspect = rng.random_range(0.75..1.15_f32);
         let (sin, cos) = turn.sin_cos();
-        // Turn after slanting x by the height, at this size.
+        // Slants x by the height, then rotates, then scales.
         let linear = [
             [size * aspect * cos, -size * (slant * cos + sin)],
             [size * aspect * sin, size * (cos - slant * sin)],
@@ -228,7 +228,7 @@ impl Hand {
 }
 
 fn draw_one(seed: u64, index: u64, image: &mut [u8]) {
-    // Two rounds of an odd multiplier keep neighbouring seeds and indices apart.
+    // Two rounds of multiplication by an odd number separate neighbouring seeds and indices.
     let mixed = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     let mut rng = Pcg64Mcg::seed_from_u64(mixed);
     let ways = SKELETONS[(index % 10) as usize];

@@ -1,12 +1,12 @@
-//! Another machine of the field on the same loop: phase oscillators that are coupled by cosines.
+//! Another kind of machine on the same loop: phase oscillators coupled by cosines.
 //!
 //! ```text
 //! V(θ) = −Σ_(ij) K_ij cos(θ_i − θ_j),      θ_i ← θ_i − ∂_iV Δt + √(2kTΔt) η_i
 //! ```
 //!
-//! (Y. Kuramoto, 1975; as an Ising machine, T. Wang and J. Roychowdhury, arXiv:1903.07163 (2019)). What such a machine
-//! is and how it moves is all there is in this file: the loop, the noise, the recording and the report of a divergence
-//! are the library's. `cargo run --release --example oscillators` shows thirty oscillators falling into step.
+//! (Y. Kuramoto, 1975; as an Ising machine, T. Wang and J. Roychowdhury, arXiv:1903.07163 (2019)). This file only
+//! defines the machine and its step; the library provides the loop, the noise, the recording and the report of a
+//! divergence. `cargo run --release --example oscillators` shows thirty oscillators synchronising.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use thermograd::{Dynamics, Key, Place, Recorder, Result, run, to_f64};
@@ -48,7 +48,7 @@ impl Dynamics for Oscillators {
     }
 }
 
-/// |⟨e^(iθ)⟩| over the units of each trajectory: 1 when all are in step.
+/// |⟨e^(iθ)⟩| over the units of each trajectory: 1 if all are in phase.
 pub fn order(theta: &Tensor<2>) -> Vec<f64> {
     let mean = |x: Tensor<2>| x.mean_dim(1).square();
     to_f64((mean(theta.clone().sin()) + mean(theta.clone().cos())).sqrt())

@@ -25,7 +25,7 @@ use thermograd_models::{
 use crate::settings::{Arguments, Settings, Trainer};
 use crate::summary::Summary;
 
-/// Settings, and what they ask for.
+/// The settings of a run, with the images and device that they select.
 struct Setup {
     settings: Settings,
     bench: Bench,
@@ -78,23 +78,24 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Refuses a training that does not fit into memory.
+    /// Refuses training that does not fit into memory.
     fn afford_training(&self) -> Result<()> {
         let (s, train) = (&self.settings, &self.bench.data.train);
         let [inputs, hidden] = [train.pixels_each(), s.hidden].map(|count| count as u128);
         let free = hidden + u128::from(mnist::CLASSES);
-        // Parameters, their gradients and moments; then the second moments of all units, of a dozen parts of the images.
+        // Parameters with their gradients and Adam moments; and the second moments of all units for a dozen parts of
+        // the images.
         let parameters = 32 * (inputs + free).saturating_mul(free);
         let moments =
             if s.trainer == Trainer::Likelihood { 0 } else { 96 * (inputs + free).saturating_pow(2) };
         let what = format!("training {hidden} hidden units on images of {inputs} pixels");
         let afforded = afford(&what, parameters.saturating_add(moments));
-        // The closed form needs the moments; descent does not.
+        // The closed form needs the second moments; descent does not.
         let descends = moments > 0 && afford(&what, parameters).is_ok();
         if descends { afforded.context("--trainer likelihood would fit") } else { afforded }
     }
 
-    /// Refuses steps and hardware that some stage of the training would refuse, before the first one.
+    /// Refuses, before training begins, steps and hardware that a later stage of training would refuse.
     fn check_training(&self, untrained: &Classifier) -> Result<()> {
         let s = &self.settings;
         untrained.substrate.check_step(s.schedule.dt).context("schedule")?;
@@ -105,12 +106,12 @@ impl Setup {
         Ok(())
     }
 
-    /// The images that are reported on.
+    /// The images on which results are reported.
     fn images(&self) -> &Examples {
         self.bench.data.reported(self.settings.against_held_out)
     }
 
-    /// Teacher, then couplings.
+    /// Trains the teacher, then the couplings.
     fn train(&self, session: &Session, untrained: &Classifier) -> Result<Classifier> {
         let (s, train) = (&self.settings, &self.bench.data.train);
         let teacher = self.teacher(session, untrained)?;
@@ -142,7 +143,7 @@ impl Setup {
         Ok(config.init(train.normalisation(), &self.bench.device)?)
     }
 
-    /// The trained teacher, from the file of an earlier session if there is one.
+    /// The trained teacher, read from the file of an earlier session if there is one.
     fn teacher(&self, session: &Session, untrained: &Classifier) -> Result<Teacher> {
         const FILE: &str = "teacher.bpk";
         let (s, Bench { data, device, shards, key }) = (&self.settings, &self.bench);
@@ -160,7 +161,7 @@ impl Setup {
         Ok(teacher)
     }
 
-    /// The exact optimum, from the file of an earlier session if there is one.
+    /// The exact optimum, read from the file of an earlier session if there is one.
     fn exact(&self, session: &Session, untrained: &Classifier, lesson: Lesson) -> Result<Classifier> {
         const FILE: &str = "exact.safetensors";
         let Bench { data, device, shards, key } = &self.bench;
@@ -172,7 +173,7 @@ impl Setup {
         };
         let classifier = untrained.with_substrate(session.shown("exact", solve)?);
         let result = self.look(&classifier)?;
-        // Logged, then kept: a session that stops in between does both again.
+        // Logged first, then saved: if a session stops in between, the next one repeats both.
         session.forget("exact", 0)?;
         session.log(&Metric {
             stage: "exact".into(),
@@ -189,7 +190,7 @@ impl Setup {
         Ok(classifier)
     }
 
-    /// Descends from the couplings of `start`.
+    /// Gradient descent from the couplings of `start`.
     fn fit(
         &self,
         session: &Session,
@@ -198,7 +199,7 @@ impl Setup {
     ) -> Result<Classifier> {
         let fit = Fit::new(training, start.substrate.clone(), self.bench.shards, self.bench.key);
         let held_out = |model: &Substrate, progress: Progress| -> Result<HeldOut> {
-            // Twenty looks at most: each costs a tenth of an epoch.
+            // At most twenty evaluations, because each costs a tenth of an epoch.
             let epochs = progress.steps / progress.steps_per_epoch;
             if !progress.epoch().is_multiple_of(epochs.div_ceil(20)) && progress.step < progress.steps {
                 return Ok((None, None));
@@ -215,7 +216,7 @@ impl Setup {
         Ok(classifier.evaluate(&data.held_out, 1, *shards, key.fork("held out"), |_| {})?)
     }
 
-    /// Runs the test images once, or the held-out ones, and writes and prints what came of it.
+    /// Evaluates the test images (or the held-out ones), and writes and prints the results.
     fn report(&self, session: &Session, classifier: &Classifier) -> Result<()> {
         let (s, Bench { shards, key, .. }) = (&self.settings, &self.bench);
         let images = self.images();

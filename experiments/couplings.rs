@@ -1,4 +1,4 @@
-//! Take trained couplings away: look at them, convert them, run them, and see what hardware makes of them.
+//! Inspect, convert, simulate and compress trained couplings, and test them on imperfect hardware.
 
 #[path = "couplings/arguments.rs"]
 mod arguments;

@@ -29,7 +29,7 @@ use crate::summary::Summary;
 /// Classes of all data sets.
 const CLASSES: usize = 10;
 
-/// What was trained.
+/// A trained generator.
 pub enum Model {
     /// A thermodynamic computer.
     Computer(Generator),
@@ -37,21 +37,21 @@ pub enum Model {
     Network(Diffusion),
 }
 
-/// Settings, and what they ask for.
+/// The settings of a run, with the images and device that they select.
 pub struct Setup {
     settings: Settings,
     bench: Bench,
     judge_file: PathBuf,
 }
 
-/// Generated images in one read-out, what each is held to be, and the real image most like each.
+/// Images generated with one read-out, the class assigned to each, and the most similar real image.
 pub struct Drawn {
     images: Vec<f32>,
     labels: Vec<usize>,
     nearest: Vec<Nearest>,
 }
 
-/// What was drawn, by read-out, and its heat and work.
+/// Everything that was generated, by read-out, with its heat and work.
 pub struct Gallery {
     drawn: BTreeMap<&'static str, Drawn>,
     heat: Vec<f64>,
@@ -103,14 +103,14 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     arguments.check_for(&settings)?;
     generator.schedule = arguments.schedule(generator.schedule)?;
     generator.substrate.check_step(generator.schedule.dt)?;
-    // What was done to the couplings is in the file.
+    // The couplings in the file already include the gain.
     (settings.dt, settings.stored.t_f, settings.stored.gain) =
         (generator.schedule.dt, generator.schedule.duration(), 1.0);
     let setup = Setup::new(settings, arguments)?;
     let (pixels, asked) = (generator.pixels(), setup.bench.data.train.pixels_each());
     ensure!(
         pixels == asked,
-        "{} makes images of {pixels} pixels, those of the data set have {asked}",
+        "{} makes images of {pixels} pixels, but those of the data set have {asked}",
         file.display()
     );
     let session = Session::evaluation("generate --eval", arguments.run.out.as_deref(), &setup.settings)?;
@@ -121,27 +121,27 @@ impl Setup {
     fn new(settings: Settings, arguments: &Arguments) -> Result<Self> {
         let bench = arguments.data.open(&settings.source, SHARD)?;
         if let Some(class) = settings.class.filter(|&class| class >= CLASSES) {
-            bail!("--class {class}: there are classes 0 to {}", CLASSES - 1);
+            bail!("--class {class}: the classes are 0 to {}", CLASSES - 1);
         }
         if let Some(digit) = settings.stored.digits.iter().find(|&&digit| digit >= CLASSES) {
-            bail!("--digits: {digit} is none of the digits 0 to {}", CLASSES - 1);
+            bail!("--digits: {digit} is not one of the digits 0 to {}", CLASSES - 1);
         }
         let judge_file = arguments.judge.clone();
-        let judge_file = judge_file.unwrap_or_else(|| judgement::judge_file(&settings, &bench.data.train));
+        let judge_file = judge_file.unwrap_or_else(|| judgement::judge_file(&settings, &bench.data));
         let setup = Self { settings, bench, judge_file };
         setup.afford_all()?;
         if setup.settings.mode == Mode::Stored {
-            // Refused before there is a run folder.
+            // Checked before there is a run folder.
             setup.stored()?;
         }
         Ok(setup)
     }
 
-    /// Refuses what does not fit into memory.
+    /// Refuses work that does not fit into memory.
     fn afford_all(&self) -> Result<()> {
         let (s, pixels) = (&self.settings, self.bench.data.train.pixels_each() as u128);
         let count = s.count();
-        // Three read-outs and what is compared with them.
+        // Generated images in each read-out, and the images that they are compared with.
         afford(&format!("{count} images"), (count as u128).saturating_mul(64 * pixels))?;
         let hidden = s.hidden() as u128;
         let pairs = match s.mode {
@@ -150,7 +150,7 @@ impl Setup {
             Mode::Classes => pixels.saturating_mul(hidden),
             Mode::Diffusion => hidden.saturating_pow(2).saturating_add(2 * pixels * hidden),
         };
-        // Parameters, their gradients and moments.
+        // Parameters with their gradients and Adam moments.
         let what = format!("{hidden} hidden units and images of {pixels} pixels");
         if s.eval.is_none() { afford(&what, pairs.saturating_mul(32)) } else { Ok(()) }
     }
@@ -162,7 +162,7 @@ impl Setup {
             Mode::Stored => Ok(Model::Computer(self.train_stored(session)?)),
             Mode::Classes => {
                 let denoiser = s.classes.init(pixels, CLASSES, *key, device)?;
-                // What cannot be run is not worth training.
+                // Refuse before training what cannot be run afterwards.
                 denoiser.generator(s.noising, s.dt)?.substrate.check_step(s.dt)?;
                 let training = s.classes.training(&denoiser, s.noising, &data.train)?;
                 let denoiser = session.train(Fit::new(training, denoiser, *shards, *key))?;
@@ -176,7 +176,7 @@ impl Setup {
         }
     }
 
-    /// The images that are kept.
+    /// The images to store.
     fn stored(&self) -> Result<Stored> {
         let settings = &self.settings.stored;
         Ok(Stored::choose(&self.bench.data.train, &settings.digits, settings.images)?)
@@ -202,7 +202,7 @@ impl Setup {
         Ok(trained.amplified(s.stored.gain)?)
     }
 
-    /// Cycles of gradient descent, each of which can be resumed from.
+    /// Gradient descent, with a checkpoint after every cycle.
     fn descend(
         &self,
         session: &Session,
@@ -228,11 +228,11 @@ impl Setup {
             let (substrate, action) = descent.cycle(&generator, stored, rule, cycle, self.bench.key)?;
             ensure!(
                 action.is_finite(),
-                "cycle {cycle}: the action became {action}; a smaller stored.descent.rate is needed"
+                "cycle {cycle}: the action became {action}; use a smaller stored.descent.rate"
             );
             generator = generator.with_substrate(substrate);
             bar.set_position(cycle as u64 + 1);
-            bar.set_message(format!("action {action:.4} a step and unit"));
+            bar.set_message(format!("action {action:.4} per step and unit"));
             let (stage, passes, loss) = ("descent".into(), cycle + 1, Some(action));
             session.log(&Metric { stage, epoch: passes, step: passes, loss, ..Metric::default() })?;
             let cycles = (passes as u64).to_le_bytes();
@@ -244,7 +244,7 @@ impl Setup {
         Ok(generator)
     }
 
-    /// Draws the images that were asked for.
+    /// Draws the requested images.
     fn draw(&self, model: &Model, progress: impl FnMut(f64)) -> Result<Gallery> {
         let s = &self.settings;
         let key = self.bench.key.fork("samples");
@@ -263,7 +263,7 @@ impl Setup {
         let candidates = self.candidates()?;
         let drawn = |images: Vec<f32>| {
             let nearest = nearest(&images, &candidates, self.bench.shards);
-            // Nobody asked for one of the stored images: each sample is held to be the one it is most like.
+            // No particular stored image was requested, so each sample is assigned to the one it is most similar to.
             let labels = match s.mode {
                 Mode::Stored => nearest.iter().map(|nearest| candidates.label(nearest.index)).collect(),
                 Mode::Classes | Mode::Diffusion => asked.clone(),
@@ -276,7 +276,7 @@ impl Setup {
         Ok(Gallery { drawn, heat: samples.heat, work: samples.work })
     }
 
-    /// The images among which those most like generated ones are looked for.
+    /// The images among which the most similar ones are searched.
     fn candidates(&self) -> Result<Examples> {
         let train = &self.bench.data.train;
         match self.settings.mode {
@@ -285,7 +285,7 @@ impl Setup {
         }
     }
 
-    /// What is asked of a computer for images of these classes.
+    /// The request for images of these classes.
     fn request(&self, generator: &Generator, labels: Vec<usize>) -> Request {
         let s = &self.settings;
         Request {
@@ -297,7 +297,7 @@ impl Setup {
         }
     }
 
-    /// Draws images, and writes and prints what came of it.
+    /// Draws images, and writes and prints the results.
     fn report(&self, session: &Session, model: &Model) -> Result<()> {
         let judge = self.judge(session)?;
         let gallery = session.shown("images", |progress| self.draw(model, progress))?;

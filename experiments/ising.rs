@@ -131,7 +131,9 @@ impl Setup {
         let (few, sweeps) = TAU;
         let tau = network.tau(&self.bench.data.held_out, few, sweeps, key)?;
         let tau = tau.with_context(|| {
-            format!("the outputs are correlated for too long to be averaged: {sweeps} sweeps do not tell how long")
+            format!(
+                "the outputs are correlated for too long to be averaged: {sweeps} sweeps do not tell how long"
+            )
         })?;
         Ok(Forecast {
             realisation: if network.realisation() == Realisation::Equilibrium { "E" } else { "T" },

@@ -1,4 +1,4 @@
-//! What the experiments share: a workbench of settings, run folders and sessions, and reports.
+//! Code that the experiments share: settings, run folders, sessions and reports.
 
 pub mod report;
 pub mod workbench;
@@ -8,16 +8,17 @@ use anyhow::Result;
 use crate::workbench::output;
 use crate::workbench::progress::Interrupted;
 
-/// Keeps its pages: a training step stores hundreds of states and frees them together.
+/// This allocator keeps its pages, which pays because a training step allocates hundreds of states and frees them
+/// together.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// An experiment from beginning to end: an error is told in one line, and the exit status says what happened.
+/// Runs an experiment. An error is printed in one line, and the exit status says what happened.
 pub fn conduct(experiment: impl FnOnce() -> Result<()>) {
-    // Burn puts the optimiser state of a resumed run on its default device first, which is a GPU in a build that has
-    // one compiled in, whether or not the machine does.
+    // Burn first loads the optimiser state of a resumed run on its default device. In a build with a GPU backend this
+    // is the GPU, whether or not the machine has one.
     if std::env::var_os("BURN_DEVICE").is_none() {
-        // SAFETY: no other thread runs yet.
+        // SAFETY: no other thread is running yet.
         unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     }
     if let Err(error) = experiment().and_then(|()| output::end()) {

@@ -4,7 +4,7 @@
 #
 #   experiments/select.sh DATA RUNS [SEED]      DATA: folder of the four MNIST files; RUNS: folder to make runs in
 #
-# A run that is there is not made again.
+# Runs that already exist are not repeated.
 set -eu
 [ $# -ge 2 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
 data=$1 runs=$2 seed=${3:-0}

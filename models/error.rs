@@ -7,25 +7,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// In the physics.
+    /// An error of the physics.
     #[error(transparent)]
     Physics(#[from] thermograd::Error),
-    /// A loss that is no number any more.
-    #[error(
-        "{training}: the loss became {loss} at step {step}; a smaller learning rate or time step is needed"
-    )]
+    /// A loss that is not finite.
+    #[error("{training}: the loss became {loss} at step {step}; use a smaller learning rate or time step")]
     NotFinite {
-        /// Which training.
+        /// The name of the training run.
         training: &'static str,
-        /// At which step.
+        /// The step.
         step: usize,
         /// The loss.
         loss: f64,
     },
-    /// A checkpoint that does not belong to this training.
+    /// A checkpoint that does not belong to this training run.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
-    /// Images asked for that this computer cannot make.
+    /// A request that cannot be met.
     #[error("{0}")]
     Request(String),
     /// Examples that do not fit the model.

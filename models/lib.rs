@@ -1,11 +1,11 @@
-//! What is trained on a thermodynamic computer, and how.
+//! Models that are trained on a thermodynamic computer, and their training.
 //!
 //! | folder | what |
 //! |---|---|
-//! | [`classifier`] | a computer that reads images: the model, its evaluation, three trainers, its teacher, pruning |
-//! | [`generator`] | a computer that makes images from noise, the network it is compared with, and their judge |
-//! | [`ising`] | networks of ±1 spins that are read by a time average |
-//! | [`training`] | what all of them share: labelled images, and one training loop |
+//! | [`classifier`] | a computer that classifies images: the model, its evaluation, three trainers, its teacher, pruning |
+//! | [`generator`] | a computer that makes images from noise, the conventional network for comparison, and the judge of both |
+//! | [`ising`] | networks of ±1 spins that are read out by a time average |
+//! | [`training`] | shared code: labelled images and the training loop |
 
 pub mod classifier;
 pub mod error;

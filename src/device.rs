@@ -1,4 +1,4 @@
-//! Backends by name: what `--backend` says becomes a device or an error that says what to type.
+//! Backends by name: turns the value of `--backend` into a device, or into an error that says what to type instead.
 
 use std::fmt;
 use std::str::FromStr;
@@ -71,14 +71,14 @@ impl Backend {
     }
 }
 
-/// Deprecated upstream in favour of flex; kept as the second opinion on every number.
+/// Deprecated upstream in favour of flex; kept here as an independent check of every number.
 #[cfg(feature = "ndarray")]
 #[allow(deprecated)]
 fn ndarray() -> Device {
     Device::ndarray()
 }
 
-/// A second `init` of one adapter is an error, so the first answer is kept.
+/// Initialising an adapter twice is an error, so the result of the first call is kept.
 #[cfg(feature = "wgpu")]
 fn wgpu() -> Result<Device> {
     use std::sync::OnceLock;
@@ -92,7 +92,7 @@ fn wgpu() -> Result<Device> {
     })
 }
 
-/// The driver speaks up only when it is used, by a panic.
+/// The driver reports a failure only when it is first used, and does so with a panic.
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Device> {
     let device = Device::cuda(0);
@@ -118,6 +118,6 @@ impl FromStr for Backend {
 
     fn from_str(name: &str) -> std::result::Result<Self, String> {
         let found = Self::ALL.into_iter().find(|backend| backend.name() == name);
-        found.ok_or_else(|| format!("no backend `{name}`; there are flex, ndarray, wgpu and cuda"))
+        found.ok_or_else(|| format!("no backend `{name}`; the backends are flex, ndarray, wgpu and cuda"))
     }
 }

@@ -7,10 +7,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A topology that describes no network.
+    /// A topology that does not describe a network.
     #[error("topology: {0}")]
     Topology(String),
-    /// On-site wells that let a unit run away.
+    /// Wells that do not confine their units.
     #[error(
         "group `{group}`: J2 = {j2}, J4 = {j4} does not confine its units: J4 > 0, or J4 = 0 with J2 > 0, is needed"
     )]
@@ -22,10 +22,10 @@ pub enum Error {
         /// Its coefficient of x⁴.
         j4: f64,
     },
-    /// Units whose wells hold each alone and not together.
+    /// Units that are confined one by one but not when coupled.
     #[error(
-        "the {units} units with J4 = 0 do not hold together: the smallest eigenvalue of 2 J2 + J over them is \
-         {eigenvalue:.4e}, and must be above zero. Weaker couplings, a larger J2 or J4 > 0 is needed"
+        "the {units} units with J4 = 0 are not confined together: the smallest eigenvalue of 2 J2 + J over them is \
+         {eigenvalue:.4e}, and must be above zero. Use weaker couplings, a larger J2 or J4 > 0"
     )]
     NotJointlyConfining {
         /// The smallest eigenvalue.
@@ -58,17 +58,17 @@ pub enum Error {
         "time step {dt:e} is unstable: the stiffest mode relaxes at rate {rate:.4e}, so the step must be below {limit:.4e}"
     )]
     StepTooLarge {
-        /// The step asked for, in units of 1/μ.
+        /// The requested step, in units of 1/μ.
         dt: f64,
         /// The largest stable step.
         limit: f64,
         /// The largest relaxation rate.
         rate: f64,
     },
-    /// A trajectory left the finite numbers.
+    /// A trajectory diverged.
     #[error(transparent)]
     Diverged(#[from] Box<Divergence>),
-    /// Control parameters that make no course in time.
+    /// Control parameters that do not form a protocol.
     #[error("protocol: {0}")]
     Protocol(String),
     /// A graph of spins that is none, or a temperature that they cannot have.
@@ -77,7 +77,7 @@ pub enum Error {
     /// A linear system that could not be solved.
     #[error("exact optimum: {0}")]
     Exact(String),
-    /// A file of couplings that cannot be read.
+    /// Couplings that cannot be read, written or used.
     #[error("couplings: {0}")]
     Couplings(Problem),
     /// A backend this build does not have.
@@ -100,14 +100,14 @@ pub enum Error {
     },
 }
 
-/// The problem is in the words of the error, and so no source beside it.
+/// The message of the error includes the problem, so the problem is not reported as a source as well.
 impl From<SpinProblem> for Error {
     fn from(problem: SpinProblem) -> Self {
         Self::Spins(problem)
     }
 }
 
-/// The problem is in the words of the error, and so no source beside it.
+/// The message of the error includes the problem, so the problem is not reported as a source as well.
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self::Couplings(problem)
@@ -188,11 +188,11 @@ pub enum SpinProblem {
     },
 }
 
-/// Where and how a trajectory left the finite numbers.
+/// Where a trajectory diverged: its first value that is not finite.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error(
-    "diverged at step {step} (t = {time:.4}): unit {unit} of group `{group}` in trajectory {trajectory} left the \
-     finite numbers{}. A smaller time step or weaker couplings are needed",
+    "diverged at step {step} (t = {time:.4}): unit {unit} of group `{group}` in trajectory {trajectory} is not \
+     finite{}. Use a smaller time step or weaker couplings",
     energy.map_or(String::new(), |energy| format!("; the energy one step before was {energy:.4e}"))
 )]
 pub struct Divergence {
@@ -219,7 +219,7 @@ pub enum Problem {
     Container {
         /// The format.
         format: &'static str,
-        /// What its reader says.
+        /// What the reader reported.
         reason: String,
     },
     /// A line of a text file.
@@ -230,7 +230,7 @@ pub enum Problem {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nothing that says what the numbers mean.
+    /// No description of what the numbers mean.
     #[error("{0}")]
     NoDescription(&'static str),
     /// A description that cannot be read.
@@ -244,16 +244,16 @@ pub enum Problem {
         /// The newest known one.
         newest: u32,
     },
-    /// The same name twice.
-    #[error("`{0}` is there twice")]
+    /// A name that occurs twice.
+    #[error("`{0}` occurs twice")]
     Duplicate(String),
-    /// A part of the described network that is not there.
+    /// A part of the described network that is missing.
     #[error("`{0}` is missing")]
     Missing(String),
-    /// A part that the description does not know.
+    /// A part that is not in the description.
     #[error("`{0}` is not part of the described network")]
     Unknown(String),
-    /// A tensor of another type.
+    /// A tensor of the wrong type.
     #[error("`{name}` holds {found}, expected {expected}")]
     Type {
         /// Which.
@@ -263,14 +263,14 @@ pub enum Problem {
         /// The type that is read.
         expected: &'static str,
     },
-    /// A tensor of another shape.
+    /// A tensor of the wrong shape.
     #[error("`{name}` has shape {found:?}, expected {expected:?}")]
     Shape {
         /// Which.
         name: String,
         /// Its shape.
         found: Vec<usize>,
-        /// That of the described network.
+        /// The shape in the described network.
         expected: Vec<usize>,
     },
     /// An infinity or NaN.
@@ -278,30 +278,30 @@ pub enum Problem {
     NotFinite {
         /// Which tensor.
         name: String,
-        /// The place of the value, row-major.
+        /// The index of the value, row-major.
         place: usize,
         /// The value.
         value: f32,
     },
     /// Couplings within a group that are not symmetric.
-    #[error("`{0}` couples a group to itself and is not symmetric with a zero diagonal")]
+    #[error("`{0}` couples a group to itself, but is not symmetric with a zero diagonal")]
     Asymmetric(String),
-    /// A promise of more than a file can hold.
-    #[error("{what}: {count} are described, at most {limit} can be")]
+    /// A description of more than a file can hold.
+    #[error("{what}: {count} are described, at most {limit} are possible")]
     TooLarge {
         /// Of what.
         what: String,
         /// How many.
         count: u128,
-        /// How many there can be.
+        /// How many are possible.
         limit: u128,
     },
-    /// Couplings that a format has no words for, or that are not what they are used as.
+    /// Couplings that a format cannot express, or that cannot be used as intended.
     #[error("{0}")]
     Unsupported(String),
 }
 
-/// A number as people write it: very large and very small ones with an exponent.
+/// A number in plain notation, or with an exponent if it is very large or very small.
 fn short(value: f64) -> String {
     let plain = value == 0.0 || !value.is_finite() || (1e-6..1e9).contains(&value.abs());
     if plain { value.to_string() } else { format!("{value:e}") }

@@ -1,17 +1,18 @@
 //! Physics of thermodynamic computers, on Burn tensors.
 //!
 //! This crate opens no file, prints nothing, reads no clock and draws no hidden randomness. States and fields are
-//! `[batch, unit]`, trajectories `[time, batch, unit]`; energies are in units of kT's scale and times in 1/μ.
+//! `[batch, unit]`, trajectories `[time, batch, unit]`; energies are in units of a reference thermal energy and times
+//! in units of 1/μ.
 //!
-//! | room | what | stands on |
+//! | module | what | uses |
 //! |---|---|---|
-//! | [`network`] | what a machine is | the ground: errors, units, noise, shards, schedules, devices, tensors |
+//! | [`network`] | what a machine is | errors, units, noise, shards, schedules, devices, tensors |
 //! | [`dynamics`] | how it moves | `network` |
-//! | [`paths`] | what a trajectory tells | `dynamics` |
-//! | [`export`] | how couplings leave | `network` |
-//! | [`hardware`] | what a real device makes of it | `dynamics`, `export` |
+//! | [`paths`] | the analysis of trajectories: probability, heat, exact optimum | `dynamics` |
+//! | [`export`] | export of couplings | `network` |
+//! | [`hardware`] | what changes on a real device | `dynamics`, `export` |
 
-/// The example of the front page is run as a test.
+/// Runs the example of the README as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct ReadMe;

@@ -1,33 +1,33 @@
 //! Keys and counter-based normals: every random number is a pure function of where it is used.
 //!
-//! The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-//! SC '11): ten rounds of a 4 × 32-bit block cipher, keyed by 64 bits. The counter says where the number goes,
+//! The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC
+//! '11): ten rounds of a 4 × 32-bit block cipher, keyed by 64 bits. The counter says where the number is used,
 //!
 //! ```text
 //! counter = (unit / 4, step, trajectory mod 2³², trajectory div 2³²)
 //! ```
 //!
-//! so a trajectory has the same noise on every backend, with any number of threads and in any batch. The four
-//! words of a block become four normals by Box and Muller's transform (Ann. Math. Stat. 29, 610, 1958),
+//! so a trajectory has the same noise on every backend, with any number of threads and in any batch. The Box–Muller
+//! transform (Ann. Math. Stat. 29, 610, 1958) turns the four words of a block into four normals,
 //!
 //! ```text
 //! η₀ = √(−2 ln u₀) cos 2πu₁,   η₁ = √(−2 ln u₀) sin 2πu₁,
 //! ```
 //!
-//! with logarithm, sine and cosine as polynomials in plain `f32` arithmetic: no fused operations, no library
-//! calls, hence the same bits on every processor. Normals are within 4e-7 of the exact transform (relative to its
-//! radius where that is above one), and |η| < 6.7.
+//! with logarithm, sine and cosine as polynomials in plain `f32` arithmetic, without fused operations or library
+//! calls, hence with the same bits on every processor. Normals are within 4e-7 of the exact transform (relative to
+//! the radius √(−2 ln u₀) where that is above one), and |η| < 6.7.
 
 use std::convert::Infallible;
 
 use rand::TryRng;
 use serde::{Deserialize, Serialize};
 
-/// Where a random number comes from: 64 bits of Philox key and the first trajectory it speaks of.
+/// Where a random number comes from: 64 bits of Philox key and the index of the first trajectory.
 ///
-/// Keys are values: copy them, [`fork`](Key::fork) them by name, index them with [`at`](Key::at). Using one key
-/// twice gives the same numbers twice. Forks keep the place in the batch, so that what is drawn for a trajectory never
-/// depends on how a batch was split; what the whole batch shares is drawn with the key of the [`batch`](Key::batch).
+/// Keys are values: copy them, [`fork`](Key::fork) them by name, index them with [`at`](Key::at). Using a key twice
+/// gives the same numbers twice. Forks keep the position in the batch, so the numbers of a trajectory never depend on
+/// how a batch was split. Numbers that the whole batch shares are drawn with the key of the [`batch`](Key::batch).
 ///
 /// ```
 /// use thermograd::Key;
@@ -42,7 +42,7 @@ pub struct Key {
     trajectory: u64,
 }
 
-/// The top bits of the fourth counter word tell the four uses of a key apart; normals have none.
+/// The top bits of the fourth counter word distinguish the four uses of a key; normals have none.
 pub(crate) const UNIFORMS: u32 = 0x4000_0000;
 const STREAM: u32 = 0x8000_0000;
 const FORK: u32 = 0xC000_0000;
@@ -53,7 +53,7 @@ impl Key {
         Self { words: split(seed), trajectory: 0 }
     }
 
-    /// An independent key for the use called `name`, at the same place in the batch.
+    /// An independent key for the use called `name`, at the same position in the batch.
     pub fn fork(self, name: &str) -> Self {
         // FNV-1a spreads the name over 64 bits; Philox does the mixing.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| {
@@ -62,8 +62,8 @@ impl Key {
         self.derive(hash, FORK)
     }
 
-    /// The `index`-th of a family of independent keys, at the same place in the batch: one an epoch, a batch, a
-    /// repetition.
+    /// The `index`-th of a family of independent keys, at the same position in the batch; for example one per epoch,
+    /// batch or repetition.
     pub fn at(self, index: u64) -> Self {
         self.derive(index, FORK | 1)
     }
@@ -74,17 +74,17 @@ impl Key {
         Self { words: [a, b], ..self }
     }
 
-    /// The key of the whole batch, wherever in it this one stands: for what its trajectories share.
+    /// The key of the whole batch, whatever the position of this one in it; for numbers that all trajectories share.
     pub fn batch(self) -> Self {
         Self { trajectory: 0, ..self }
     }
 
-    /// The key whose trajectory 0 is this key's trajectory `trajectories`: what a part of a batch is given.
+    /// The key whose trajectory 0 is this key's trajectory `trajectories`; used for a part of a batch.
     pub fn skip(self, trajectories: u64) -> Self {
         Self { trajectory: self.trajectory + trajectories, ..self }
     }
 
-    /// The key of one trajectory alone: the same whether the batch before it was skipped or drawn along.
+    /// The key of one trajectory, the same however the batch was split.
     pub fn row(self, trajectory: u64) -> Self {
         self.batch().at(self.trajectory + trajectory)
     }
@@ -109,7 +109,7 @@ impl Key {
         let blocks = units.div_ceil(4);
         let mut out = Vec::with_capacity(trajectories * units);
         let mut lanes = Lanes::<UNIFORM>::new(self.trajectory, step, blocks as u32);
-        let mut block = 0; // the first of its row that is not written yet
+        let mut block = 0; // the first block of its row that is not written yet
         while out.len() < trajectories * units {
             lanes.fill(self.words);
             let mut normals = &lanes.value[..];
@@ -129,7 +129,7 @@ impl Key {
         (self.words, self.trajectory)
     }
 
-    /// A sequential stream for distributions and shuffles of the `rand` crates, shared by the whole batch.
+    /// A sequential generator for distributions and shuffles of the `rand` crates, shared by the whole batch.
     pub fn rng(self) -> Stream {
         Stream { key: self.words, block: 0, words: [0; 4], used: 4 }
     }
@@ -150,15 +150,15 @@ const fn split(word: u64) -> [u32; 2] {
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// Blocks worked on at once: long enough for the widest vector registers.
+/// Blocks computed at once, enough to fill the widest vector registers.
 const LANES: usize = 128;
 
-/// A structure of arrays: the compiler turns each loop over lanes into vector instructions.
+/// A structure of arrays, so that the compiler turns each loop over lanes into vector instructions.
 struct Lanes<const UNIFORM: bool> {
     /// The counters of the next numbers, running through the blocks of one trajectory after the other.
     counter: [[u32; LANES]; 4],
     blocks: u32,
-    /// Four normals or uniforms a lane, next to each other.
+    /// Four normals or uniform numbers per lane, next to each other.
     value: [f32; 4 * LANES],
 }
 
@@ -225,7 +225,7 @@ impl<const UNIFORM: bool> Lanes<UNIFORM> {
         self.advance();
     }
 
-    /// Moves every lane on by the number of lanes.
+    /// Advances every lane by the number of lanes.
     #[inline(always)]
     fn advance(&mut self) {
         let (rows, blocks) = (LANES as u32 / self.blocks, LANES as u32 % self.blocks);
@@ -243,7 +243,7 @@ impl<const UNIFORM: bool> Lanes<UNIFORM> {
 
 /// Philox4x32-10: the block cipher itself (Salmon et al. 2011, section 4).
 ///
-/// Written without a loop, so that the compiler vectorises over lanes instead of rounds.
+/// Written without a loop, so that the compiler vectorises over lanes instead of over rounds.
 #[inline(always)]
 pub const fn philox(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
     macro_rules! round {
@@ -314,7 +314,7 @@ fn sin_cos_turns(word: u32) -> (f32, f32) {
     (f32::from_bits(sin ^ sin_sign), f32::from_bits(cos ^ cos_sign))
 }
 
-/// A sequential source of random words: what a [`Key`] gives to the `rand` crates.
+/// A sequential source of random words, as which the `rand` crates see a [`Key`].
 #[derive(Clone, Debug)]
 pub struct Stream {
     key: [u32; 2],
@@ -387,7 +387,7 @@ mod tests {
         }
     }
 
-    /// What is drawn for a unit depends on its step, trajectory and number alone.
+    /// The normal of a unit depends only on its step, trajectory and index.
     #[test]
     fn counters_address_step_trajectory_and_unit() {
         let key = Key::new(3).skip((1 << 32) - 2);

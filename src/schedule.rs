@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub struct Schedule {
     /// Δt, in units of 1/μ.
     pub dt: f64,
-    /// How many steps.
+    /// The number of steps.
     pub steps: usize,
 }
 

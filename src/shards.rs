@@ -1,7 +1,7 @@
-//! Splitting a batch over threads, so that the split never shows in the numbers.
+//! Splits a batch over threads in such a way that results do not depend on the number of threads.
 //!
-//! A batch is cut into shards of a fixed size, whatever the number of threads; threads take shards as they come,
-//! and results are put together in the order of the shards. With noise addressed by trajectory
+//! A batch is cut into shards of a fixed size, whatever the number of threads; threads take the next shard when they
+//! are free, and results are combined in the order of the shards. With noise addressed by trajectory
 //! ([`Key::skip`](crate::Key::skip)) a run on one thread and a run on many give the same bits.
 
 use std::ops::Range;
@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 /// How a batch is split.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Shards {
-    /// Trajectories in a shard. Sums over a batch keep their order, hence their bits, only for equal sizes.
+    /// Trajectories per shard. Sums over a batch have the same order, hence the same bits, only for equal shard
+    /// sizes.
     pub size: usize,
-    /// Threads to work with; never seen in the results.
+    /// The number of threads; results do not depend on it.
     pub threads: usize,
 }
 
@@ -26,19 +27,19 @@ impl Shards {
         Self { size, threads }
     }
 
-    /// The whole batch in one piece on the calling thread: for devices with parallelism of their own.
+    /// The whole batch in one piece on the calling thread, for devices that are parallel themselves.
     pub fn whole() -> Self {
         Self { size: usize::MAX, threads: 1 }
     }
 
-    /// The pieces of `0..batch`.
+    /// The shards of `0..batch`.
     pub fn ranges(&self, batch: usize) -> Vec<Range<usize>> {
         let size = self.size.clamp(1, batch.max(1));
         let starts = (0..batch).step_by(size);
         starts.map(|start| start..(start + size).min(batch)).collect()
     }
 
-    /// `work` on every piece of `0..batch`, results in order.
+    /// Calls `work` on every shard of `0..batch`, and returns the results in order.
     pub fn map<T: Send>(&self, batch: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
         let ranges = self.ranges(batch);
         let threads = self.threads.clamp(1, ranges.len().max(1));
@@ -54,7 +55,7 @@ impl Shards {
                     return;
                 };
                 let result = work(range.clone());
-                *results[index].lock().expect("one writer a shard") = Some(result);
+                *results[index].lock().expect("one writer per shard") = Some(result);
             }
         };
         std::thread::scope(|scope| {

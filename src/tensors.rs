@@ -16,7 +16,7 @@ pub(crate) fn row(values: Vec<f64>, options: TensorCreationOptions) -> Tensor<2>
     Tensor::from_data(TensorData::new(values, shape), options)
 }
 
-/// The unit matrix in a given data type.
+/// The identity matrix in a given data type.
 pub(crate) fn identity(size: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2> {
     let options = options.into();
     let eye = Tensor::<2>::eye(size, &options.device);
@@ -26,7 +26,7 @@ pub(crate) fn identity(size: usize, options: impl Into<TensorCreationOptions>) -
     }
 }
 
-/// Refuses a tensor of another shape.
+/// Refuses a tensor of the wrong shape.
 pub(crate) fn check_shape(what: &str, found: [usize; 2], expected: [usize; 2]) -> Result<()> {
     if found == expected {
         return Ok(());
@@ -34,9 +34,10 @@ pub(crate) fn check_shape(what: &str, found: [usize; 2], expected: [usize; 2]) -
     Err(Error::Shape { what: what.into(), found: found.into(), expected: expected.into() })
 }
 
-/// The place of the first value that is not finite, row-major.
+/// The row-major index of the first value that is not finite.
 pub(crate) fn first_not_finite<const D: usize>(x: &Tensor<D>) -> Option<usize> {
-    // One infinity or NaN makes the sum one; a sum of large finite numbers may overflow, so the values decide.
+    // An infinity or NaN makes the sum infinite or NaN. A sum of large finite numbers may overflow too, so the values
+    // decide.
     let sum = x.clone().inner().abs().sum().into_scalar::<f64>();
     if sum.is_finite() {
         return None;
@@ -50,7 +51,7 @@ pub(crate) fn replace(parameter: &Param<Tensor<2>>, values: Tensor<2>) -> Param<
     parameter.clone().map(|old| fresh.set_require_grad(old.is_require_grad()))
 }
 
-/// Listed pairs `[1, pair]` in their places of a matrix of zeros.
+/// A matrix of zeros, except for the listed pairs `[1, pair]`.
 pub(crate) fn scatter(values: Tensor<2>, pairs: &[[usize; 2]], shape: [usize; 2]) -> Tensor<2> {
     let indices = flat_indices(pairs, shape[1], &values.device());
     let zeros = Tensor::zeros([1, shape[0] * shape[1]], (&values.device(), values.dtype()));
@@ -67,7 +68,7 @@ fn flat_indices(pairs: &[[usize; 2]], columns: usize, device: &Device) -> Tensor
     indices(pairs.iter().map(|[i, j]| i * columns + j), device)
 }
 
-/// Places to select.
+/// A tensor of indices.
 pub(crate) fn indices(places: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
     let indices: Vec<i32> = places.map(|place| place as i32).collect();
     let count = indices.len();

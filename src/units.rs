@@ -1,7 +1,7 @@
-//! Reduced units inside, SI at the edge.
+//! Conversion between reduced units and SI units.
 //!
-//! Inside, energy is in units of a reference thermal energy and time in units of 1/μ, with couplings, biases and
-//! displacements dimensionless. This module is the only place that knows joules.
+//! The crate computes in reduced units: energy in units of a reference thermal energy, time in units of 1/μ, and
+//! dimensionless couplings, biases and displacements. The constants for joules are in this module only.
 
 /// Boltzmann's constant in J/K (exact, SI 2019).
 pub const BOLTZMANN: f64 = 1.380_649e-23;
@@ -16,9 +16,9 @@ pub fn thermal_energy(kelvin: f64) -> f64 {
 
 /// The energy of `count` multiply–accumulates at `picojoule` each, in units of kT at 300 K.
 ///
-/// A price of 1 pJ a multiply–accumulate is the order of magnitude of digital hardware with its memory traffic
-/// left out (M. Horowitz, "Computing's energy problem", ISSCC 2014: 4.6 pJ for a 32-bit floating-point multiply
-/// and add at 45 nm). Say the price wherever the ratio is said.
+/// A price of 1 pJ per multiply–accumulate is the order of magnitude of digital hardware without its memory traffic
+/// (M. Horowitz, "Computing's energy problem", ISSCC 2014: 4.6 pJ for a 32-bit floating-point multiply and add at 45
+/// nm). State the price wherever the ratio is stated.
 pub fn digital_energy_kt(count: f64, picojoule: f64) -> f64 {
     count * picojoule * 1e-12 / thermal_energy(ROOM_TEMPERATURE)
 }

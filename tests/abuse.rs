@@ -1,5 +1,5 @@
-//! The programs in hostile hands: files that lie, outputs that are inputs, flags that mean nothing. A mistake is told
-//! in one line, ends soon, takes little memory, and leaves what was there as it was.
+//! Misuse of the programs: malicious files, outputs that are inputs, useless flags. A mistake is reported in one
+//! line, quickly and without much memory, and leaves existing files unchanged.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -22,7 +22,7 @@ fn ok(output: Output) -> String {
     text
 }
 
-/// What a command that fails without a panic says of it.
+/// The error message of a command that must fail without a panic.
 fn told(arguments: &[&str]) -> String {
     let output = couplings(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -83,8 +83,8 @@ fn an_output_that_is_an_input_is_refused_and_nothing_is_lost() {
         refused(&["convert", &graph, same], "would be overwritten");
     }
     let new = bench.at("new");
-    refused(&["simulate", &graph, "--states", &new, "--ledger", &new], "are one file");
-    refused(&["simulate", &graph, "--states", &new, "--ledger", &bench.at("./new")], "are one file");
+    refused(&["simulate", &graph, "--states", &new, "--ledger", &new], "are the same file");
+    refused(&["simulate", &graph, "--states", &new, "--ledger", &bench.at("./new")], "are the same file");
     assert!(!Path::new(&new).exists());
     let run = bench.at("run");
     for task in [
@@ -98,7 +98,7 @@ fn an_output_that_is_an_input_is_refused_and_nothing_is_lost() {
         refused(&arguments, "would be overwritten");
     }
     assert!(!Path::new(&run).exists());
-    // A file that lies where a run would put its own.
+    // A file that is in the way of one of the run's own.
     std::fs::create_dir(bench.at("here")).unwrap();
     let (there, table) = (bench.classifier("here/couplings.safetensors"), bench.at("here/sweep.csv"));
     std::fs::write(&table, Format::Csv.encode(&small_classifier()).unwrap()).unwrap();
@@ -130,7 +130,7 @@ fn pipes_devices_and_links_are_written_through_and_files_keep_their_mode() {
     assert!(text.contains("<html") || text.contains("<!DOCTYPE"), "{text}");
     ok(couplings(&["inspect", &graph, "--report", "/dev/null"]).output().unwrap());
     assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
-    // Where the standard output is a file, that file.
+    // If the standard output is a file, that file.
     let printed = std::fs::File::create(bench.at("printed")).unwrap();
     let mut command = couplings(&["inspect", &graph, "--report", "/dev/stdout"]);
     assert!(command.stdout(printed).status().unwrap().success());
@@ -182,10 +182,10 @@ fn an_export_goes_by_its_extension_and_spares_what_is_no_description() {
     }
     let precious = bench.put("keep.json", "{\"precious\": true}");
     for (name, part) in [
-        ("keep.safetensors", "no description"),
-        ("y.json", "spin models alone"),
-        ("y.zip", "no extension of couplings"),
-        ("y", "no extension of couplings"),
+        ("keep.safetensors", "not a description"),
+        ("y.json", "spin models only"),
+        ("y.zip", "does not end in a known extension"),
+        ("y", "does not end in a known extension"),
     ] {
         let early = run::check_export(Path::new(&bench.at(name))).unwrap_err();
         for error in [early, export(name).unwrap_err()] {
@@ -209,7 +209,7 @@ fn what_a_killed_session_left_half_written_is_swept_away() {
     assert_eq!(run.read("checkpoints/fit.ckpt").unwrap(), b"whole");
 }
 
-/// The most memory that a command took, in MiB, watched while it runs.
+/// The peak memory of a command in MiB, polled while it runs.
 #[cfg(target_os = "linux")]
 fn mebibytes(mut command: Command) -> f64 {
     let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
@@ -227,7 +227,7 @@ fn mebibytes(mut command: Command) -> f64 {
     }
 }
 
-/// 20,000 spins on a torus: as a matrix, 1.6 GB in single precision.
+/// 20,000 spins on a torus, which as a matrix would take 1.6 GB in single precision.
 #[cfg(target_os = "linux")]
 #[test]
 fn large_sparse_graphs_stay_small() {
@@ -284,8 +284,8 @@ fn what_no_machine_can_hold_is_refused_with_its_size() {
     let threads = ["simulate", &file, "--trajectories", "1", "--threads", "4611686018427387904"];
     ok(couplings(&[&threads[..], &images].concat()).output().unwrap());
 
-    // Groups that do not couple, of more units than there is memory for a matrix between them; and of so many that
-    // nothing of them fits.
+    // Uncoupled groups with so many units that a matrix between them would not fit into memory, or that not even the
+    // units fit.
     let groups = |units: usize| {
         let groups =
             vec![Group::clamped("input", 2), Group::clamped("idle", units), Group::free("unit", units)];
@@ -331,7 +331,7 @@ fn flags_that_do_nothing_are_refused() {
     let values = bench.put("values", "1 2 3");
     let idle = |arguments: &[&str], flag: &str| {
         let text = told(arguments);
-        assert!(text.contains(&format!("`--{flag}` does nothing")), "{arguments:?}: {text}");
+        assert!(text.contains(&format!("--{flag} would do nothing here")), "{arguments:?}: {text}");
     };
     for (flag, value) in
         [("clamp", Some(&values[..])), ("quiet", None), ("volts", Some("1")), ("farads", Some("1"))]
@@ -362,7 +362,7 @@ fn flags_that_do_nothing_are_refused() {
     idle(&[&["perturb", &file, "--by", "mismatch", "--scale", "block"], &strokes[..]].concat(), "scale");
     idle(&["simulate", &graph, "--data-dir", "/nowhere"], "data-dir");
     idle(&[&["simulate", &file, "--data-dir", "/nowhere"], &strokes[..]].concat(), "data-dir");
-    // What the environment says is for all commands, and is no flag.
+    // An environment variable applies to all commands and does not count as a flag.
     let mut command = couplings(&["simulate", &graph, "--trajectories", "2", "--mac-joules", "1e-13"]);
     ok(command.env("THERMOGRAD_DATA", "/nowhere").output().unwrap());
     assert!(!Path::new(&new).exists() && !Path::new(&table).exists());
@@ -380,7 +380,7 @@ fn a_spin_model_tells_energy_cut_and_its_best_state() {
     for part in ["lowest -3", "largest cut           6", "best state            "] {
         assert!(text.contains(part), "{text}");
     }
-    // E = -4 z0 - 4 z1 + 9 z0 z1 is least with one of both.
+    // E = -4 z0 - 4 z1 + 9 z0 z1 is lowest if exactly one of them is set.
     let text = run("a.qubo", "p qubo 0 2 2 1\n0 0 -4\n1 1 -4\n0 1 9\n");
     assert!(text.contains("lowest -4") && !text.contains("cut"), "{text}");
     assert!(text.contains("best state            01") || text.contains("best state            10"), "{text}");
@@ -424,7 +424,7 @@ fn a_mistake_is_told_once_with_the_name_of_its_file() {
     assert!(!Path::new(&bench.at("p")).exists());
 }
 
-/// Where there is nothing to save, Ctrl-C and a polite request to end are obeyed at once.
+/// If there is nothing to save, Ctrl-C and SIGTERM end the program at once.
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_what_has_nothing_to_save() {
@@ -436,7 +436,7 @@ fn a_signal_ends_what_has_nothing_to_save() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let table = bench.at("out.csv");
     for signal in ["INT", "TERM"] {
-        // Two that wait for a file, and one that computes for minutes.
+        // Two commands that wait for a file, and one that computes for minutes.
         for arguments in [
             &["inspect", &pipe][..],
             &["convert", &pipe, &table],

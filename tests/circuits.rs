@@ -1,4 +1,4 @@
-//! Netlists run by ngspice against our own integrator.
+//! Compares netlists run by ngspice with the integrator of this crate.
 
 use std::process::Command;
 
@@ -22,7 +22,7 @@ fn run(circuit: &Circuit) -> Vec<(f64, Vec<f64>)> {
     told(circuit).1
 }
 
-/// The same, after what ngspice says.
+/// The same, and the output of ngspice.
 fn told(circuit: &Circuit) -> (String, Vec<(f64, Vec<f64>)>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("run.cir"), circuit.netlist("run.data").unwrap()).unwrap();
@@ -71,9 +71,10 @@ fn a_netlist_says_what_it_reads() {
     assert!(said.contains(&format!("largest output: {largest}\n")), "{largest}: {said}");
 }
 
-/// The largest difference to our own path, over all nodes and times, as a part of the largest displacement.
+/// The largest difference from the path of this crate over all nodes and times, relative to the largest displacement.
 fn deviation(circuit: &Circuit) -> f64 {
-    // Steps so fine that the Euler scheme's own error is small: it falls with the step over the fastest unit's time.
+    // The steps are so short that the error of the Euler scheme, which is proportional to the step over the time of
+    // the fastest unit, is small.
     let Circuit { substrate, schedule, .. } = *circuit;
     let mobility = per_unit(substrate.topology(), |group| &group.mobility);
     let fastest = mobility.into_iter().fold(0.0, f64::max);
@@ -123,7 +124,7 @@ fn without_noise_a_circuit_follows_the_path_of_a_classifier() {
     }
 }
 
-/// Visible units that start as noise, bistable hidden ones, twenty times as fast.
+/// Visible units that start as noise, and bistable hidden units that are twenty times as fast.
 #[test]
 fn without_noise_a_circuit_follows_the_path_of_a_generator() {
     if !ngspice() {
@@ -146,7 +147,7 @@ fn without_noise_a_circuit_follows_the_path_of_a_generator() {
     assert!(deviation < 1e-3, "{deviation}");
 }
 
-/// Digits read by the circuit and by us: as many right, and outputs spread alike.
+/// The circuit and this crate read the same number of digits correctly, and their outputs have the same spread.
 #[test]
 fn with_noise_a_circuit_classifies_as_the_simulation_does() {
     const DIGITS: usize = 20;
@@ -158,7 +159,7 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
     let Reader { classifier, test, .. } = reader();
     let (substrate, outputs) = (&classifier.substrate, classifier.outputs());
     let indices: Vec<usize> = (100..100 + DIGITS).collect();
-    let mut chances = Vec::new(); // of every run of the circuit to be right
+    let mut chances = Vec::new(); // that each run of the circuit is correct
     let mut right = 0;
     let (mut spreads, mut expected) = (Vec::new(), Vec::new());
     for index in indices {
@@ -174,10 +175,10 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
         let ours = classifier.read(&x.unwrap());
         let reads = |row: &[f64]| thermograd_models::ranking(row)[0] == test.label(index);
         let hits = ours.chunks(10).filter(|row| reads(row)).count();
-        // Laplace's rule: no chance is exactly 0 or 1 after a finite number of runs.
+        // Laplace's rule of succession: no probability is exactly 0 or 1 after a finite number of runs.
         chances.extend([(hits as f64 + 1.0) / (OURS as f64 + 2.0); RUNS]);
 
-        // Squared distances from the mean in units of the spread, by half of our own runs.
+        // Squared distances from the mean in units of the spread, both estimated from half of the runs of this crate.
         let (mean, factor) = normal(&ours[..ours.len() / 2]);
         let distance = |row: &[f64]| -> f64 {
             let off = faer::Mat::from_fn(10, 1, |i, _| row[i] - mean[i]);
@@ -204,7 +205,8 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
     println!("{right} of {} right, {mean:.2} expected; tails {below:.2e} and {above:.2e}", chances.len());
     assert!(below > 5e-7 && above > 5e-7);
 
-    // 4.9 standard deviations: one in a million of a normal, which means of that many distances nearly are.
+    // 4.9 standard deviations, a probability of one in a million for a normal; means of this many distances are
+    // nearly normal.
     let (found, ours) = (Estimate::of(&spreads), Estimate::of(&expected));
     let allowed = 4.9 * ours.sd * (1.0 / found.count as f64 + 1.0 / ours.count as f64).sqrt();
     println!(
@@ -214,8 +216,8 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
     assert!((found.mean - ours.mean).abs() < allowed);
 }
 
-/// The power of the noise: harmonic units of different wells and mobilities, coupled, for a long time. Along each mode of
-/// relaxation, of rate λ, the mean square of the voltages is that of the bath.
+/// The power of the noise, from a long run of coupled harmonic units with different wells and mobilities. Along each
+/// relaxation mode, of rate λ, the mean square of the voltages is that of equilibrium with the bath.
 #[test]
 fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
     const UNITS: usize = 8;
@@ -249,14 +251,15 @@ fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
     let end = schedule.duration();
     for k in 0..UNITS {
         let lambda = values[k];
-        // ngspice joins its samples ξ, of variance 2kT/h, by straight lines: over a step of h, y ← ay + b₀ξ + b₁ξ′.
+        // ngspice joins its samples ξ, of variance 2kT/h, by straight lines, so over a step of h, y ← ay + b₀ξ +
+        // b₁ξ′.
         let h = schedule.dt;
         let a = (-lambda * h).exp();
         let b1 = (1.0 - (1.0 - a) / (lambda * h)) / lambda;
         let b0 = (1.0 - a) / lambda - b1;
         let power = 2.0 * kt / h * (b0 * b0 + b1 * b1 + 2.0 * a * b0 * b1) / (1.0 - a * a);
         let y = |row: &[f64]| (0..UNITS).map(|i| u[(i, k)] * row[i] / mobility[i].sqrt()).sum::<f64>();
-        // After ten units of time nothing is left of the start.
+        // After ten units of time the initial state is forgotten.
         let pairs = table.windows(2).filter(|pair| pair[0].0 > 10.0);
         let square: f64 = pairs
             .map(|pair| 0.5 * (y(&pair[0].1).powi(2) + y(&pair[1].1).powi(2)) * (pair[1].0 - pair[0].0))
@@ -264,7 +267,7 @@ fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
         // The mean of y² over a time T has the relative variance 2/λT.
         let (own, spread) = (square / (end - 10.0) / power, 2.0 / (lambda * (end - 10.0)));
         println!("mode of rate {lambda:.2}: {own:.3} of the power of the bath, s.d. {:.3}", spread.sqrt());
-        // One in a million for all eight.
+        // A false-alarm probability of one in a million for all eight together.
         assert!((own - 1.0).abs() < 5.3 * spread.sqrt());
         ratio += own / UNITS as f64;
         variance += spread / (UNITS * UNITS) as f64;
@@ -274,7 +277,7 @@ fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
     assert!((ratio - 1.0).abs() < allowed);
 }
 
-/// Mean of rows of ten, and the factor of their covariance.
+/// The mean of rows of ten values, and the Cholesky factor of their covariance.
 fn normal(rows: &[f64]) -> (Vec<f64>, faer::linalg::solvers::Llt<f64>) {
     let count = (rows.len() / 10) as f64;
     let mean: Vec<f64> = (0..10).map(|i| rows.iter().skip(i).step_by(10).sum::<f64>() / count).collect();
@@ -284,7 +287,7 @@ fn normal(rows: &[f64]) -> (Vec<f64>, faer::linalg::solvers::Llt<f64>) {
     (mean, covariance.llt(faer::Side::Lower).unwrap())
 }
 
-/// A heading that tells the mapping, and numbers that follow from it.
+/// The heading gives the mapping, and the numbers of the netlist follow from it.
 #[test]
 fn a_netlist_says_what_its_numbers_mean() {
     let groups = vec![Group::free("a b", 1).wells(0.5, 0.25).mobility(2.0), Group::free("c\nend", 1)];
@@ -312,7 +315,7 @@ fn a_netlist_says_what_its_numbers_mean() {
         ".ic V(g1_0)=1.25e-1",
         "group a b: 1 units, J2 = 0.5, J4 = 0.25, mu = 2",
         "group c\\nend: 1 units",
-        // 2μkT I₀²τ = 4e-18 A²/Hz, and 2k_BT over it.
+        // 2μkT I₀²τ = 4e-18 A²/Hz, and the resistance is 2k_BT divided by that.
         "noise current of 4.000e-18 A^2/Hz (two-sided), that of 2.071e-3 ohm",
     ] {
         assert!(text.contains(line), "no `{line}` in\n{text}");
@@ -328,7 +331,7 @@ fn a_netlist_says_what_its_numbers_mean() {
     refused(Circuit { scales: Scales { farads: 0.0, ..scales }, ..circuit }, "x", "farads");
 }
 
-/// Kirchhoff's law at both nodes of that circuit is the equation of motion: J₂, J₄, J, h and μ in their places.
+/// Kirchhoff's current law at both nodes of that circuit is the equation of motion, with all of J₂, J₄, J, h and μ.
 #[test]
 fn free_couplings_are_those_of_the_potential() {
     for (name, topology) in crate::common::networks() {

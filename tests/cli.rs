@@ -45,7 +45,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// A summary without the time it took.
+/// A summary without its training time.
 fn results(path: &Path) -> Value {
     let mut summary = json(path);
     summary.as_object_mut().unwrap().remove("train_seconds");
@@ -70,7 +70,7 @@ fn mistakes_are_told_in_one_line() {
     fails(&["--backend", "metal"], &["no backend `metal`"]);
     fails(&["--hidden", "0", "--out", &out], &["hidden"]);
     fails(&["--beta", "-1", "--out", &out], &["beta: must be positive"]);
-    fails(&["--resume", &path("no run")], &["holds no run"]);
+    fails(&["--resume", &path("no run")], &["is not a run folder"]);
     fails(&["--eval", &path("no file")], &["no file"]);
     fails(&["--trainer", "exact", "--epochs", "3", "--out", &out], &["--epochs"]);
     if !thermograd::Backend::Wgpu.is_built_in() {
@@ -145,7 +145,7 @@ fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
         "Learning",
         "Confusion",
         "Output trajectories",
-        "When to read",
+        "Read-out time",
         "Coupling fields",
         "<svg",
         "data:image/png",
@@ -177,7 +177,7 @@ fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
         }
         let config = std::fs::read_to_string(evaluation.join("config.toml")).unwrap();
         assert!(config.contains(file.to_str().unwrap()), "the run does not say what was evaluated");
-        // What has no training is not continued by one.
+        // A run without training cannot be resumed.
         fails(&["--resume", evaluation.to_str().unwrap()], &["without training"]);
     }
     let mut other = generate(&["--resume"]);
@@ -185,7 +185,7 @@ fn a_run_leaves_everything_it_promises_and_its_export_evaluates_to_the_same() {
     refused(other, &["--resume"], &["is a run of `classify`"]);
 }
 
-/// A folder with anything in it is not taken for a run's, nor are its files.
+/// A folder that is not empty is not used for a run, and its files are untouched.
 #[test]
 fn a_folder_that_is_not_empty_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -194,17 +194,17 @@ fn a_folder_that_is_not_empty_is_left_alone() {
     std::fs::write(out.join("checkpoints/teacher.bpk"), "precious").unwrap();
     fails(&["--limit", "100", "--out", out.to_str().unwrap()], &["is not empty", "another --out"]);
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
-    fails(&["--resume", out.to_str().unwrap()], &["holds no run"]);
-    // An empty one is taken, by one process at a time.
+    fails(&["--resume", out.to_str().unwrap()], &["is not a run folder"]);
+    // An empty folder is used, by one process at a time.
     let out = folder.path().join("empty");
     std::fs::create_dir(&out).unwrap();
     ok(classify(&QUICK).arg("--out").arg(&out).output().unwrap());
     let lock = std::fs::File::open(out.join("run.json")).unwrap();
     lock.lock().unwrap();
-    fails(&["--resume", out.to_str().unwrap()], &["another process is at work"]);
+    fails(&["--resume", out.to_str().unwrap()], &["another process is working"]);
 }
 
-/// Four runs begun at once without a name make four folders.
+/// Four runs begun at the same time without --out make four folders.
 #[test]
 fn runs_that_begin_at_once_do_not_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -224,7 +224,7 @@ fn runs_that_begin_at_once_do_not_share_a_folder() {
     assert_eq!(seeds.len(), 4);
 }
 
-/// A file with a few settings leaves the others as they are, within a section too; single settings go over it.
+/// A file with a few settings leaves the others at their defaults, within a section too; single settings override it.
 #[test]
 fn settings_that_are_left_out_are_as_by_default() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,7 +255,7 @@ fn settings_that_are_left_out_are_as_by_default() {
     fails(&["--set", "hidden=many"], &["hidden", "many"]);
 }
 
-/// What would do nothing is not taken.
+/// Flags that would do nothing are refused.
 #[test]
 fn flags_that_would_do_nothing_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -275,7 +275,7 @@ fn flags_that_would_do_nothing_are_refused() {
     let file = out.join("couplings.safetensors");
     nothing(&["--label-strength", "2", "--eval", file.to_str().unwrap()], &["--label-strength"]);
     nothing(&["--mode", "classes", "--eval", file.to_str().unwrap()], &["--mode"]);
-    // But it can be run with other steps, for longer.
+    // But it can be run with other steps and for longer.
     let mut command =
         generate(&["--limit", "100", "--samples", "6", "--t-f", "0.2", "--dt", "0.005", "--eval"]);
     let again = folder.path().join("again");
@@ -284,7 +284,7 @@ fn flags_that_would_do_nothing_are_refused() {
     assert_ne!(heat(&out), heat(&again));
 }
 
-/// The four files of a data set of 8 × 8 images, as MNIST has them.
+/// A data set of 8 × 8 images in the four files of MNIST.
 fn small_mnist(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     for (name, count) in [("train", 200_u32), ("t10k", 60)] {
@@ -300,7 +300,7 @@ fn small_mnist(folder: &Path) {
     }
 }
 
-/// A run whose data have moved is resumed where they are now; sets in folders of their own are found.
+/// A run whose data have moved can be resumed with their new folder; data sets in subfolders are found.
 #[test]
 fn data_are_found_by_their_set_and_where_they_have_moved() {
     let folder = tempfile::tempdir().unwrap();
@@ -320,7 +320,7 @@ fn data_are_found_by_their_set_and_where_they_have_moved() {
     assert_eq!(results(&out.join("summary.json")), whole);
 }
 
-/// What does not fit into the memory of a machine is refused with a number before anything is made.
+/// Work that does not fit into memory is refused with a number before any file is written.
 #[test]
 fn counts_that_no_memory_holds_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -340,7 +340,7 @@ fn counts_that_no_memory_holds_are_refused() {
     assert!(!out.exists());
 }
 
-/// Who reads the output may stop reading, and a place that takes none is an error that comes after the work.
+/// The reader of the output may stop reading; an output that cannot be written is an error, reported after the work.
 #[cfg(unix)]
 #[test]
 fn an_output_that_nobody_takes_ends_no_run() {
@@ -359,7 +359,7 @@ fn an_output_that_nobody_takes_ends_no_run() {
     assert!(!succeeded && text.contains("cannot write to the standard output"), "{text}");
 }
 
-/// One judge for the same images and recipe, another for others.
+/// The same images and recipe share a judge; others get another.
 #[test]
 fn a_judge_is_kept_for_its_images_and_its_recipe() {
     let folder = tempfile::tempdir().unwrap();
@@ -392,7 +392,7 @@ fn each_trainer_runs_and_a_file_of_settings_is_obeyed() {
     }
 }
 
-/// Ctrl-C in the middle of training saves; what goes on from there ends where an uninterrupted run does.
+/// Ctrl-C in the middle of training saves, and the resumed run gives the same results as an uninterrupted one.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_resumes_to_the_same_numbers() {
@@ -422,7 +422,7 @@ fn an_interrupted_run_resumes_to_the_same_numbers() {
     let lines = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     assert_eq!(lines(&broken), lines(&whole));
 
-    // A run that stopped after the exact solution was logged and before it was kept.
+    // A run that stopped after the exact solution was logged but before it was saved.
     std::fs::remove_file(broken.join("checkpoints/exact.safetensors")).unwrap();
     ok(classify(&["--resume"]).arg(&broken).output().unwrap());
     let sorted = |run: &Path| -> Vec<String> {
@@ -432,7 +432,7 @@ fn an_interrupted_run_resumes_to_the_same_numbers() {
     };
     assert_eq!(sorted(&broken), sorted(&whole));
 
-    // One flipped bit of any checkpoint is told.
+    // One flipped bit in any checkpoint is detected.
     for file in ["teacher.bpk", "exact.safetensors", "pathwise.ckpt"] {
         let path = broken.join("checkpoints").join(file);
         let good = std::fs::read(&path).unwrap();
@@ -495,7 +495,7 @@ fn generate_stores_images_and_reports_them_and_its_export_draws_the_same() {
     {
         assert!(report.contains(part), "the report lacks {part}");
     }
-    // The animation moves: an APNG says how many frames it has.
+    // The animation has more than one frame; an APNG file states their number.
     let picture = std::fs::read(out.join("digits.png")).unwrap();
     assert!(picture.windows(4).any(|word| word == b"acTL"));
 
@@ -549,10 +549,10 @@ fn what_generate_cannot_do_is_told_in_one_line() {
     };
     refused(&["--digits", "0,12"], &["12", "digits 0 to 9"]);
     refused(&["--digits", "3,3"], &["twice"]);
-    refused(&["--images", "400"], &["400 are asked for"]);
+    refused(&["--images", "400"], &["400 are requested"]);
     refused(&["--class", "4"], &["--class", "no labels", "--mode classes"]);
     refused(&["--label-strength", "2"], &["--label-strength", "no labels"]);
-    refused(&["--mode", "classes", "--class", "10"], &["classes 0 to 9"]);
+    refused(&["--mode", "classes", "--class", "10"], &["classes are 0 to 9"]);
     refused(&["--mode", "classes", "--digits", "1"], &["--digits", "only with --mode stored"]);
     refused(&["--mode", "classes", "--guidance", "2"], &["--guidance"]);
     refused(&["--dt", "0.9", "--t-f", "1.8"], &["time step", "must be below"]);
@@ -569,7 +569,7 @@ fn what_generate_cannot_do_is_told_in_one_line() {
     }
 }
 
-/// Ctrl-C in the middle of the cycles of a descent; what goes on from there ends where an uninterrupted run does.
+/// Ctrl-C in the middle of a descent saves, and the resumed run gives the same results as an uninterrupted one.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_descent_resumes_to_the_same_couplings() {
@@ -600,7 +600,7 @@ fn an_interrupted_descent_resumes_to_the_same_couplings() {
     assert_eq!(results(&broken.join("summary.json")), results(&whole.join("summary.json")));
     let lines = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     assert_eq!(lines(&broken), lines(&whole));
-    // A line that was logged without its checkpoint is taken back, one that is cut off is made again.
+    // A log line without its checkpoint is removed, and a truncated one is written again.
     let ours = lines(&broken);
     let beyond = ours.lines().last().unwrap().replace("\"step\":6", "\"step\":7");
     std::fs::write(broken.join("metrics.jsonl"), format!("{ours}{beyond}\n{{\"stage\":\"desc")).unwrap();
@@ -614,7 +614,7 @@ fn couplings(arguments: &[&str]) -> Command {
     command
 }
 
-/// A small trained classifier, as a user has one.
+/// A small trained classifier in a file.
 fn trained(folder: &Path) -> std::path::PathBuf {
     let (out, export) = (folder.join("run"), folder.join("couplings.safetensors"));
     let arguments = ["--limit", "800", "--hidden", "8", "--trainer", "exact", "--trajectories", "1"];
@@ -645,7 +645,7 @@ fn couplings_are_inspected_converted_compared_and_run() {
     for name in ["c.npz", "c.csv"] {
         assert!(ok(couplings(&["diff", file, &path(name)]).output().unwrap()).contains("the same"));
     }
-    // The parameter file takes MNIST's normalisation for granted, and these are drawn digits.
+    // The parameter file assumes MNIST's normalisation, but these are drawn digits.
     let output = couplings(&["diff", file, &path("c.txt")]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1));
@@ -669,7 +669,7 @@ fn couplings_are_inspected_converted_compared_and_run() {
     }
     let ledger = json(Path::new(&ledger));
     assert_eq!(ledger["lines"].as_array().unwrap().len(), 5);
-    // 784 · 8 + 8 · 10 multiply–accumulates at the price asked for.
+    // 784 · 8 + 8 · 10 multiply–accumulates at the given price.
     let digital = ledger["digital"]["joules"].as_f64().unwrap();
     assert!((digital / (6352.0 * 2e-12) - 1.0).abs() < 1e-9, "{digital}");
     assert_eq!(std::fs::read_to_string(states).unwrap().lines().count(), 201);
@@ -682,8 +682,8 @@ fn couplings_are_inspected_converted_compared_and_run() {
     assert!(text.contains("units of the couplings") && !text.contains("NaN"), "{text}");
 }
 
-/// A computer without couplings that starts as noise stays as it is: there is nothing to reset. Counted from rest the
-/// reset would be the thermal energy of its 792 units, some 350 kT.
+/// A computer without couplings that starts from noise stays in equilibrium, so there is nothing to reset. Counted
+/// from rest, the reset would be the thermal energy of its 792 units, about 350 kT.
 #[test]
 fn a_reset_is_counted_from_the_start_of_a_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -745,7 +745,7 @@ fn couplings_are_pruned_rounded_and_tuned() {
     let whole = count(file.to_str().unwrap());
     let kept = (0.2 * whole as f64).ceil() as usize;
     assert_eq!([&sparse, &few, &hardy].map(|file| count(file)), [kept; 3]);
-    // What was pruned is read like anything else.
+    // Pruned couplings can be read like any others.
     let mut eval = classify(&["--limit", "200", "--trajectories", "1", "--eval", &sparse]);
     ok(eval.arg("--out").arg(folder.path().join("eval")).output().unwrap());
 }
@@ -758,22 +758,22 @@ fn what_couplings_cannot_do_is_told_in_one_line() {
     let (graph, out) = (path("graph.gset"), path("out.safetensors"));
     std::fs::write(&graph, "3 2\n1 2 1\n2 3 -1\n").unwrap();
     refused(&["inspect", &path("nothing.npz")], &["cannot read", "nothing.npz"]);
-    refused(&["inspect", &path("couplings")], &["no extension", ".npz"]);
-    refused(&["convert", &graph, &path("graph.txt")], &["graph.txt", "no parameter file", "spin"]);
+    refused(&["inspect", &path("couplings")], &["known extension", ".npz"]);
+    refused(&["convert", &graph, &path("graph.txt")], &["graph.txt", "not a parameter file", "spin"]);
     refused(&["convert", &graph, &path("a.cir"), "--farads", "0"], &["farads", "positive"]);
     refused(&["convert", &graph, &out, "--example", "1", "--dataset", "strokes"], &["netlist"]);
     refused(&["simulate", &graph, "--dataset", "strokes"], &["no input normalisation"]);
     refused(&["perturb", &graph, "--by", "bits"], &["no input normalisation"]);
     refused(&["prune", &graph, &out], &["--dataset strokes"]);
     refused(&["prune", &graph, &out, "--dataset", "strokes", "--keep", "2"], &["keep"]);
-    refused(&["quantize", &graph, &path("out.xyz"), "--dataset", "strokes"], &["out.xyz", "no extension"]);
+    refused(&["quantize", &graph, &path("out.xyz"), "--dataset", "strokes"], &["out.xyz", "known extension"]);
     refused(&["prune"], &["FILE"]);
     refused(&["prune", "--resume", &out, "--keep", "0.1"], &["--keep", "--resume"]);
     refused(&["tune", &graph, &out, "--dataset", "strokes"], &["--fine-tune EPOCHS"]);
     refused(&["simulate", &path("nothing.csv"), "--kt", "0"], &["cannot read"]);
     std::fs::write(path("broken.csv"), "# thermograd {}\n").unwrap();
     refused(&["convert", &path("broken.csv"), &out], &["broken.csv", "no version"]);
-    // Nothing was written, and what was there is as it was.
+    // Nothing was written, and existing files are unchanged.
     assert!(!Path::new(&out).exists() && !Path::new(&path("graph.txt")).exists());
     std::fs::write(&out, "precious").unwrap();
     refused(&["convert", &path("broken.csv"), &out], &["no version"]);

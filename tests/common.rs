@@ -1,4 +1,4 @@
-//! Networks and numbers that several files test with.
+//! Networks and helpers that several test files share.
 
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -23,8 +23,8 @@ pub fn normals(rows: usize, columns: usize, scale: f64, key: Key) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows, columns]), double())
 }
 
-/// Networks of every kind: all-to-all, layered, sparse, with a gap between sources, bistable, unequal mobilities, units
-/// that all differ.
+/// Networks of every kind: all-to-all, layered, sparse, with a gap between sources, bistable, with unequal
+/// mobilities, and with units that all differ.
 pub fn networks() -> Vec<(&'static str, Topology)> {
     let groups = || {
         [
@@ -78,20 +78,20 @@ pub fn per_unit(topology: &Topology, constant: fn(&Group) -> &PerUnit) -> Vec<f6
     topology.free().flat_map(|g| (0..g.units).map(move |unit| constant(g).at(unit))).collect()
 }
 
-/// The largest difference of two lists.
+/// The largest difference between two lists.
 pub fn distance(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// A computer with 16 hidden units that was taught drawn digits, those digits, and others.
+/// A computer with 16 hidden units that was trained on drawn digits, those digits, and others.
 pub struct Reader {
     pub classifier: Classifier,
     pub train: Examples,
     pub test: Examples,
 }
 
-/// The same one for every test.
+/// Trained once for all tests.
 pub fn reader() -> &'static Reader {
     static READER: OnceLock<Reader> = OnceLock::new();
     READER.get_or_init(|| {
@@ -116,7 +116,7 @@ pub fn reader() -> &'static Reader {
     })
 }
 
-/// A training that ran to its end.
+/// Trains to the end.
 pub fn run<M: Module + Sync>(mut fit: Fit<M>) -> M {
     let outcome = fit.run(|_, _| Ok::<_, Error>(ControlFlow::Continue(())));
     assert!(outcome.unwrap().is_continue());
@@ -129,7 +129,8 @@ pub fn taught(train: &Examples, hidden: usize, config: TeacherConfig, shards: Sh
     run(Fit::new(config.training(train, train.normalisation()), teacher, shards, key))
 }
 
-/// The chances that of independent runs with these chances at most so many succeed, and at least so many.
+/// The probabilities that, of independent runs with the given success probabilities, at most `count` and at least
+/// `count` succeed.
 pub fn tails(chances: &[f64], successes: usize) -> (f64, f64) {
     let mut law = vec![1.0];
     for chance in chances {
@@ -139,7 +140,7 @@ pub fn tails(chances: &[f64], successes: usize) -> (f64, f64) {
     (law[..=successes].iter().sum(), law[successes..].iter().sum())
 }
 
-/// A classifier trained further, through its noisy steps.
+/// A classifier trained further with pathwise gradients.
 pub fn pathwise(
     start: &Classifier,
     train: &Examples,
@@ -151,13 +152,14 @@ pub fn pathwise(
     start.with_substrate(run(Fit::new(training, start.substrate.clone(), shards, key)))
 }
 
-/// Says that a test, or a part of one, was left out, past what catches the output of tests: skips are seen and counted.
+/// Reports that a test, or a part of one, was skipped. This bypasses the capture of test output, so that skips are
+/// visible and counted.
 pub fn skipped(why: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
-/// Whether a program is there; where the environment requires it, it must be.
+/// Whether a program is installed; if the environment requires it, its absence fails the test.
 pub fn has(program: &str, works: bool) -> bool {
     let required = std::env::var("THERMOGRAD_REQUIRE_TOOLS").unwrap_or_default();
     assert!(works || !required.split(',').any(|tool| tool == program), "{program} is required and not found");

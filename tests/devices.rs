@@ -1,7 +1,7 @@
 //! The same key gives the same numbers on every backend that is built in.
 //!
-//! Backends that are not built in, or have no adapter, are skipped and say so; with `THERMOGRAD_REQUIRE_BACKENDS`
-//! naming them (`ndarray,wgpu`), their absence fails.
+//! Backends that are not built in, or have no adapter, are skipped with a message; if `THERMOGRAD_REQUIRE_BACKENDS`
+//! names them (`ndarray,wgpu`), their absence is a failure.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -12,7 +12,7 @@ use thermograd::{
 
 use crate::common::{distance, skipped};
 
-/// Every other backend that can be had here.
+/// Every other backend that is available.
 fn others() -> Vec<(Backend, Device)> {
     let required = std::env::var("THERMOGRAD_REQUIRE_BACKENDS").unwrap_or_default();
     let (mut devices, mut missing) = (Vec::new(), Vec::new());
@@ -62,7 +62,7 @@ fn the_same_key_gives_the_same_trajectory() {
     }
 }
 
-/// Also under a protocol that moves field, gains and wells, and with its heat and work.
+/// The same under a protocol that moves field, gains and wells, including heat and work.
 #[test]
 fn the_same_key_gives_the_same_driven_trajectory() {
     let run = |device: &Device| {
@@ -114,7 +114,7 @@ fn the_same_key_gives_the_same_gradient() {
     }
 }
 
-/// Noise is drawn on the host and uploaded: what arrives is what was drawn, to the bit.
+/// Noise is drawn on the host and uploaded; the device receives it to the bit.
 #[test]
 fn noise_arrives_unchanged() {
     let noise = Key::new(65).normals(0, 64, 33);

@@ -1,4 +1,4 @@
-//! Machines on the one loop: temperatures that move, units that all differ, and a machine of a user's own.
+//! Machines on the one loop: changing temperatures, units that all differ, and a user-defined machine.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use thermograd::{
@@ -33,14 +33,15 @@ fn oscillators_of_a_user_run_on_the_same_loop() {
         (0..2000).map(|i| (n * angle(i)).cos() * (k / kt * angle(i).cos()).exp()).sum()
     };
     let (found, exact) = (Estimate::of(&cosines), bessel(1.0) / bessel(0.0));
-    // Weak order 1: a relative bias of about Δt times the stiffness 2K; the start is forgotten at a rate of 2·kT.
+    // Weak order 1: a relative bias of about Δt times the stiffness 2K; the initial state is forgotten at a rate of
+    // 2·kT.
     let allowed = 4.9 * found.standard_error() + 0.02 * exact + (-4.0_f64).exp() * 0.3;
     println!("⟨cos φ⟩ {:.4}, exact {exact:.4} ± {allowed:.4}", found.mean);
     assert!((found.mean - exact).abs() < allowed);
     let in_step = Estimate::of(&oscillators::order(&theta)).mean;
     assert!(in_step > 0.5 && in_step < 1.0);
 
-    // A machine of one's own diverges as the others do, and is told of in the same words.
+    // The divergence of a user-defined machine is reported like any other.
     let wild = oscillators::Oscillators { dt: f64::MAX, ..machine };
     let error = run(&wild, Tensor::ones([2, 2], &Device::flex()), 50, |_| {}).unwrap_err();
     let Error::Diverged(place) = error else { panic!("{error}") };
@@ -48,7 +49,7 @@ fn oscillators_of_a_user_run_on_the_same_loop() {
     assert!(!place.to_string().contains("energy"), "{place}");
 }
 
-/// A bath at a constant temperature of its own is a substrate at that temperature: state, action, heat.
+/// A protocol with a constant kT is equivalent to a substrate at that temperature: state, action, heat.
 #[test]
 fn a_temperature_of_the_protocol_is_one_of_the_substrate() {
     for (name, topology) in networks() {
@@ -115,7 +116,7 @@ fn a_bath_that_cools_is_followed_and_accounted_for() {
     );
     assert!((found - variance).abs() < allowed && variance > 1.1 * 0.5 / (2.0 * j2));
     assert!(to_f64(ledger.work().unwrap()).iter().all(|&work| work == 0.0), "temperature does no work");
-    // Not by rounding either: in single precision, in a field between whose knots every step interpolates.
+    // Nor does rounding do any, in single precision in a field that is interpolated at every step.
     let group = [Group::free("unit", 3)];
     let single = SubstrateConfig::new(Topology::all_to_all(group)).init(&Device::flex()).unwrap();
     let field = Control::from(Tensor::<2>::from_data([[0.3, -1.7, 2.9]], &Device::flex()));
@@ -141,7 +142,7 @@ fn a_bath_that_cools_is_followed_and_accounted_for() {
     assert!(gap < 0.05 && scale > 0.5);
 }
 
-/// Every trajectory may have a bath of its own.
+/// Every trajectory may have its own bath.
 #[test]
 fn trajectories_at_temperatures_of_their_own() {
     let groups = vec![Group::free("unit", 4000).wells(1.0, 0.0)];
@@ -188,7 +189,7 @@ fn trajectories_at_temperatures_of_their_own() {
     assert!(matches!(substrate.action(&run, nan, Direction::Forward), Err(Error::Constant { .. })));
     let two = Control { kt: Some(Tensor::ones([2, 1], double())), ..control.clone() };
     assert!(matches!(substrate.action(&run, two, Direction::Forward), Err(Error::Shape { .. })));
-    // Cooling to nothing at the end: no step is made at kT = 0. Nor need the substrate have a temperature.
+    // Cooling to zero at the end: no step is made at kT = 0. The kT of the substrate itself may be zero too.
     let frozen = substrate.config().clone().with_kt(0.0);
     let still = substrate.clone().with_config(frozen).unwrap();
     let knots = [1.0, 0.0].map(|kt| Control::from(control.field.clone()).with_kt(kt));
@@ -198,7 +199,7 @@ fn trajectories_at_temperatures_of_their_own() {
     assert!(distance(&a, &b) < 1e-9 && a.iter().all(|action| action.is_finite()));
 }
 
-/// The stability limit is that of the hottest moment: a quartic well is stiffer the further out its unit is driven.
+/// The stability limit is that of the highest temperature, because a quartic well is stiffer further out.
 #[test]
 fn the_hottest_moment_of_a_protocol_limits_the_step() {
     let groups = vec![Group::free("unit", 1).wells(0.0, 1.0)];
@@ -216,8 +217,8 @@ fn the_hottest_moment_of_a_protocol_limits_the_step() {
     assert!(run(course(0.01), 1.0).is_ok() && run(course(1.0), 0.3).is_ok());
     let Err(Error::StepTooLarge { limit, .. }) = run(course(1.0), 1.0) else { panic!("not refused") };
     assert!((limit - 1.0 / 3.0).abs() < 1e-9, "{limit}");
-    // A shallow double well is as stiff as that to a unit that does not see its barrier; a deep one is stiffer: −4J₂.
-    // A shift of J₂ makes one of the other.
+    // A shallow double well is as stiff as that for a unit above its barrier; a deep one is stiffer: −4J₂. A shift of
+    // J₂ turns one into the other.
     for (j2, shift, expected) in
         [(-0.001, 0.0, 6.0), (-2.5, 0.0, 10.0), (0.0, -2.5, 10.0), (1.0, -1.001, 6.0)]
     {
@@ -230,7 +231,7 @@ fn the_hottest_moment_of_a_protocol_limits_the_step() {
     }
 }
 
-/// Units that all differ, with the constants of two groups: the same numbers as those groups have.
+/// A group with per-unit constants gives the same numbers as two groups with those constants.
 #[test]
 fn a_group_of_unlike_units_is_as_many_groups() {
     let apart = Topology::all_to_all([
@@ -256,7 +257,8 @@ fn a_group_of_unlike_units_is_as_many_groups() {
     assert!(distance(&runs[0].1, &runs[1].1) < 1e-9 && distance(&runs[0].2, &runs[1].2) < 1e-12);
 }
 
-/// Any symmetric positive definite A is a network: J_ii = A_ii/2 in the wells, A_ij in the couplings. At rest Ax = b.
+/// Any symmetric positive definite A can be represented: A_ii/2 in J₂ of the wells, A_ij in the couplings. At rest Ax
+/// = b.
 #[test]
 fn a_general_matrix_is_solved_at_rest() {
     let a = [[4.0, 1.0, -0.5], [1.0, 3.0, 0.8], [-0.5, 0.8, 2.0]];
@@ -274,7 +276,7 @@ fn a_general_matrix_is_solved_at_rest() {
     }
 }
 
-/// Noise of unlike units has the spread of each one's own well, and a whole group has none.
+/// Initial noise of unequal units has the spread of each unit's well.
 #[test]
 fn unlike_units_start_each_in_its_own_well() {
     let group = Group::free("unit", 2).wells(vec![1.0, 4.0], vec![0.0, 0.5]);
@@ -288,12 +290,12 @@ fn unlike_units_start_each_in_its_own_well() {
         let squares: Vec<f64> = x.iter().skip(unit).step_by(2).map(|x| x * x).collect();
         let found = Estimate::of(&squares);
         let exact = Well::of_unit(&group, unit, 1.0, 0.0).unwrap().equilibrium(0.0).moments().1;
-        // The quantiles join the 241 points of a grid: h²/12 of its spacing.
+        // The quantiles interpolate a grid of 241 points, with an error of h²/12 for its spacing h.
         assert!((found.mean - exact).abs() < 4.9 * found.standard_error() + 1e-3, "{} {exact}", found.mean);
     }
 }
 
-/// One step of either scheme by hand, under a temperature that moves: x − μ∇VΔt + ση, and with ½(ση + σ′η′).
+/// One step of either scheme by hand under a changing temperature: x − μ∇VΔt + ση, and with ½(ση + σ′η′).
 #[test]
 fn either_integrator_makes_the_step_of_its_equation() {
     for (name, topology) in networks() {
@@ -330,7 +332,7 @@ fn either_integrator_makes_the_step_of_its_equation() {
     }
 }
 
-/// Unlike units keep what they are in a device: drifted wells stay apart.
+/// Unequal units stay unequal in a device with drifted wells.
 #[test]
 fn drift_multiplies_the_wells_of_every_unit() {
     let (_, topology) = networks().pop().unwrap();

@@ -1,4 +1,4 @@
-//! Data files and exported couplings, whole and broken.
+//! Data files and exported couplings, valid and broken.
 
 use std::io::Write;
 use std::path::Path;
@@ -74,7 +74,7 @@ fn broken_data_files_name_file_byte_and_expectation() {
     );
     refused(images, Some(&idx_bytes(0x803, &[u32::MAX; 3], &[])), &["dimension 0 at byte 4"]);
     refused(images, Some(&idx_bytes(0x803, &[3, 0, 2], &[])), &["dimension 1 at byte 8 is 0"]);
-    // Images of one size in number of pixels, but not in shape.
+    // Images with the same number of pixels but different shapes.
     refused(
         images,
         Some(&idx_bytes(0x803, &[3, 1, 4], &[0; 12])),
@@ -196,7 +196,7 @@ fn a_decoded_computer_computes_the_same() {
     assert_eq!(run(&substrate), run(&copy));
 }
 
-/// A classifier starts at rest in a field that stays: what says otherwise is not run as if it did not.
+/// A classifier starts at rest in a constant field; couplings that say otherwise are refused.
 #[test]
 fn what_a_classifier_cannot_be_is_refused() {
     use thermograd::{Course, Normalisation, Start};
@@ -216,7 +216,7 @@ fn what_a_classifier_cannot_be_is_refused() {
     refused(&|bad| bad.description.course = Some(kt.clone()), "control parameters move");
 }
 
-/// Energies of a unit that no number can hold are an error, and no search without an end.
+/// Energies that overflow are an error and not an endless search.
 #[test]
 fn a_temperature_beyond_all_numbers_is_refused() {
     let topology = thermograd::Topology::all_to_all([thermograd::Group::free("unit", 2)]);
@@ -234,12 +234,12 @@ fn files_are_replaced_whole() {
     assert_eq!(std::fs::read(&path).unwrap(), b"two");
     let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
     assert_eq!(left.len(), 1, "nothing temporary is left");
-    // A place that cannot be written is an error that leaves the rest alone.
+    // A path that cannot be written is an error and changes nothing else.
     assert!(run::write(&path.join("below a file"), b"x").is_err());
     assert_eq!(std::fs::read(&path).unwrap(), b"two");
 }
 
-/// A computer whose control parameters move: what is missing or does not fit its knots is refused.
+/// For a computer whose control parameters move, anything that is missing or does not fit the knots is refused.
 #[test]
 fn broken_courses_are_refused() {
     use std::collections::BTreeMap;
@@ -270,7 +270,7 @@ fn broken_courses_are_refused() {
     refused(&|bad| bad.tensors.get_mut("d.visible").unwrap().1[2] = f32::NAN, "wells of `visible`");
     refused(&|bad| bad.tensors.get_mut("d.visible").unwrap().0 = vec![3, 2], "d.visible");
     refused(&change(|course| course.times = vec![1.0, 0.0]), "does not follow");
-    refused(&change(|course| course.times = vec![]), "no first knot");
+    refused(&change(|course| course.times = vec![]), "there are no knots");
     refused(&change(|course| course.times = vec![0.0, 1.0, 2.0]), "3 knots");
     refused(&change(|course| drop(course.gains.insert("clock".into(), vec![1.0, 1.0]))), "clamped");
     refused(&change(|course| drop(course.wells.insert("nobody".into(), vec![]))), "nobody");

@@ -1,4 +1,4 @@
-//! Files of couplings in every format: there and back, as others write them, and broken.
+//! Files of couplings in every format: round trips, files of other programs, and broken files.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use thermograd::{
 
 use crate::common::{networks, random};
 
-/// Couplings of every kind of network, and of one whose control parameters move.
+/// Couplings of every kind of network, including one whose control parameters move.
 pub fn exported() -> Vec<(String, Couplings)> {
     let schedule = Schedule { dt: 1e-3, steps: 200 };
     let normalisation = Normalisation { offset: 0.1, scale: 0.3, norm: Some(48.9) };
@@ -42,7 +42,7 @@ fn moving() -> Couplings {
     Couplings::of(&substrate, Schedule::new(0.01, 1.0).unwrap(), None).with_course(Some(course)).from_noise()
 }
 
-/// The published classifier with few hidden units and couplings that tell their place.
+/// The published classifier with few hidden units, and couplings that encode their position.
 fn classifier() -> Couplings {
     let description = thermograd::export::formats::parameters::published(3);
     let mut values = Vec::new();
@@ -60,7 +60,7 @@ fn classifier() -> Couplings {
     Couplings::new(description, values.iter().map(|(name, values)| (name.as_str(), values.clone()))).unwrap()
 }
 
-/// A spin model of tenths and quarters.
+/// A spin model with tenths and quarters as values.
 fn spins() -> Ising {
     let couplings = vec![([0, 1], -0.25), ([0, 3], 1.5), ([1, 2], 0.1_f32.into()), ([2, 4], -3.0)];
     Ising { fields: vec![0.5, 0.0, (-0.7_f32).into(), 2.0, 0.0], couplings, offset: 0.0 }
@@ -75,7 +75,7 @@ fn everything_comes_back_from_the_formats_that_hold_everything() {
     let mut named = exported();
     named.push(("classifier".into(), classifier()));
     named.push(("spins".into(), spins().couplings().unwrap()));
-    // Names that mean something to a table, and a block without pairs.
+    // Names with special characters for a table, and a block without pairs.
     let groups = [Group::clamped("a, \"b\"", 2), Group::free("line\nbreak", 3), Group::free("#", 1)];
     let mut odd = Topology::layered(groups);
     odd.blocks[1].pattern = Pattern::Pairs(Vec::new());
@@ -117,13 +117,13 @@ fn spin_models_come_back_from_their_formats() {
     }
     for (format, model) in [(Format::BqmCoo, &full), (Format::Gset, &full), (Format::Gset, &spins())] {
         let error = format.encode(&model.couplings().unwrap()).unwrap_err().to_string();
-        assert!(error.contains("BQM JSON has"), "{error}");
+        assert!(error.contains("BQM JSON can"), "{error}");
     }
     let error = Format::Gset.encode(&classifier()).unwrap_err().to_string();
     assert!(error.contains("group `input` is clamped"), "{error}");
 }
 
-/// All energies of a quadratic form over zeros and ones as a text gives it, and of what is read from that text.
+/// All energies of a quadratic form over zeros and ones, from its text and from the model read from that text.
 #[test]
 fn a_quadratic_form_keeps_its_energies() {
     let text = "c a comment\np qubo 0 3 2 2\n0 0 1.5\n2 2 -4\n0 1 2\n1 2 -0.5\n";
@@ -136,7 +136,7 @@ fn a_quadratic_form_keeps_its_energies() {
     }
 }
 
-/// Files that dimod 0.12.23 wrote of models given in numbers here.
+/// Files written by dimod 0.12.23, of the models given here.
 #[test]
 fn dimod_is_understood() {
     let read = |name: &str| {
@@ -158,7 +158,7 @@ fn a_graph_is_recognised_whatever_its_extension() {
     assert_eq!(as_text, Format::Gset.decode(text.as_bytes()).unwrap());
     let model = Ising::of(&as_text).unwrap();
     assert_eq!(model.couplings, [([0, 1], 1.0), ([1, 2], -1.0)]);
-    // Of the cuts of this graph the best separates 1 from 2 and not 2 from 3: (Σw − E)/2 = 1.
+    // The best cut of this graph separates 1 from 2 but not 2 from 3: (Σw − E)/2 = 1.
     assert_eq!((0.0 - model.energy(&[1, -1, -1])) / 2.0, 1.0);
     if let Some(folder) = std::env::var_os("THERMOGRAD_DATA") {
         let path = PathBuf::from(folder).parent().unwrap().join("gset/G1.txt");
@@ -169,7 +169,7 @@ fn a_graph_is_recognised_whatever_its_extension() {
     }
 }
 
-/// Every number of a parameter file where the published order puts it.
+/// Every number of a parameter file is where the published order puts it.
 #[test]
 fn a_parameter_file_has_the_published_order() {
     let (couplings, hidden) = (classifier(), 3);
@@ -206,12 +206,12 @@ fn a_parameter_file_has_the_published_order() {
     let mut warm = couplings.clone();
     warm.description.substrate.kt = 2.0;
     assert!(Format::Parameters.encode(&warm).unwrap_err().to_string().contains("kT"));
-    // Whatever bonds among inputs and biases of inputs another program has there does nothing.
+    // Bonds among inputs and biases of inputs that another program may write have no effect.
     let other = format!("7 {}", std::str::from_utf8(&bytes).unwrap().split_once('\n').unwrap().1);
     assert_eq!(Format::Parameters.decode(other.as_bytes()).unwrap(), couplings);
 }
 
-/// Files of every version of the format still say what they said, and what is written today is the newest of them.
+/// Files of every version of the format keep their meaning, and the newest version is the one that is written.
 #[test]
 fn golden_files_keep_loading() {
     for (name, couplings) in exported() {
@@ -223,7 +223,7 @@ fn golden_files_keep_loading() {
                 let bytes = std::fs::read(golden().join(&file)).unwrap();
                 let format = Format::of_name(&file).unwrap();
                 assert_eq!(format.decode(&bytes).unwrap(), couplings, "{file}");
-                // Archives hold compressed bytes, which are the compressor's.
+                // Archives are compressed, and the bytes depend on the compressor.
                 if version == VERSION && format != Format::Npz {
                     assert!(format.encode(&couplings).unwrap() == bytes, "{file} would be written otherwise");
                 }
@@ -237,7 +237,7 @@ fn refused(format: Format, bytes: &[u8], part: &str) {
     assert!(message.contains(part), "{format}: `{message}` does not say `{part}`");
 }
 
-/// A safetensors file with this header and so many zeros behind it.
+/// A safetensors file with this header, followed by zeros.
 fn safetensors(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -263,7 +263,7 @@ fn hostile_headers_are_errors() {
     refused(Format::Safetensors, &u64::MAX.to_le_bytes(), "not a safetensors file");
     refused(Format::Safetensors, &[0xff; 7], "not a safetensors file");
 
-    // The description: nested too deeply, twice the same, too new, too large, of nothing.
+    // Descriptions that are nested too deeply, have a key twice, are too new, too large or empty.
     let described = |text: &str| {
         let text = serde_json::to_string(text).unwrap();
         safetensors(&format!(r#"{{"__metadata__":{{"thermograd":{text}}}}}"#), 0)
@@ -277,7 +277,7 @@ fn hostile_headers_are_errors() {
     refused(Format::Safetensors, &described("{}"), "no version");
     changed("\"version\":3", "\"version\":4", "newer than 3");
     changed("\"version\":3", "\"version\":0", "version 0");
-    changed("\"version\":3", "\"version\":3,\"version\":3", "`version` is there twice");
+    changed("\"version\":3", "\"version\":3,\"version\":3", "`version` occurs twice");
     changed("\"start\":\"rest\",", "", "missing field `start`");
     changed("\"start\":\"rest\"", "\"start\":\"moon\"", "moon");
     changed("\"mobility\":3.0", "\"mobility\":[3.0,1.0]", "4 units and 2 values of mobility");
@@ -305,7 +305,7 @@ fn broken_tables_and_texts_say_where() {
     let row = table.lines().find(|line| line.starts_with("J,input,0,hidden,1,")).unwrap();
     changed(row, "", "`J.input-hidden` has shape [19], expected [20]");
     changed(row, &format!("{row}\n{row}"), "`J.input-hidden` has shape [21]");
-    changed(row, "J,input,0,hidden,0,1", "`J.input-hidden [0, 0]` is there twice");
+    changed(row, "J,input,0,hidden,0,1", "`J.input-hidden [0, 0]` occurs twice");
     changed(row, "J,input,0,hidden,4,1", "[0, 4]");
     changed(row, "J,input,0,hidden,1,NaN", "is NaN");
     changed(row, "J,input,0,hidden,1,one", "line 4: `one` is no f32");
@@ -333,14 +333,14 @@ fn broken_tables_and_texts_say_where() {
     refused(Format::Qubo, b"0 1 1\n", "p qubo");
     refused(Format::Qubo, b"p qubo 0 2 2\n", "expected `p qubo");
     refused(Format::Qubo, b"p qubo 0 2 2 1\n0 5 1\n", "units 0 and 5 of 2");
-    refused(Format::BqmJson, b"{\"a\":1,\"a\":2}", "`a` is there twice");
-    refused(Format::BqmJson, classifier().describe().as_bytes(), "in the file beside it");
+    refused(Format::BqmJson, b"{\"a\":1,\"a\":2}", "`a` occurs twice");
+    refused(Format::BqmJson, classifier().describe().as_bytes(), "in the file next to it");
     let bqm = std::fs::read_to_string(golden().join("dimod-spin.json")).unwrap();
     let bqm_with = |from: &str, to: &str, part: &str| {
         assert!(bqm.contains(from));
         refused(Format::BqmJson, bqm.replacen(from, to, 1).as_bytes(), part);
     };
-    bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0]", "are there");
+    bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0]", "were found");
     bqm_with("\"quadratic_head\": [0, 1]", "\"quadratic_head\": [0, 7]", "units 7 and 2 of 3");
     bqm_with("\"use_bytes\": false", "\"use_bytes\": true", "use_bytes=False");
     refused(Format::Parameters, b"1 2 3", "3 numbers");
@@ -362,7 +362,7 @@ fn broken_arrays_are_errors() {
             couplings.validate().unwrap();
         }
     }
-    // Two kilobytes that unpack to two gigabytes, and a header that promises more than there is.
+    // Two kilobytes that unpack to two gigabytes, and a header that declares more than there is.
     let zip = |name: &str, bytes: &mut dyn std::io::Read| {
         let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         let options = zip::write::SimpleFileOptions::default().large_file(true);
@@ -432,10 +432,10 @@ fn hostile_archives_are_errors_and_soon() {
     one(&npy(&header("3,"), 8), "8 bytes of values do not have the shape [3]");
     one(&npy(&header("4611686018427387904, 4"), 16), "do not have the shape");
     one(b"\x93NUMPY", "x");
-    // A megabyte that promises, and holds, a gigabyte of zeros.
+    // A megabyte that declares, and unpacks to, a gigabyte of zeros.
     one(&npy(&header("50000000,"), 200_000_000), "unpacked from an npz file of this size");
 
-    // One array twice, of which a reader would take the last.
+    // One array twice, of which a reader would silently take the last.
     let twice = npz(&[("b.a.npy", &npy(&header("1,"), 4)), ("b.b.npy", &npy(&header("1,"), 4))]);
     let renamed: Vec<usize> =
         (0..twice.len() - 3).filter(|&place| &twice[place..place + 3] == b"b.b").collect();
@@ -448,22 +448,22 @@ fn hostile_archives_are_errors_and_soon() {
 
 #[test]
 fn files_of_others_are_read_or_refused_with_what_to_do() {
-    // A table saved by a spreadsheet: a mark first, lines that end as on Windows, quoted cells.
+    // A table saved by a spreadsheet, with a byte-order mark, Windows line ends and quoted cells.
     let (_, couplings) = &exported()[0];
     let table = String::from_utf8(Format::Csv.encode(couplings).unwrap()).unwrap();
     let (description, rows) = table.split_once('\n').unwrap();
     let saved = format!("\u{feff}{description}\r\n{}", rows.replace('\n', "\r\n").replace("J,", "\"J\","));
     assert_eq!(&Format::Csv.decode(saved.as_bytes()).unwrap(), couplings);
     let cells = format!("\"{}\"\n{rows}", description.replace('"', "\"\""));
-    refused(Format::Csv, cells.as_bytes(), "a spreadsheet has rewritten");
+    refused(Format::Csv, cells.as_bytes(), "a spreadsheet has changed");
     refused(
         Format::Csv,
         format!("{description}\n{}", rows.replace(',', ";")).as_bytes(),
         "separated by commas",
     );
-    refused(Format::Csv, format!("{description}\n{table}").as_bytes(), "`# thermograd` is there twice");
+    refused(Format::Csv, format!("{description}\n{table}").as_bytes(), "`# thermograd` occurs twice");
 
-    // Comments that begin with a word of ours, and counts that lie.
+    // Comments that begin with a keyword, and wrong counts.
     let qubo = |comment: &str, nodes: usize, couplers: usize| {
         format!("c {comment}\np qubo 0 2 {nodes} {couplers}\n0 0 1\n1 1 -2\n0 1 4\n")
     };
@@ -477,7 +477,7 @@ fn files_of_others_are_read_or_refused_with_what_to_do() {
     refused(Format::Qubo, qubo("", 1, 1).as_bytes(), "`the list of nodes` has shape [2], expected [1]");
     refused(Format::Qubo, qubo("", 2, 3).as_bytes(), "`the list of couplers` has shape [1], expected [3]");
 
-    // Models of another kind, and labels that are not one a variable.
+    // Models of another kind, and labels that are not one per variable.
     let model = String::from_utf8(Format::BqmJson.encode(&spins().couplings().unwrap()).unwrap()).unwrap();
     let changed = |from: &str, to: &str, part: &str| {
         assert!(model.contains(from), "{model}");
@@ -494,7 +494,7 @@ fn files_of_others_are_read_or_refused_with_what_to_do() {
     refused(Format::BqmJson, b"{\"hello\": 1}", "its type is null");
 }
 
-/// What shrinks as well as a file that lies is written so that it is read.
+/// Couplings that compress as well as a malicious file are written in such a way that they can be read.
 #[test]
 fn untrained_couplings_come_back_whatever_their_number() {
     let groups = [Group::clamped("a", 4000), Group::free("b", 5000).unbiased()];

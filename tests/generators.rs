@@ -1,4 +1,4 @@
-//! Generators on small images: what is learnt, and by which way.
+//! Generators on small images, for all ways of training.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -12,7 +12,7 @@ use thermograd_models::{
 
 use crate::common::{distance, double, networks, normals, random, run};
 
-/// Autodiff of the reversed action against the local rule, on networks of every kind.
+/// Compares autodiff of the reversed action with the local rule, on networks of every kind.
 #[test]
 fn the_gradient_of_the_reversed_action_is_the_local_rule() {
     for (name, topology) in networks() {
@@ -36,7 +36,7 @@ fn the_gradient_of_the_reversed_action_is_the_local_rule() {
                     thermograd::Pattern::Pairs(pairs) => {
                         pairs.iter().map(|[i, j]| local[i * shape[1] + j]).collect()
                     }
-                    // Both stored entries of a pair share its coupling.
+                    // The two stored entries of a pair share its gradient.
                     thermograd::Pattern::Full if block.from == block.to => (0..local.len())
                         .map(|k| if k / shape[1] == k % shape[1] { 0.0 } else { 0.5 * local[k] })
                         .collect(),
@@ -81,7 +81,7 @@ fn coarse() -> Noising {
     Noising { schedule: Schedule::new(5e-3, 2.5).unwrap(), ..Noising::default() }
 }
 
-/// The exact solution against the expected action itself: its gradient by autodiff vanishes there, up to the ridge.
+/// At the exact solution the gradient of the expected action, by autodiff, vanishes up to the ridge.
 #[test]
 fn the_exact_solution_is_a_stationary_point_of_the_expected_action() {
     let (noising, pictures) = (coarse(), pictures());
@@ -92,7 +92,8 @@ fn the_exact_solution_is_a_stationary_point_of_the_expected_action() {
     let gradient = |substrate: &Substrate| -> f64 {
         let table = noising.table(&substrate.topology().groups[0], substrate.kt(), 50).unwrap();
         let tracked = substrate.valid().train();
-        // ⟨|F − T|²⟩ with F = −b − Jx and x of independent units: (F(⟨x⟩) − ⟨T⟩)² + Σ_j J_ij² Var x_j, and constants.
+        // ⟨|F − T|²⟩ with F = −b − Jx and x of independent units: (F(⟨x⟩) − ⟨T⟩)² + Σ_j J_ij² Var x_j, plus
+        // constants.
         let eye = Tensor::<2>::eye(60, &Device::flex()).cast(burn::tensor::DType::F64);
         let zero = Tensor::zeros([1, 60], double());
         let coupling = -tracked.potential().steered_force(eye, zero);
@@ -127,7 +128,7 @@ fn correlation(a: &[f32], b: &[u8]) -> f64 {
     metrics::nearest(a, &examples, Shards::whole())[0].correlation
 }
 
-/// Images drawn, the part that is one of the stored ones, and which stored ones come up.
+/// Draws images, and returns the fraction recognised as stored ones, and which of these occur.
 fn recalled(generator: &Generator, count: usize, shards: Shards) -> (Vec<f32>, f64, [usize; 3], Estimate) {
     let request =
         Request { count, labels: None, label_strength: 1.0, hidden: HiddenUnits::Langevin, accounts: 0 };
@@ -151,24 +152,24 @@ fn a_small_computer_keeps_three_images_and_finds_them_in_noise() {
     let (_, nothing, ..) = recalled(&untrained, 64, Shards::new(16));
     let (raw, known, counts, heat) = recalled(&solved.amplified(1.15).unwrap(), 64, Shards::new(16));
     println!("recognised {nothing} untrained, {known} solved, {counts:?}, heat {:.1} kT", heat.mean);
-    // About half of them at this size, the rest being mixtures and negatives: 64 draws at a half are above a fifth but
-    // once in a million.
+    // About half of them are recognised at this size; the rest are mixtures and negatives. With a probability of a
+    // half, 64 draws are below a fifth only once in a million.
     assert!(nothing < 0.05 && known > 0.2);
     assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
     assert!(heat.mean > 0.0);
-    // Threads do not show.
+    // The number of threads does not change the result.
     let (same, ..) = recalled(&solved.amplified(1.15).unwrap(), 64, Shards { size: 16, threads: 5 });
     assert!(raw == same);
 }
 
-/// Not only where the solution points, but how far it goes: along the ray of its multiples the reversed action of simulated
-/// noising trajectories, a parabola, is least at one.
+/// Checks not only the direction of the exact solution but its length: along its multiples, the reversed action of
+/// simulated noising trajectories is a parabola with its minimum at one.
 #[test]
 fn no_multiple_of_the_exact_solution_makes_noising_trajectories_likelier_backwards() {
     let noising = Noising { schedule: Schedule::new(2e-3, 2.5).unwrap(), ..Noising::default() };
     let (untrained, pictures) = (untrained(noising, 2.5), pictures());
     let solved = untrained.with_substrate(stored::exact(&untrained, &pictures, 1e-9).unwrap());
-    // Of each image as often, on the visible units and again on the first of them for the hidden ones.
+    // Each image equally often, on the visible units and again, from its first pixel, on the hidden ones.
     let (units, each) = (60, 400);
     let pixels: Vec<u8> = (0..3 * each)
         .flat_map(|row| {
@@ -200,11 +201,11 @@ fn no_multiple_of_the_exact_solution_makes_noising_trajectories_likelier_backwar
     let rest: Vec<f64> = b.iter().zip(&c).map(|(b, c)| b - 2.0 * c * vertex).collect();
     let error = Estimate::of(&rest).standard_error() / (2.0 * bend);
     println!("the likeliest multiple of the exact solution: {vertex:.4} ± {error:.4}");
-    // 4.9 standard errors, and a half per cent for Δt = 2e-3 and 50 bins of time.
+    // The tolerance is 4.9 standard errors, plus half a per cent for Δt = 2e-3 and 50 time bins.
     assert!((vertex - 1.0).abs() < 4.9 * error + 0.005);
 }
 
-/// Both descents approach the exact solution: the action falls, and the couplings turn towards the solution's.
+/// Both descents approach the exact solution: the action falls, and the couplings turn towards the exact ones.
 #[test]
 fn batch_and_online_descent_go_where_the_exact_solution_is() {
     let (untrained, pictures) = (untrained(coarse(), 2.5), pictures());
@@ -300,12 +301,12 @@ fn a_small_computer_draws_the_class_it_is_asked_for() {
         |generator: &Generator| generator.sample(&request, Shards::new(4), Key::new(131), |_| {}).unwrap();
     assert_eq!(draw(&again).raw, draw(&generator).raw);
 
-    // One thread or many: the same bits.
+    // One thread or many give the same bits.
     let alone = trained(&config, noising, &examples, 1);
     assert!(alone.couplings().encode().unwrap() == bytes);
 }
 
-/// Every image starts from noise of its own, the same whichever part of the request it is drawn in.
+/// Every image starts from its own noise, whichever part of the request it is drawn in.
 #[test]
 fn every_image_starts_from_its_own_noise() {
     let generator = untrained(coarse(), 0.005);
@@ -339,7 +340,7 @@ fn requests_that_cannot_be_met_are_refused() {
     };
     let labelled = |labels: Vec<usize>| Request { labels: Some(labels), ..request.clone() };
     refused(&stored, &labelled(vec![0, 1]), "no label units");
-    refused(&classes, &request, "3 classes: say which");
+    refused(&classes, &request, "3 classes; choose one");
     refused(&classes, &labelled(vec![0, 3]), "class 3");
     refused(&classes, &labelled(vec![0]), "1 labels for 2 images");
     refused(&stored, &Request { count: 0, ..request.clone() }, "no image");
@@ -350,7 +351,7 @@ fn requests_that_cannot_be_met_are_refused() {
     assert!(choose(&[7], 1).contains("0 images of digit 7"));
     assert!(choose(&[0, 0], 1).contains("twice"));
     assert!(choose(&[], 1).contains("at least one digit"));
-    assert!(choose(&[0], 301).contains("301 are asked for"));
+    assert!(choose(&[0], 301).contains("301 are requested"));
     let unstable = Generator { schedule: Schedule::new(0.9, 1.8).unwrap(), ..stored };
     let request =
         Request { count: 1, labels: None, label_strength: 1.0, hidden: HiddenUnits::Langevin, accounts: 0 };

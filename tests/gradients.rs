@@ -1,4 +1,4 @@
-//! Autodiff, local rule, adjoint and finite differences against each other.
+//! Compares gradients by autodiff, local rule, adjoint and finite differences.
 
 use burn::module::{Module, list_param_ids};
 use burn::optim::GradientsParams;
@@ -60,7 +60,7 @@ fn gradient_of_the_action_is_the_local_rule() {
             let local = to_f64(local);
             expected.push(match &block.pattern {
                 thermograd::Pattern::Pairs(pairs) => pairs.iter().map(|[i, j]| local[i * b + j]).collect(),
-                // Both stored entries of a pair share its coupling.
+                // The two stored entries of a pair share its gradient.
                 thermograd::Pattern::Full if block.from == block.to => {
                     (0..a * b).map(|k| if k / b == k % b { 0.0 } else { 0.5 * local[k] }).collect()
                 }
@@ -84,7 +84,7 @@ fn loss(model: &Substrate, x: Tensor<2>, clamped: &[Tensor<2>]) -> Result<Tensor
     Ok((x.clone() * x.clone() * x).sum() + heat.sum() * 0.1)
 }
 
-/// A network large and sparse enough that its pairs are multiplied one by one, beside a block that is not.
+/// A network large and sparse enough that its pairs are multiplied one by one, next to a block that is not.
 fn sparse() -> Topology {
     let units = 2048;
     let groups = vec![Group::clamped("input", units), Group::free("spin", units), Group::free("output", 2)];

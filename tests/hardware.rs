@@ -1,4 +1,4 @@
-//! Imperfections one by one, pruning, and training that knows of them.
+//! Each imperfection, pruning, and training for hardware.
 
 use std::collections::BTreeSet;
 
@@ -83,13 +83,14 @@ fn quantised_couplings_have_few_levels_and_stay_symmetric() {
         let pairs = couplings(substrate).concat().into_iter().zip(couplings(&rounded).concat());
         pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>()
     };
-    // A bit more halves the spacing of levels: a quarter of the error, or nearly, where clipping plays a part.
+    // One more bit halves the spacing of levels, which reduces the error to a quarter, or nearly so because of
+    // clipping.
     let errors = [4, 5, 6].map(error);
     println!("squared errors of 4, 5 and 6 bits: {errors:?}");
     assert!(errors[0] > 2.5 * errors[1] && errors[1] > 2.5 * errors[2]);
 }
 
-/// The factors' mean and standard deviation, at one in a million.
+/// Checks mean and standard deviation of the factors, at one in a million.
 #[test]
 fn mismatch_multiplies_every_coupling_by_its_own_factor() {
     let Reader { classifier, .. } = reader();
@@ -114,8 +115,8 @@ fn mismatch_multiplies_every_coupling_by_its_own_factor() {
     assert_ne!(to_f64(one.bias()), to_f64(substrate.bias()));
 }
 
-/// Every constant of every unit has a factor of its own, with the spread that was asked for; and such a device is a
-/// computer like any other: it is exported, read again, and runs the same.
+/// Every constant of every unit has its own factor, with the requested spread. Such a device can be exported and read
+/// again, and runs the same.
 #[test]
 fn units_of_a_device_differ() {
     use thermograd::{Couplings, Group, SubstrateConfig, Topology};
@@ -172,7 +173,7 @@ fn range_and_fan_in_are_limits() {
     }
     println!("couplings that reach each unit: {reaching:?}");
     assert!(reaching.iter().all(|&count| count <= limit) && reaching.iter().any(|&count| count > limit / 2));
-    // What is kept is what it was, and the strongest input of every hidden unit is among it.
+    // The couplings that are kept are unchanged, and include the strongest input of every hidden unit.
     for (before, after) in couplings(substrate).concat().into_iter().zip(couplings(&few).concat()) {
         assert!(after == 0.0 || after == before);
     }
@@ -243,7 +244,7 @@ fn delayed_couplings_follow_their_equation() {
     assert!(errors[0] < 2e-3 && (errors[0] / errors[1] - 2.0).abs() < 0.2, "of first order in the step");
 }
 
-/// Couplings with a delay remember what they have seen; a divergence is told at the step at which an observer sees it.
+/// Delayed couplings have a memory; a divergence is reported at the same step at which an observer sees it.
 #[test]
 fn a_divergence_under_delayed_couplings_is_told_at_its_step() {
     let topology = thermograd::Topology::all_to_all([thermograd::Group::free("unit", 4)]);
@@ -252,7 +253,7 @@ fn a_divergence_under_delayed_couplings_is_told_at_its_step() {
     let device =
         Hardware::ideal(substrate).with(Imperfection::Bandwidth { rate: 30.0 }, Key::new(1)).unwrap();
     for (start, row) in [(9.0, 1), (12.0, 0), (30.0, 2)] {
-        // Far out in a quartic well, where the step is too long.
+        // Far out in a quartic well, the step is too long.
         let mut x0 = vec![0.0_f32; 12];
         x0[4 * row + 3] = start;
         let x0 = burn::tensor::TensorData::new(x0, [3, 4]);
@@ -286,7 +287,7 @@ fn fast_couplings_are_couplings_without_delay() {
     assert!(offs[0] > offs[1] && offs[1] > offs[2] && offs[2] < 1e-9);
 }
 
-/// What is left is what was asked for, and the mean push on every unit is what it was.
+/// The requested fraction of couplings is left, and the mean force on every unit is unchanged.
 #[test]
 fn pruning_keeps_the_mean_field() {
     let Reader { classifier, train, test } = reader();
@@ -299,8 +300,9 @@ fn pruning_keeps_the_mean_field() {
     let exported = pruned.couplings().encode().unwrap();
     assert!(exported.len() < count(&pruned) * 12 + 6000, "{} bytes", exported.len());
 
-    // The input couplings alone: hidden and output units are at zero, where only inputs and biases push. The free ones that went
-    // add their own mean to the bias, so look at a network where free units do not couple.
+    // Input couplings only: with hidden and output units at zero, only inputs and biases exert forces. Couplings
+    // between free units that were removed also change the bias, so this uses a network in which free units do not
+    // couple.
     let mut alone = classifier.substrate.clone();
     for (index, block) in classifier.substrate.topology().blocks.iter().enumerate() {
         if block.from != "input" {
@@ -320,7 +322,7 @@ fn pruning_keeps_the_mean_field() {
     println!("mean fields up to {scale:.1} differ by {:.1e}", distance(&before, &after));
     assert!(distance(&before, &after) < 1e-5 * scale);
 
-    // Against leaving out the weakest couplings and adding nothing.
+    // Compares with removing the weakest couplings without correcting the biases.
     let mut magnitudes: Vec<f64> =
         couplings(&classifier.substrate).concat().iter().map(|j| j.abs()).collect();
     magnitudes.sort_by(|a, b| b.total_cmp(a));
@@ -360,8 +362,7 @@ fn training_for_few_levels_beats_rounding_what_was_trained_without() {
     assert!(scores[1] > scores[0] + 0.06, "{scores:?}");
 }
 
-/// The loss of a specimen as a function of the couplings it was meant to have: its gradient against finite
-/// differences.
+/// The loss of a specimen as a function of the intended couplings: compares its gradient with finite differences.
 #[test]
 fn the_gradient_of_a_mismatched_device_is_that_of_its_design() {
     for (name, topology) in networks() {
@@ -388,7 +389,7 @@ fn the_gradient_of_a_mismatched_device_is_that_of_its_design() {
                 run(&substrate.clone().with_pair_couplings(index, &moved).unwrap()).0
             };
             let expected = (at(step) - at(-step)) / (2.0 * step);
-            // A pair within a full group is stored in two places, each of which has half of its slope.
+            // A pair within a full group is stored twice, and each entry has half of the derivative.
             let stored = along.clone().with_pair_couplings(index, &direction).unwrap();
             let gradient = to_f64(gradients.get::<2>(ids[index]).unwrap());
             let dense = match block.pattern {
@@ -430,8 +431,8 @@ fn fine_tuning_recovers_what_pruning_cost_and_adds_no_coupling() {
     assert_eq!(after.substrate.topology(), pruned.substrate.topology());
 }
 
-/// Uncoupled units that start as thermal noise stay in equilibrium: nothing is left to fall back when they are reset.
-/// From rest they gain their thermal energy.
+/// Uncoupled units that start as thermal noise stay in equilibrium, so a reset releases no energy. From rest they
+/// gain their thermal energy.
 #[test]
 fn a_reset_is_counted_from_where_a_computer_starts() {
     let (units, rows) = (40, 500);
@@ -444,8 +445,8 @@ fn a_reset_is_counted_from_where_a_computer_starts() {
         let x = computer.simulate(x0.clone(), field, schedule, Key::new(223), |_| {}).unwrap();
         account::reset(&computer, x0, x)
     });
-    // V₀ of a unit in kT has a mean u and, at this depth of the quartic, a variance below ½; a difference of two has at
-    // most twice that. Normal tails beyond 4.9 are one in a million.
+    // V₀ of a unit in kT has a mean u and, at this depth of the quartic, a variance below ½; a difference of two has
+    // at most twice that. A normal exceeds 4.9 standard deviations once in a million.
     let well = Well::new(&computer.topology().groups[0], 0.1, 0.0).unwrap().equilibrium(0.0);
     let u = units as f64 * well.mean_of(|x| (x * x + x.powi(4)) / 0.1);
     let sd = (2.0 * 0.5 * units as f64 / rows as f64).sqrt();
@@ -454,6 +455,6 @@ fn a_reset_is_counted_from_where_a_computer_starts() {
         found[0], found[1]
     );
     assert!(found[0].abs() < 4.9 * sd);
-    // Δt = 0.01 makes wells look softer by a per cent or so.
+    // Δt = 0.01 makes wells appear softer by about a per cent.
     assert!((found[1] - u).abs() < 4.9 * sd + 0.03 * u);
 }

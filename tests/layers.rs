@@ -1,4 +1,5 @@
-//! Which crate may know which: `thermograd` ← `models` ← `experiments` → `datasets`; and which room of `src/`.
+//! Which crate may depend on which (`thermograd` ← `models` ← `experiments` → `datasets`), and which module of `src/`
+//! on which.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +9,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("experiments has a parent").to_owned()
 }
 
-/// The dependencies a manifest lists for its library and binaries.
+/// The dependencies that a manifest lists for its library and binaries.
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(manifest)).unwrap();
     let value: toml::Table = text.parse().unwrap();
@@ -37,7 +38,7 @@ fn only_experiments_talk_to_people() {
     }
 }
 
-/// The sources of a crate with its folders, without tests: at the end of a file, or a file of them.
+/// The sources of a crate and its folders, without tests at the end of a file and without files of tests.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
@@ -87,7 +88,7 @@ fn no_burn_random_and_no_default_device_anywhere() {
     }
 }
 
-/// The modules of a crate, by path, with the modules that each names: in `use` lines and in code.
+/// The modules of a crate by path, and the modules that each of them names in `use` lines and in code.
 struct Arrows(BTreeMap<String, BTreeSet<String>>);
 
 impl Arrows {
@@ -115,14 +116,14 @@ impl Arrows {
                     panic!("{module} names crate::{}, which is no module", path.join("::"))
                 })
             });
-            // A folder's module names what is in it.
+            // The module of a folder may name the modules in it.
             let below = files.keys().filter(|other| other.starts_with(&format!("{module}::"))).cloned();
             (module.clone(), named.filter(|other| other != module).chain(below).collect())
         };
         Self(files.iter().map(arrows).collect())
     }
 
-    /// A circle, if there is one: modules that name each other in turn.
+    /// A cycle of modules that name each other, if there is one.
     fn circle(&self) -> Option<Vec<String>> {
         let mut done = BTreeSet::new();
         self.0.keys().find_map(|start| self.follow(&mut vec![start.clone()], &mut done))
@@ -149,7 +150,7 @@ impl Arrows {
     }
 }
 
-/// All paths after `crate::`, with the lists in braces written out.
+/// All paths after `crate::`, with lists in braces expanded.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let starts = code.match_indices("crate::").filter(|(at, _)| {
         let before = code[..*at].chars().next_back();
@@ -158,7 +159,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     starts.flat_map(|(at, word)| expand(&code[at + word.len()..]).0).collect()
 }
 
-/// The paths at the beginning of `text`, and how much of it they take.
+/// The paths at the beginning of `text`, and their length.
 fn expand(text: &str) -> (Vec<Vec<String>>, usize) {
     if text.starts_with('*') {
         return (vec![vec![]], 1);
@@ -166,7 +167,7 @@ fn expand(text: &str) -> (Vec<Vec<String>>, usize) {
     let name = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     if !name.is_empty() {
         let Some(rest) = text[name.len()..].strip_prefix("::") else {
-            // A name may have another one here: `Step as S`.
+            // A name may be renamed: `Step as S`.
             let renamed = text[name.len()..]
                 .strip_prefix(" as ")
                 .map_or(0, |rest| 4 + rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').count());

@@ -1,4 +1,4 @@
-//! Small seeded trainings: they learn, they resume, threads do not show.
+//! Small seeded training runs: they learn, they can be resumed, and they do not depend on the number of threads.
 
 use std::ops::ControlFlow;
 
@@ -86,7 +86,7 @@ fn each_trainer_learns_and_the_last_does_best() {
     assert!(scores[0] > 0.75 && scores[1] > 0.75 && scores[2] > 0.84, "{scores:?}");
     assert!(scores[2] > scores[1] + 0.02, "{scores:?}");
 
-    // The closed form is below what descent reaches, and descent comes near it.
+    // The closed form has a lower action than descent reaches, and descent comes close to it.
     let action = |classifier: &Classifier| {
         let substrate = classifier.substrate.valid();
         let indices: Vec<usize> = (0..500).collect();
@@ -125,7 +125,7 @@ fn a_heat_price_lowers_the_heat() {
     assert!(heat(1e-3) < 0.6 * heat(0.0));
 }
 
-/// Threads share the work, shards keep the order of sums.
+/// Threads share the work, and shards keep the order of sums.
 #[test]
 fn the_number_of_threads_does_not_show() {
     let small = small();
@@ -148,8 +148,8 @@ fn the_number_of_threads_does_not_show() {
     assert!(one.0 == two.0 && one.1 == two.1);
 }
 
-/// What is drawn for an example is the same in any shard: shifts, noise, times, classes left out. So only rounding tells
-/// one size of shards from another.
+/// The random numbers of an example (shifts, noise, times, dropped classes) are the same in any shard, so results
+/// with different shard sizes differ only by rounding.
 #[test]
 fn the_size_of_shards_does_not_show() {
     fn losses<M: Module + Sync>(training: Training<M>, model: M, size: usize) -> Vec<f64> {
@@ -250,7 +250,7 @@ fn a_teacher_comes_back_as_it_was() {
     assert!(other.decode(&bytes).is_err());
 }
 
-/// The drawn digits are a task: no linear classifier does it, a small network does.
+/// The drawn digits are a non-trivial task: a small network solves it, but no linear classifier does.
 #[test]
 fn strokes_need_more_than_a_linear_classifier() {
     let split = strokes::split(0);
@@ -288,11 +288,11 @@ fn strokes_need_more_than_a_linear_classifier() {
     assert!(linear < 0.93 && network > 0.97, "linear {linear}, network {network}");
 }
 
-/// Real digits, where `THERMOGRAD_DATA` names their folder: 10,000 of them teach in seconds.
+/// Real digits, if `THERMOGRAD_DATA` names their folder: training on 10,000 of them takes seconds.
 #[test]
 fn mnist_is_learnt_where_there_is_mnist() {
     let Some(folder) = std::env::var_os("THERMOGRAD_DATA") else {
-        skipped("THERMOGRAD_DATA names no folder");
+        skipped("THERMOGRAD_DATA is not set to a folder");
         return;
     };
     let split = thermograd_datasets::mnist::load(std::path::Path::new(&folder)).unwrap();

@@ -46,14 +46,14 @@ fn force_is_minus_the_gradient_of_energy_by_autodiff() {
     }
 }
 
-/// The blocks make the energy of the definition, summed pair by pair, each once.
+/// The energy from blocks equals the definition, summed over pairs, each once.
 #[test]
 fn energy_counts_each_pair_once() {
     for (name, topology) in networks() {
         let (substrate, clamped) = random(&topology, 1.0, 1, Key::new(3));
         let x = normals(1, substrate.free_units(), 1.0, Key::new(4));
         let energy = to_f64(substrate.potential().energy(x.clone(), substrate.field(&clamped).unwrap()))[0];
-        // All groups' values, clamped ones included.
+        // The values of all groups, including clamped ones.
         let (state, mut clamps) = (to_f64(x), clamped.into_iter());
         let values: Vec<Vec<f64>> = topology
             .groups
@@ -210,8 +210,8 @@ fn unstable_steps_are_refused_with_the_limit() {
     }
 }
 
-/// Three harmonic units in a ring: the eigenvalues of 2J₂ + J are 2J₂ + 2J once and 2J₂ − J twice. A quartic unit beside
-/// them couples as strongly as it likes.
+/// Three harmonic units in a ring: the eigenvalues of 2J₂ + J are 2J₂ + 2J once and 2J₂ − J twice. A quartic unit
+/// next to them may couple with any strength.
 #[test]
 fn harmonic_units_that_do_not_hold_together_are_refused_with_the_eigenvalue() {
     let mut topology = Topology::all_to_all([Group::free("harmonic", 3).wells(1.0, 0.0)]);
@@ -244,7 +244,8 @@ fn harmonic_units_that_do_not_hold_together_are_refused_with_the_eigenvalue() {
     }
 }
 
-/// Wells that a protocol shifts count, at every knot and in between, where gains that cross may both be large.
+/// Shifts of wells by a protocol are taken into account, at every knot and in between, where crossing gains may both
+/// be large.
 #[test]
 fn units_that_a_protocol_lets_go_are_refused() {
     let topology = Topology::all_to_all([Group::free("unit", 2).wells(1.0, 0.0)]);
@@ -268,7 +269,7 @@ fn units_that_a_protocol_lets_go_are_refused() {
     assert!(matches!(run(1.5, 0.0), Err(Error::NotJointlyConfining { .. })));
     assert!(matches!(run(1.0, -0.51), Err(Error::NotJointlyConfining { .. })));
 
-    // At both knots one of the gains is zero; half way their product is one, and 2 − 10 is below zero.
+    // At each knot one of the gains is zero; halfway their product is one, and 2 − 10 is below zero.
     let strong = substrate.with_pair_couplings(0, &[-10.0]).unwrap();
     let row = |values: [f64; 2]| Tensor::<2>::from_data([values], double());
     let knot = |gains| Control { gain: Some(row(gains)), ..row([0.0, 0.0]).into() };
@@ -276,7 +277,7 @@ fn units_that_a_protocol_lets_go_are_refused() {
     let schedule = Schedule { dt: 1e-3, steps: 10 };
     let run = strong.simulate(row([0.0, 0.0]), crossing, schedule, Key::new(0), |_| {});
     assert!(matches!(run, Err(Error::NotJointlyConfining { .. })));
-    // The same as a file.
+    // The same from a file.
     let course = Course {
         times: vec![0.0, 10.0],
         gains: std::collections::BTreeMap::from([("a".into(), vec![2.0, 0.0]), ("b".into(), vec![0.0, 2.0])]),
@@ -340,7 +341,7 @@ fn guided(substrate: &Substrate, clamped: &[Tensor<2>], ridge: Ridge) -> (Substr
     if clamped.is_empty() {
         moments.add(&untrained, &[], before.clone(), after.clone(), schedule.dt).unwrap();
     } else {
-        // In two parts, to be merged: images 0–19 and the rest of every time.
+        // In two parts to be merged: images 0–19 and the rest, at every time.
         let [rows, units] = before.dims();
         let part = |x: &Tensor<2>, images: std::ops::Range<usize>| {
             let times = x.clone().reshape([rows / batch, batch, units]).slice_dim(1, images.clone());
@@ -384,7 +385,7 @@ fn exact_optimum_refuses_sparse_inputs_and_nothing() {
     assert!(error.contains("sparse"), "{error}");
 }
 
-/// Without ridge and with exact data the optimum is the computer that made the noiseless trajectories.
+/// Without ridge and with exact data, the optimum is the computer that generated the noiseless trajectories.
 #[test]
 fn exact_optimum_recovers_the_couplings_of_noiseless_trajectories() {
     let topology = Topology::all_to_all([Group::clamped("input", 3), Group::free("unit", 4)]);

@@ -1,8 +1,8 @@
-//! Numbers that must not change while code moves: literal values of every kind of seeded output.
+//! Literal values of every kind of seeded output, which refactoring must not change.
 //!
-//! Noise is pinned to the bit. What goes through products of matrices is pinned to rounding, because processors add in
-//! different orders: 1e-10 in double precision, and what is said at each place in single. A change that moves one of
-//! these numbers is *value-breaking* and says so in the changelog.
+//! Noise is pinned to the bit. Results of matrix products are pinned up to rounding, because processors add in
+//! different orders: to 1e-10 in double precision, and in single precision to the tolerance given with each number. A
+//! change that moves one of these numbers is *value-breaking* and must be listed so in the changelog.
 
 use std::ops::ControlFlow;
 
@@ -20,7 +20,7 @@ use thermograd_models::{
 
 use crate::common::{double, networks, normals, random, run};
 
-/// Compares with what was written down, and prints what to write down where they differ.
+/// Compares values with the pinned ones, and prints the new ones if they differ.
 fn pinned(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     let apart = |(a, b): (&f64, &f64)| (a - b).abs() / b.abs().max(1.0);
     let worst = found.iter().zip(expected).map(apart).fold(0.0, f64::max);
@@ -30,7 +30,7 @@ fn pinned(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     );
 }
 
-/// A few of many values, and the sum of their squares.
+/// A few of many values, and the sum of the squares of all.
 fn digest(values: &[f64]) -> Vec<f64> {
     let step = (values.len() / 4).max(1);
     let few = values.iter().step_by(step).take(4).copied();
@@ -69,7 +69,7 @@ fn trajectories_of_every_network_are_what_they_were() {
     pinned("limits of the step", &limits.take(5).collect::<Vec<_>>(), &LIMITS, 1e-9);
 }
 
-/// A computer in single precision with a product large enough to be laid out the other way.
+/// A computer in single precision with a product large enough to be stored transposed.
 #[test]
 fn a_large_network_runs_as_it_did() {
     let groups = [Group::free("visible", 700).unbiased(), Group::free("hidden", 400)];
@@ -83,7 +83,7 @@ fn a_large_network_runs_as_it_did() {
     pinned("large", &digest(&to_f64(x)), &LARGE, 1e-4);
 }
 
-/// Field, gain and wells that move: the state, the ledger, and the action.
+/// The state, the ledger and the action with moving field, gain and wells.
 #[test]
 fn a_driven_computer_keeps_its_books() {
     let (name, topology) = &networks()[0];
@@ -146,7 +146,7 @@ fn untrained(examples: &Examples) -> Classifier {
     classifier.with_substrate(classifier.substrate.clone().randomised(1.0, Key::new(315)))
 }
 
-/// Ten steps of a training through the noisy steps, with shifted images and a price on heat; then an evaluation.
+/// Ten steps of pathwise training with shifted images and a price on heat; then an evaluation.
 #[test]
 fn ten_steps_of_a_pathwise_training_go_where_they_went() {
     let examples = digits();
@@ -167,11 +167,11 @@ fn ten_steps_of_a_pathwise_training_go_where_they_went() {
     let result = trained.evaluate(&examples.first(128), 2, shards, Key::new(317), |_| {}).unwrap();
     let found = [result.heat.mean, result.heat.sd, result.read_outs[10].heat];
     pinned("heat", &found, &HEAT, 5e-3);
-    // An image on the edge between two classes may fall to the other side.
+    // An image on the boundary between two classes may change sides.
     assert!((result.top1_single.mean - TOP1).abs() < 2.5 / 128.0, "{}", result.top1_single.mean);
 }
 
-/// Read one by one through a device with every imperfection, couplings with a bandwidth among them.
+/// A device with several imperfections at once, including couplings of finite bandwidth.
 #[test]
 fn a_device_is_as_imperfect_as_it_was() {
     let (name, topology) = &networks()[0];
@@ -207,7 +207,7 @@ fn draw(generator: &Generator, labels: Option<Vec<usize>>, hidden: HiddenUnits) 
     found
 }
 
-/// Two images in the couplings of a small computer, and eight images out of it.
+/// Stores two images in the couplings of a small computer, and draws eight images from it.
 #[test]
 fn eight_images_from_noise_are_what_they_were() {
     let picture =
@@ -221,7 +221,8 @@ fn eight_images_from_noise_are_what_they_were() {
     pinned("stored", &found, &STORED, 2e-3);
 }
 
-/// Two steps of a training of classes, and eight images under its protocol, with hidden units run and at their mean.
+/// Two steps of training on classes, and eight images under its protocol, with hidden units simulated and at their
+/// mean.
 #[test]
 fn images_of_classes_are_what_they_were() {
     let pixels = (0..64 * 36).map(|k| if (k / 36 + k % 6) % 2 == 0 { 240 } else { 10 }).collect();

@@ -1,4 +1,4 @@
-//! Control parameters that move: the books balance, and the past and the future are as likely as they should be.
+//! Moving control parameters: energy balance, detailed balance, Jarzynski's equality and the reversed likelihood.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ fn a_driven_force_is_minus_the_gradient_of_the_driven_energy() {
             distance(&by_autodiff, &to_f64(potential.gradient(inner.clone(), control.clone()))) < 1e-12,
             "{name}"
         );
-        // What is steered from outside, and the fixed wells, are all of it.
+        // The controlled part and the fixed wells add up to the whole force.
         let wells = potential.gradient(inner.clone(), Tensor::zeros_like(&inner))
             + potential.steered_force(inner.clone(), Tensor::zeros_like(&inner));
         let whole = to_f64(wells - potential.steered_force(inner, control));
@@ -48,7 +48,7 @@ fn a_driven_force_is_minus_the_gradient_of_the_driven_energy() {
     }
 }
 
-/// ΔV = W − Q with Q from forces and W from the moved terms of the energy.
+/// ΔV = W − Q, with Q from forces and W from the energy terms that change.
 #[test]
 fn first_law_holds_under_a_protocol() {
     for (name, topology) in networks() {
@@ -113,7 +113,7 @@ fn a_protocol_that_does_not_move_is_its_field_and_feedback_of_a_field_too() {
     }
 }
 
-/// A course on clamped units is the protocol through the fields of its knots.
+/// A course on clamped units equals the protocol through the fields of its knots.
 #[test]
 fn courses_put_the_values_of_clamped_units_on_their_knots() {
     let groups = vec![Group::clamped("clock", 2), Group::clamped("label", 6), Group::free("visible", 4)];
@@ -192,7 +192,7 @@ fn reversing_a_noising_path_costs_its_heat() {
 }
 
 /// ln P₀[ω]/P̃_θ[ω̃] = ½(Q₀ − Q_θ)/kT + (μ/4kT) ∫ (|∇V_θ|² − |∇V₀|²) dt: docs/THERMODYNAMICS.md, where the wells are
-/// the same. What is left out is a martingale of variance ½ μ² Δt t_f Σ_ij J_ij².
+/// the same. The remainder is a martingale of variance ½ μ² Δt t_f Σ_ij J_ij².
 #[test]
 fn the_reverse_likelihood_is_heat_and_a_quadratic_force() {
     let gap = |dt: f64, other_wells: bool| {
@@ -210,7 +210,7 @@ fn the_reverse_likelihood_is_heat_and_a_quadratic_force() {
         let heat = to_f64(plain.path_heat(&run, protocol.clone()));
         let [times, rows, _] = run.states.dims();
         let first = run.states.clone().slice_dim(0, 0..1).reshape([rows, units]);
-        // The path of the generator runs backwards: from the last state to the first.
+        // The generator takes the path backwards, from the last state to the first.
         let heat_back = to_f64(trained.heat(run.last(), first, field.clone()));
         let (mut square, mut curvature) = (vec![0.0; rows], vec![0.0; rows]);
         let state = |t: usize| run.states.clone().slice_dim(0, t..t + 1).reshape([rows, units]);
@@ -250,7 +250,7 @@ fn the_reverse_likelihood_is_heat_and_a_quadratic_force() {
             gap.standard_error(),
             gap.sd
         );
-        // The mean: 4.9 standard errors of 16 paths, and the error of first order of the test above.
+        // The mean may deviate by 4.9 standard errors of 16 paths, plus the first-order error of the test above.
         assert!(gap.mean.abs() < 4.9 * spread / 4.0 + 200.0 * 1.1 * dt, "{}", gap.mean);
         // The root of χ²/15 is above 1.95 once in a million; third order of the wells adds a little.
         assert!(gap.sd < 1.95 * spread + 0.1, "{} {spread}", gap.sd);
@@ -269,7 +269,7 @@ fn jarzynski_finds_the_free_energy_of_two_units() {
     let one = Tensor::<2>::from_data([[0.0, 1.0], [1.0, 0.0]], &Device::flex());
     let substrate = substrate.with_coupling(0, one).unwrap();
     let row = |values: [f64; 2]| Tensor::<2>::from_data([values], &Device::flex());
-    // From two units alone to two that couple, in other wells and a field.
+    // From two uncoupled units to two coupled ones, in other wells and a field.
     let control = |field, gain, well| Control {
         field: row(field),
         gain: Some(row(gain)),
@@ -302,7 +302,7 @@ fn jarzynski_finds_the_free_energy_of_two_units() {
     let after =
         z(&|x, y| 0.5 * x * x + x.powi(4) + 1.4 * y * y + y.powi(4) + 0.6 * x - 0.3 * y + 1.2 * 0.8 * x * y);
     let exact = (before / after).ln();
-    // 4.9 standard errors of the exponential mean, and Δt of the scheme.
+    // The tolerance is 4.9 standard errors of the exponential mean, plus the error of the scheme in Δt.
     let allowed = 4.9 * mean.standard_error() / mean.mean + 10.0 * schedule.dt;
     let work = Estimate::of(&works);
     println!("ΔF/kT: {found:.4}, exact {exact:.4} ± {allowed:.4}; ⟨W⟩/kT {:.4}", work.mean / kt);

@@ -1,9 +1,9 @@
-//! Averages against closed forms and quadrature.
+//! Compares averages with closed forms and quadrature.
 //!
 //! Every threshold is derived: a statistic that is normal under the hypothesis is allowed 4.9 standard errors, the
 //! Kolmogorov–Smirnov statistic √(½ ln(2/α)/N) with α = 1e-6 (Massart's form of the Dvoretzky–Kiefer–Wolfowitz
-//! inequality, Ann. Probab. 18, 1269 (1990)). So each comparison passes for all but one seed in a million. Each test
-//! prints what it found and what it allows.
+//! inequality, Ann. Probab. 18, 1269 (1990)). So each comparison fails for one seed in a million. Each test prints
+//! the value found and the tolerance.
 
 use burn::tensor::{Device, Tensor};
 use thermograd::{Estimate, Group, Key, Schedule, SubstrateConfig, Topology, to_f64};
@@ -89,7 +89,7 @@ fn harmonic_variance_is_that_of_the_scheme() {
     let substrate = SubstrateConfig::new(topology).with_kt(kt).init(&Device::flex()).unwrap();
     let zeros = Tensor::zeros([2000, 50], &Device::flex());
     let field = Tensor::zeros([1, 50], &Device::flex());
-    // The memory of the start is (1 − 0.4)^60 = 5e-14.
+    // The initial state has decayed to (1 − 0.4)^60 = 5e-14.
     let x = substrate.simulate(zeros, field, Schedule { dt, steps: 60 }, Key::new(34), |_| {}).unwrap();
     let squares: Vec<f64> = to_f64(x).into_iter().map(|x| x * x).collect();
     let expected = kt / (2.0 * j2) / (1.0 - j2 * dt);

@@ -2,24 +2,24 @@
 //!
 //! | file | what belongs in it |
 //! |---|---|
-//! | pinned | literal values of seeded output, which must not change while code moves |
+//! | pinned | literal values of seeded output, which refactoring must not change |
 //! | physics | identities that hold to rounding: force and energy, first law, Crooks, the exact optimum, refusals |
-//! | statistics | averages against closed forms and quadrature, at thresholds derived from the sample size |
-//! | dynamics | the one loop: temperatures that move, units that all differ, machines of a user's own |
-//! | spins | Gibbs sampling and parallel tempering against enumeration and Onsager |
-//! | protocols | control parameters that move: first law, detailed balance, Jarzynski, the likelihood of the way back |
-//! | generators | small generators: the local rule, the exact solution, what they draw and refuse |
-//! | gradients | autodiff, local rule, adjoint and finite differences against each other |
+//! | statistics | averages compared with closed forms and quadrature, with thresholds derived from the sample size |
+//! | dynamics | the one loop: changing temperatures, units that all differ, user-defined machines |
+//! | spins | Gibbs sampling and parallel tempering compared with enumeration and Onsager |
+//! | protocols | moving control parameters: first law, detailed balance, Jarzynski, the reversed likelihood |
+//! | generators | small generators: the local rule, the exact solution, drawing, refused requests |
+//! | gradients | gradients by autodiff, local rule, adjoint and finite differences compared |
 //! | devices | the same key gives the same numbers on every backend that is built in |
-//! | learning | small seeded trainings: they learn, they resume, threads do not show |
-//! | files | data files and native couplings, whole and broken |
-//! | formats | couplings in every format: there and back, as others write them, and broken |
-//! | circuits | netlists run by ngspice against our own integrator |
-//! | hardware | imperfections one by one, pruning, and training that knows of them |
+//! | learning | small seeded training runs: learning, resuming, independence of the number of threads |
+//! | files | data files and native couplings, valid and broken |
+//! | formats | couplings in every format: round trips, files of other programs, broken files |
+//! | circuits | netlists run by ngspice, compared with the integrator of this crate |
+//! | hardware | each imperfection, pruning, and training for hardware |
 //! | cli | the binaries as a user runs them |
-//! | abuse | the programs in hostile hands: files that lie, outputs that are inputs, flags that mean nothing |
-//! | takeaway | exported couplings in the hands of NumPy and C |
-//! | layers | which crate may know which |
+//! | abuse | misuse of the programs: malicious files, outputs that are inputs, useless flags |
+//! | takeaway | exported couplings used by NumPy and C |
+//! | layers | which crate and module may depend on which |
 
 mod abuse;
 mod circuits;

@@ -1,4 +1,4 @@
-//! Couplings in the hands of others: the NumPy script and the C program of `examples/`.
+//! Couplings used by other programs: the NumPy script and the C program of `examples/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::common::{Reader, has, reader, tails, taught};
 
 const DIGITS: usize = 20;
 
-/// The published computer, taught drawn digits in closed form.
+/// The published computer, trained on drawn digits in closed form.
 fn published() -> Classifier {
     let train = reader().train.first(2000);
     let (normalisation, device) = (train.normalisation(), Device::flex());
@@ -32,7 +32,7 @@ fn published() -> Classifier {
 fn export(published: &Classifier, kt: f64, images: &Examples, folder: &Path) -> Classifier {
     let config = SubstrateConfig { kt, ..published.substrate.config().clone() };
     let classifier = published.with_substrate(published.substrate.clone().with_config(config).unwrap());
-    // A parameter file says no temperature: whoever reads it does.
+    // A parameter file holds no temperature; its reader must supply it.
     for (format, name, of) in
         [(Format::Npz, "couplings.npz", &classifier), (Format::Parameters, "couplings.txt", published)]
     {
@@ -45,7 +45,7 @@ fn export(published: &Classifier, kt: f64, images: &Examples, folder: &Path) -> 
     classifier
 }
 
-/// Without noise the same digits as ours; with it as many right as ours are.
+/// Without noise the results are the same as those of this crate; with noise the accuracy is the same.
 fn check(program: impl Fn(&Path, usize, f64) -> Command) {
     let Reader { test, .. } = reader();
     let classifier = published();
@@ -76,7 +76,7 @@ fn check(program: impl Fn(&Path, usize, f64) -> Command) {
         .map(|&index| {
             let same = test.repeated(index, OURS);
             let part = warm.accuracy_on(&device, &same, shards, Key::new(232).at(index as u64)).unwrap();
-            // Laplace's rule.
+            // Laplace's rule of succession.
             (part * OURS as f64 + 1.0) / (OURS as f64 + 2.0)
         })
         .collect();

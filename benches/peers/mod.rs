@@ -1,12 +1,12 @@
-//! What the benches share: timings, and the scripts of other systems.
+//! Code that the benchmarks share: timings, and running the scripts of other systems.
 
 use std::process::Command;
 use std::time::Instant;
 
-/// Times of one repetition of each job.
+/// Number of repetitions of each job.
 const REPEATS: usize = 30;
 
-/// Prints the times of some jobs, each also as a multiple of the first, and gives their medians in seconds.
+/// Prints the times of the jobs, each also as a multiple of the first, and returns their medians in seconds.
 pub fn table<const N: usize>(jobs: [(&str, &mut dyn FnMut()); N]) -> [f64; N] {
     println!("{:20} {:>11} {:>22}   median of {REPEATS}", "", "median", "min to max");
     let mut first = None;
@@ -19,7 +19,7 @@ pub fn table<const N: usize>(jobs: [(&str, &mut dyn FnMut()); N]) -> [f64; N] {
     })
 }
 
-/// The least, the median and the greatest seconds of a job after one run to warm up.
+/// The minimum, median and maximum time of a job in seconds, after one warm-up run.
 fn times(job: &mut dyn FnMut()) -> [f64; 3] {
     job();
     let time = |_| {
@@ -32,7 +32,7 @@ fn times(job: &mut dyn FnMut()) -> [f64; 3] {
     [times[0], times[REPEATS / 2], times[REPEATS - 1]]
 }
 
-/// The seconds that a script prints as JSON under some keys, if there is a JAX to run it.
+/// The times in seconds that a script prints as JSON under the given keys; none if JAX is not available.
 pub fn jax<const N: usize>(script: &str, keys: [&str; N]) -> Option<[f64; N]> {
     let python = std::env::var("THERMOGRAD_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = format!("{}/benches/peers/{script}", env!("CARGO_MANIFEST_DIR"));

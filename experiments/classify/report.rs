@@ -28,7 +28,7 @@ pub fn page(
         (facts(&numbers(s, classifier, evaluation, summary)))
         (learning(metrics)?)
         h2 { "Confusion" }
-        p { "Rows: the class; columns: what it was read as; counts over images and trajectories." }
+        p { "Rows: the true class; columns: the class that was read; counts over images and trajectories." }
         (confusion(&evaluation.confusion))
         (gallery(classifier, test, s.source.dataset, bench.key.fork("gallery"))?)
         (read_out(evaluation)?)
@@ -66,14 +66,14 @@ fn numbers(
             "digital counterpart",
             format!(
                 "{macs} multiply–accumulates at {price} pJ: {advantage:.1e} times the heat. The heat is that of the \
-                 trajectory alone: clamping, read-out and reset are not in it."
+                 trajectory only; it does not include clamping, read-out and reset."
             ),
         ),
         ("training", format!("{:.1} s", summary.train_seconds)),
     ]
 }
 
-/// Eight images, four read rightly and four wrongly, with their output trajectories.
+/// Eight images, four read correctly and four incorrectly, with their output trajectories.
 fn gallery(classifier: &Classifier, test: &Examples, dataset: Dataset, key: Key) -> Result<Markup> {
     let (mut right, mut wrong) = (Vec::new(), Vec::new());
     for index in 0..test.len() {
@@ -95,8 +95,8 @@ fn gallery(classifier: &Classifier, test: &Examples, dataset: Dataset, key: Key)
     Ok(html! {
         h2 { "Output trajectories" }
         p {
-            "One trajectory each of eight images: the ten outputs, shaken by thermal noise, from rest to the read-out. \
-             The largest at the end is the answer."
+            "One trajectory for each of eight images: the ten outputs under thermal noise, from rest to the read-out. \
+             The largest output at the end is the answer."
         }
         @for (class, side) in [("row right", &right), ("row wrong", &wrong)] {
             div class=(class) { @for card in cards(side)? { (card) } }
@@ -107,7 +107,7 @@ fn gallery(classifier: &Classifier, test: &Examples, dataset: Dataset, key: Key)
 struct Shown {
     index: usize,
     answer: usize,
-    /// One a class.
+    /// One per class.
     lines: Vec<Vec<(f64, f64)>>,
 }
 
@@ -159,10 +159,10 @@ fn read_out(evaluation: &Evaluation) -> Result<Markup> {
         chart("mean heat, 1000 kT", reads().map(|(read, percent)| (1e-3 * read.heat, percent)).collect())?,
     ];
     Ok(html! {
-        h2 { "When to read" }
+        h2 { "Read-out time" }
         p {
-            "Accuracy of one trajectory if the outputs were read earlier, against time and against the mean heat given \
-             off until then."
+            "Accuracy of one trajectory if the outputs are read earlier, against time and against the mean heat given \
+             off by then."
         }
         (row("row", &charts))
     })

@@ -1,4 +1,4 @@
-//! What a run of `classify` is made of: defaults, then a file, then flags.
+//! The settings of `classify`: defaults, overridden by a file and then by flags.
 
 use std::path::PathBuf;
 
@@ -15,9 +15,10 @@ use thermograd_models::{ClassifierConfig, Guide, Likelihood, Pathwise, TeacherCo
 
 /// Train a thermodynamic computer to read digits, and report what it achieved.
 ///
-/// A teacher network is trained, trajectories of the computer are asked to reach its activations, and couplings and
-/// biases are found by one of three trainers. The run folder holds the configuration, metrics, checkpoints, the
-/// trained couplings (couplings.safetensors and couplings.json), summary.json and report.html.
+/// First a conventional teacher network is trained. One of three trainers then finds couplings and biases with which
+/// the trajectories of the computer reach the activations of the teacher. The run folder holds the configuration,
+/// metrics, checkpoints, the trained couplings (couplings.safetensors and couplings.json), summary.json and
+/// report.html.
 #[derive(Parser, Debug)]
 #[command(
     version,
@@ -37,7 +38,7 @@ pub struct Arguments {
     /// Hidden units.
     #[arg(long, value_name = "N")]
     hidden: Option<usize>,
-    /// What the conventional network is trained on, whose activations are targets.
+    /// Loss of the conventional network (the teacher), whose activations are the targets.
     #[arg(long, value_enum)]
     teacher: Option<TeacherName>,
     /// Strength of the guide bias.
@@ -55,7 +56,7 @@ pub struct Arguments {
     /// Independent trajectories of every test image.
     #[arg(long, value_name = "N")]
     trajectories: Option<usize>,
-    /// Report on held-out training images instead of the test images: for choosing settings.
+    /// Report on held-out training images instead of the test images, for choosing settings.
     #[arg(long)]
     held_out: bool,
     /// Evaluate exported couplings, in any format, instead of training.
@@ -80,7 +81,7 @@ pub enum Trainer {
     Pathwise,
 }
 
-/// What the conventional network is trained on.
+/// The loss of the conventional network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum TeacherName {
     /// Squared distance of tanh outputs to ±1, as published.
@@ -98,7 +99,7 @@ impl From<TeacherName> for TeacherLoss {
     }
 }
 
-/// β for the trainers whose one aim is to follow the guide.
+/// β for the trainers that only follow the guide.
 const BETA_ALONE: f64 = 150.0;
 
 /// Everything that decides the numbers of a run.
@@ -118,13 +119,13 @@ pub struct Settings {
     pub trajectories: usize,
     /// Report on held-out training images instead of the test images.
     pub against_held_out: bool,
-    /// Examples a shard of a batch: sums keep their bits only for equal sizes.
+    /// Examples per shard of a batch. Sums have the same bits only for equal sizes.
     pub shard: usize,
     /// Price of a digital multiply–accumulate in pJ.
     pub mac_picojoule: f64,
     /// Hidden units.
     pub hidden: usize,
-    /// Which groups couple.
+    /// Which groups are coupled.
     pub wiring: Wiring,
     /// J₂ of hidden and output units.
     pub j2: f64,
@@ -136,7 +137,7 @@ pub struct Settings {
     pub schedule: Schedule,
     /// The conventional network.
     pub teacher: TeacherConfig,
-    /// The trajectories it asks for.
+    /// The trajectories to its activations.
     pub guide: Guide,
     /// The ridge of the exact trainer.
     pub ridge: Ridge,
@@ -174,7 +175,7 @@ impl Default for Settings {
 }
 
 impl Arguments {
-    /// What was given on the command line.
+    /// Parses the command line.
     pub fn read() -> Self {
         let d = Settings::default();
         let mut defaults = DataFlags::defaults(&d.source);
@@ -216,10 +217,10 @@ impl Arguments {
             match s.trainer {
                 Trainer::Likelihood => s.likelihood.recipe.epochs = epochs,
                 Trainer::Pathwise => s.pathwise.recipe.epochs = epochs,
-                Trainer::Exact => bail!("--epochs: the exact trainer has none"),
+                Trainer::Exact => bail!("--epochs: the exact trainer has no epochs"),
             }
         }
-        let only = "only the pathwise trainer goes through the noisy steps";
+        let only = "only the pathwise trainer uses it";
         refuse_useless([
             ("--heat-price", self.heat_price.is_some(), trainer == Trainer::Pathwise, only),
             ("--augment", self.augment, trainer == Trainer::Pathwise, only),
@@ -255,7 +256,7 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ensure!(ridge, "ridge: must not be negative");
         ensure!(
             self.kt != 0.0,
-            "kt: must be positive: heat is counted in kT, and accuracy without noise is told anyway"
+            "kt: must be positive, because heat is in units of kT; accuracy without noise is reported anyway"
         );
         let price = self.pathwise.heat_price;
         ensure!(price >= 0.0 && price.is_finite(), "heat price: must be finite and not negative");

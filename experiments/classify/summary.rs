@@ -1,4 +1,4 @@
-//! What came of a run of `classify`, in a few numbers.
+//! The results of a run of `classify` in a few numbers.
 
 use serde::Serialize;
 use thermograd::units::digital_energy_kt;
@@ -13,7 +13,7 @@ use crate::settings::Settings;
 #[derive(Serialize)]
 pub struct Summary {
     pub dataset: String,
-    /// What the numbers are of: test images, or held-out training images.
+    /// The images that were evaluated: test images, or held-out training images.
     pub images: &'static str,
     pub trainer: String,
     pub backend: String,
@@ -23,10 +23,10 @@ pub struct Summary {
     pub top1_single_sd: f64,
     pub top1_avg: f64,
     pub top2_avg: f64,
-    /// Of one trajectory: that of the accuracy of one.
+    /// Of one trajectory: the trajectory behind `top1_single`.
     pub heat_kt: f64,
     pub heat_kt_sd: f64,
-    /// Of all trajectories of an image: that of the average's accuracy.
+    /// Of all trajectories of an image together: the price of `top1_avg`.
     pub heat_kt_avg: f64,
     pub advantage: f64,
     pub mac_picojoule: f64,
@@ -74,7 +74,7 @@ impl Summary {
         say!("  heat of a trajectory  {:.3e} kT (s.d. {:.1e})", self.heat_kt, self.heat_kt_sd);
         if self.heat_kt > 0.0 {
             let price = self.mac_picojoule;
-            say!("  digital / heat        {:.1e} at {price} pJ a multiply–accumulate", self.advantage);
+            say!("  digital / heat        {:.1e} at {price} pJ per multiply–accumulate", self.advantage);
         }
         if self.train_seconds > 0.0 {
             say!("  training              {:.1} s", self.train_seconds);

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+use thermograd::units::ROOM_TEMPERATURE;
 use thermograd::{Assumptions, Couplings, Format, Scale};
-use thermograd_experiments::workbench::{DataFlags, Dataset, Source, parse_checked, run, with_defaults};
+use thermograd_experiments::workbench::{DataFlags, Source, parse, refuse_useless, run, with_defaults};
 use thermograd_models::Classifier;
 
-use crate::convert::is_netlist;
+use crate::convert::{FARADS, SECONDS};
 use crate::settings::{BITS, KEEP, Settings};
 
-/// Take trained couplings away: look at them, convert them, run them, and see what hardware makes of them.
+/// Inspect, convert, simulate and compress trained couplings, and test them on imperfect hardware.
 #[derive(Parser, Debug)]
 #[command(
     version,
@@ -36,22 +37,23 @@ pub struct Arguments {
     pub task: Task,
 }
 
-/// What to do with couplings.
+/// The subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Task {
-    /// Say what a file holds: groups, wells, blocks, sizes and strengths.
+    /// Show what a file holds: groups, wells, blocks, sizes and strengths.
     Inspect(Inspect),
     /// Write couplings in another format, or as a SPICE netlist.
     Convert(Convert),
-    /// Run couplings: accuracy if they read images, energies if they are a spin model, states, and the energy ledger.
+    /// Simulate couplings and report the accuracy of a classifier, the energies of a spin model, final states and
+    /// heat.
     Simulate(Simulate),
-    /// Sweep one hardware imperfection over several devices and plot what becomes of the accuracy.
+    /// Sweep one hardware imperfection over several devices and plot the accuracy.
     Perturb(Perturb),
-    /// Leave out the couplings that matter least, keep their mean effect in the biases, and fine-tune the rest.
+    /// Remove the couplings that matter least, add their mean effect to the biases, and fine-tune the rest.
     Prune(Prune),
-    /// Round couplings to few levels, and fine-tune what they are rounded from.
+    /// Round couplings to a few levels, with fine-tuning of the values before rounding.
     Quantize(Quantize),
-    /// Fine-tune couplings as they are, for example for devices with mismatch.
+    /// Fine-tune couplings, for example for devices with mismatch.
     Tune(Tune),
     /// Compare two files; the exit status is 1 if they differ, and 2 after an error.
     Diff(Diff),
@@ -73,9 +75,9 @@ pub struct Inspect {
 pub struct Diff {
     /// Couplings in any format that can be read.
     pub one: PathBuf,
-    /// Couplings to compare them with.
+    /// Couplings to compare with.
     pub other: PathBuf,
-    /// Differences of values up to this do not count.
+    /// Ignore differences of values up to this.
     #[arg(long, default_value = "0")]
     pub tolerance: f64,
 }
@@ -86,28 +88,27 @@ pub struct Convert {
     pub file: PathBuf,
     /// What to write; the extension says how.
     pub out: PathBuf,
-    /// Netlists: the image of --dataset that is clamped on the inputs, counted from 0 among the test images.
+    /// Netlists: the test image of --dataset to clamp on the inputs, counted from 0.
     #[arg(long, value_name = "N", requires = "dataset")]
     pub example: Option<usize>,
-    /// Netlists: a text file of the values of all clamped units.
+    /// Netlists: a text file with the values of all clamped units.
     #[arg(long, value_name = "FILE", conflicts_with = "example")]
     pub clamp: Option<PathBuf>,
     /// Netlists: no noise.
     #[arg(long)]
     pub quiet: bool,
-    /// Netlists: volts per unit of x [default: where a capacitor at that temperature has this noise,
-    /// √(kelvin/farad)].
+    /// Netlists: volts per unit of x [default: the thermal noise of the capacitor, √(k_B·kelvin/farads)].
     #[arg(long)]
     pub volts: Option<f64>,
     /// Netlists: farads of a unit's capacitor.
-    #[arg(long, default_value = "1e-15")]
-    pub farads: f64,
+    #[arg(long)]
+    pub farads: Option<f64>,
     /// Netlists: seconds per unit of time.
-    #[arg(long, default_value = "1e-9")]
-    pub seconds: f64,
+    #[arg(long)]
+    pub seconds: Option<f64>,
     /// Netlists: the temperature of the bath.
-    #[arg(long, default_value_t = 300.0)]
-    pub kelvin: f64,
+    #[arg(long)]
+    pub kelvin: Option<f64>,
     #[command(flatten)]
     pub data: DataFlags,
 }
@@ -116,13 +117,13 @@ pub struct Convert {
 pub struct Simulate {
     /// Couplings in any format that can be read.
     pub file: PathBuf,
-    /// Independent trajectories (of every image, if there are images).
+    /// Independent trajectories (per image, if there are images).
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub trajectories: usize,
-    /// A text file of the values of all clamped units.
+    /// A text file with the values of all clamped units.
     #[arg(long, value_name = "FILE", conflicts_with = "dataset")]
     pub clamp: Option<PathBuf>,
-    /// kT instead of the one in the file.
+    /// kT to use instead of the one in the file.
     #[arg(long)]
     pub kt: Option<f64>,
     /// Write the final states as CSV.
@@ -131,13 +132,13 @@ pub struct Simulate {
     /// Write the energy ledger as JSON.
     #[arg(long, value_name = "FILE.json")]
     pub ledger: Option<PathBuf>,
-    /// Ledger: joules of a digital multiply–accumulate.
+    /// Ledger: joules per digital multiply–accumulate.
     #[arg(long, value_name = "J")]
     pub mac_joules: Option<f64>,
-    /// Ledger: joules of a conversion, over 2^bits.
+    /// Ledger: joules per conversion step (the energy of a conversion over 2^bits).
     #[arg(long, value_name = "J")]
     pub conversion_joules: Option<f64>,
-    /// Ledger: bits of a conversion.
+    /// Ledger: bits per conversion.
     #[arg(long, value_name = "N")]
     pub conversion_bits: Option<u32>,
     /// Ledger: capacitance of the line of a clamped unit.
@@ -153,21 +154,21 @@ pub struct Simulate {
 /// What to sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Knob {
-    /// Bits of couplings.
+    /// Bits per coupling.
     Bits,
     /// Relative standard deviation of every coupling and bias.
     Mismatch,
-    /// Largest coupling, as a fraction of the largest there is.
+    /// Largest possible coupling, as a fraction of the largest one in the file.
     Range,
-    /// Couplings that reach a unit.
+    /// Number of couplings per unit.
     FanIn,
-    /// kT, as a multiple of what it should be.
+    /// kT, as a multiple of the nominal value.
     Temperature,
-    /// J₂ and J₄ of all wells, as a multiple of what they should be.
+    /// J₂ and J₄ of all wells, as a multiple of the nominal values.
     Wells,
     /// Relative standard deviation of J₂, J₄ and the mobility of every unit.
     UnitMismatch,
-    /// Standard deviation of the noise of the read-out.
+    /// Standard deviation of the read-out noise.
     ReadOut,
     /// Bandwidth of couplings, in units of 1/time.
     Bandwidth,
@@ -180,20 +181,27 @@ pub struct Perturb {
     /// What to sweep.
     #[arg(long, value_enum)]
     pub by: Knob,
-    /// Its values [default: five or six over a sensible range].
+    /// Values to sweep over [default: five or six over a sensible range].
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
     pub values: Vec<f64>,
-    /// Devices made for every value where no two devices are alike (mismatch), and runs of the one device otherwise.
+    /// Devices per value for imperfections that vary between devices (mismatch); for others, runs of a single device.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub devices: usize,
-    /// Bits: what shares a full scale.
-    #[arg(long, value_enum, default_value = "unit")]
-    pub scale: ScaleName,
+    /// With --by bits: which couplings share a full scale.
+    #[arg(long, value_enum)]
+    pub scale: Option<ScaleName>,
     /// Run folder to make.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub data: DataFlags,
+}
+
+impl Perturb {
+    /// Which couplings share a full scale: by default, those that reach one unit.
+    pub fn scale(&self) -> Scale {
+        self.scale.map_or(Scale::Unit, Scale::from)
+    }
 }
 
 /// What shares a full scale.
@@ -225,7 +233,7 @@ pub struct Prune {
 
 #[derive(Args, Debug)]
 pub struct Quantize {
-    /// Bits of a coupling: 2^bits − 1 levels.
+    /// Bits per coupling: 2^bits − 1 levels.
     #[arg(long)]
     pub bits: Option<u32>,
     /// What shares a full scale.
@@ -235,7 +243,7 @@ pub struct Quantize {
     pub tuning: Tune,
 }
 
-/// Arguments of `tune`, and what changing couplings has in common.
+/// The arguments of `tune`, which `prune` and `quantize` share.
 #[derive(Args, Debug)]
 pub struct Tune {
     /// Couplings of a classifier.
@@ -247,16 +255,16 @@ pub struct Tune {
     /// Passes over the training images; 0 leaves the couplings as they are.
     #[arg(long, value_name = "EPOCHS")]
     pub fine_tune: Option<usize>,
-    /// The learning rate at its highest.
+    /// The peak learning rate.
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// Shift training images by up to one pixel.
     #[arg(long)]
     pub augment: bool,
-    /// Train for devices with this relative mismatch: weight noise.
+    /// Train for devices with this relative mismatch, by weight noise.
     #[arg(long, value_name = "SD")]
     pub mismatch: Option<f64>,
-    /// Trajectories of every test image.
+    /// Trajectories per test image.
     #[arg(long, value_name = "N")]
     pub trajectories: Option<usize>,
     /// Run folder to make.
@@ -270,7 +278,7 @@ pub struct Tune {
 }
 
 impl Arguments {
-    /// What was given on the command line.
+    /// Parses the command line.
     pub fn read() -> Self {
         let data = |command: Command| with_defaults(command, DataFlags::defaults(&Source::default()));
         let tune = |task: &'static str| {
@@ -305,62 +313,54 @@ impl Arguments {
             data(with_defaults(command, defaults))
         };
         let command = Self::command()
-            .mut_subcommand("convert", data)
+            .mut_subcommand("convert", |command| {
+                let defaults = vec![
+                    ("farads", format!("{FARADS:e}")),
+                    ("seconds", format!("{SECONDS:e}")),
+                    ("kelvin", ROOM_TEMPERATURE.to_string()),
+                ];
+                data(with_defaults(command, defaults))
+            })
             .mut_subcommand("simulate", simulate)
             .mut_subcommand("perturb", |command| {
-                data(with_defaults(command, vec![("out", "runs/perturb-N".into())]))
+                data(with_defaults(command, vec![("scale", "unit".into()), ("out", "runs/perturb-N".into())]))
             })
             .mut_subcommand("prune", tune("prune"))
             .mut_subcommand("quantize", tune("quantize"))
             .mut_subcommand("tune", tune("tune"));
-        parse_checked(command, Self::idle)
-    }
-
-    /// A flag that was given and does nothing.
-    fn idle(&self, given: &dyn Fn(&str) -> bool) -> Option<String> {
-        let first = |flags: &[&str], why: &str| {
-            let flag = flags.iter().find(|flag| given(flag))?;
-            Some(format!("`--{}` does nothing {why}", flag.replace('_', "-")))
-        };
-        const DATA: [&str; 6] = ["dataset", "data_dir", "limit", "seed", "backend", "threads"];
-        const CIRCUIT: [&str; 7] = ["example", "clamp", "quiet", "volts", "farads", "seconds", "kelvin"];
-        let untrained = |tuning: &Tune| tuning.resume.is_none() && tuning.fine_tune.unwrap_or(0) == 0;
-        let own = match &self.task {
-            Task::Convert(task) if !is_netlist(&task.out) => {
-                first(&[&CIRCUIT[..], &DATA].concat(), "unless a netlist is written: a file `.cir`")
-            }
-            Task::Convert(task) if task.example.is_none() => first(&["dataset"], "without `--example`"),
-            Task::Perturb(task) if task.by != Knob::Bits => first(&["scale"], "without `--by bits`"),
-            Task::Prune(Prune { tuning, .. })
-            | Task::Quantize(Quantize { tuning, .. })
-            | Task::Tune(tuning)
-                if untrained(tuning) =>
-            {
-                first(&["learning_rate", "augment", "mismatch"], "without `--fine-tune EPOCHS`")
-            }
-            _ => None,
-        };
-        own.or_else(|| match self.task.dataset() {
-            _ if given("resume") => None, // the run knows its images; --data-dir says where they are now
-            Some(set) if set.reads_files() => None,
-            Some(_) => first(&["data_dir"], "with `--dataset strokes`, which reads no files"),
-            None => first(&["data_dir", "limit"], "without `--dataset`"),
-        })
+        parse(command)
     }
 }
 
-impl Task {
-    /// The images that are asked for.
-    fn dataset(&self) -> Option<Dataset> {
-        match self {
-            Self::Inspect(_) | Self::Diff(_) => None,
-            Self::Convert(task) => task.data.dataset,
-            Self::Simulate(task) => task.data.dataset,
-            Self::Perturb(task) => task.data.dataset,
-            Self::Prune(Prune { tuning, .. })
-            | Self::Quantize(Quantize { tuning, .. })
-            | Self::Tune(tuning) => tuning.data.dataset,
-        }
+impl Convert {
+    /// Refuses flags that would do nothing.
+    pub fn check_flags(&self, netlist: bool) -> Result<()> {
+        let (circuit, example) = ("only for a netlist, a .cir file", "add --example N");
+        refuse_useless([
+            ("--example", self.example.is_some(), netlist, circuit),
+            ("--clamp", self.clamp.is_some(), netlist, circuit),
+            ("--quiet", self.quiet, netlist, circuit),
+            ("--volts", self.volts.is_some(), netlist, circuit),
+            ("--farads", self.farads.is_some(), netlist, circuit),
+            ("--seconds", self.seconds.is_some(), netlist, circuit),
+            ("--kelvin", self.kelvin.is_some(), netlist, circuit),
+        ])?;
+        refuse_useless(self.data.given().map(|(flag, given)| (flag, given, netlist, circuit)))?;
+        refuse_useless([("--dataset", self.data.dataset.is_some(), self.example.is_some(), example)])?;
+        self.data.check_flags()
+    }
+}
+
+impl Tune {
+    /// Refuses flags that would do nothing.
+    pub fn check_flags(&self) -> Result<()> {
+        let (trains, why) = (self.fine_tune.unwrap_or(0) > 0, "add --fine-tune EPOCHS");
+        refuse_useless([
+            ("--learning-rate", self.learning_rate.is_some(), trains, why),
+            ("--augment", self.augment, trains, why),
+            ("--mismatch", self.mismatch.is_some(), trains, why),
+        ])?;
+        self.data.check_flags()
     }
 }
 
@@ -376,7 +376,7 @@ pub fn load_classifier(file: &Path, device: &Device) -> Result<Classifier> {
     Classifier::from_couplings(&load(file)?, device).with_context(|| format!("in {}", file.display()))
 }
 
-/// The numbers of a text file, separated by white space or commas.
+/// Reads the numbers of a text file, separated by white space or commas.
 pub fn numbers(file: &Path) -> Result<Vec<f32>> {
     let text = String::from_utf8(run::read(file)?).with_context(|| format!("in {}", file.display()))?;
     let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());

@@ -1,9 +1,10 @@
-//! Couplings in another format, or as a circuit.
+//! Converts couplings to another format or to a circuit.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
+use thermograd::units::ROOM_TEMPERATURE;
 use thermograd::{Circuit, Couplings, Key, Scales, Start, Substrate, to_f64};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
@@ -11,9 +12,14 @@ use thermograd_models::Classifier;
 
 use crate::arguments::{Convert, load, numbers};
 
+/// The capacitance of a unit and the duration of a unit of time, by default.
+pub const FARADS: f64 = 1e-15;
+pub const SECONDS: f64 = 1e-9;
+
 /// `couplings convert`.
 pub fn convert(task: &Convert) -> Result<()> {
     let circuit = is_netlist(&task.out);
+    task.check_flags(circuit)?;
     let table = circuit.then(|| task.out.with_extension("data"));
     let images = task.data.files();
     let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
@@ -30,16 +36,16 @@ pub fn convert(task: &Convert) -> Result<()> {
     Ok(())
 }
 
-/// Whether the extension is that of a netlist.
-pub fn is_netlist(file: &Path) -> bool {
+/// Whether a file name has the extension of a netlist.
+fn is_netlist(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cir"))
 }
 
-/// The circuit of the couplings, with its table named after the netlist.
+/// The netlist of the couplings; the table of results is named after it.
 fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     if couplings.description.course.is_some() {
         bail!(
-            "control parameters that move in time have no circuit here; clamp one moment of them in another file"
+            "control parameters that move in time cannot be written as a circuit; write a file with their values at one moment instead"
         );
     }
     let source = task.data.source()?;
@@ -57,7 +63,11 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     let start = start(couplings, &substrate, 1, source.key())?;
     let table = task.out.with_extension("data");
     let table = table.file_name().context("no file name")?.to_string_lossy();
-    let thermal = Scales::thermal(task.farads, task.seconds, task.kelvin);
+    let thermal = Scales::thermal(
+        task.farads.unwrap_or(FARADS),
+        task.seconds.unwrap_or(SECONDS),
+        task.kelvin.unwrap_or(ROOM_TEMPERATURE),
+    );
     let circuit = Circuit {
         substrate: &substrate,
         field: &to_f64(field),
@@ -69,8 +79,8 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     Ok(circuit.netlist(&table)?)
 }
 
-/// The values of the clamped groups from a file, for some trajectories; none for a computer without. Where their
-/// units are one a knot of a course, their values are one for all.
+/// The values of the clamped groups from a file, repeated for `rows` trajectories; none if no units are clamped. If a
+/// course gives each group one set of units per knot, the file holds one set of values.
 pub fn clamped(
     substrate: &Substrate,
     file: Option<&Path>,
@@ -83,7 +93,7 @@ pub fn clamped(
         Some(file) => numbers(file)?,
         None if units == 0 => Vec::new(),
         None => {
-            bail!("{units} units are clamped: say at what with --clamp FILE, or with --dataset for images")
+            bail!("{units} units are clamped: give their values with --clamp FILE, or images with --dataset")
         }
     };
     ensure!(values.len() == units, "{} clamped values for {units} clamped units", values.len());
@@ -97,7 +107,7 @@ pub fn clamped(
     Ok(groups.collect())
 }
 
-/// The states that trajectories begin in.
+/// The initial states of trajectories.
 pub fn start(couplings: &Couplings, substrate: &Substrate, rows: usize, key: Key) -> Result<Tensor<2>> {
     match couplings.description.start == Start::Noise && substrate.kt() > 0.0 {
         true => Ok(substrate.uncoupled_equilibrium(rows, key.fork("start"))?),

@@ -1,4 +1,4 @@
-//! In what two files of couplings differ.
+//! Compares two files of couplings.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use thermograd_experiments::workbench::output;
 
 use crate::arguments::{Diff, load};
 
-/// `couplings diff`; ends the program with status 1 where they differ, and with 2 after an error, as diff does.
+/// `couplings diff`; ends the program with status 1 if they differ, and with 2 after an error, as diff does.
 pub fn diff(task: &Diff) -> Result<()> {
     let same = compare(task).and_then(|same| output::end().map(|()| same));
     match same {
@@ -22,7 +22,7 @@ pub fn diff(task: &Diff) -> Result<()> {
     }
 }
 
-/// Tells the differences, and whether there is none.
+/// Prints the differences, and returns whether there are none.
 fn compare(task: &Diff) -> Result<bool> {
     ensure!(task.tolerance >= 0.0, "--tolerance {}: it must not be negative", task.tolerance);
     let (one, other) = (load(&task.one)?, load(&task.other)?);
@@ -64,7 +64,7 @@ fn compare(task: &Diff) -> Result<bool> {
     Ok(same)
 }
 
-/// Tells the places in which two descriptions differ.
+/// Reports the fields in which two descriptions differ.
 fn describe_differences(at: &str, a: &Value, b: &Value, tell: &mut impl FnMut(String)) {
     use Value::{Array, Object};
     match (a, b) {

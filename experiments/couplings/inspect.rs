@@ -1,4 +1,4 @@
-//! What a file of couplings holds.
+//! Shows what a file of couplings holds.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub fn inspect(task: &Inspect) -> Result<()> {
     }
     if let Some(file) = &task.report {
         run::write(file, page(&task.file, &couplings)?.as_bytes())?;
-        // What is printed as JSON stays JSON.
+        // Nothing else is printed next to JSON.
         let text = format!("report: {}", file.display());
         if task.json { output::aside(format_args!("{text}")) } else { say!("{text}") }
     }
@@ -77,10 +77,10 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
     if description.offset != 0.0 {
         say("offset", description.offset.to_string());
     }
-    // The limit takes the eigenvalues of all free units: minutes beyond some thousands.
+    // The limit needs the largest eigenvalue over all free units, which takes minutes beyond some thousands.
     if description.substrate.topology.free_units() <= 2000 {
         let limit = couplings.substrate(&Device::flex())?.step_limit();
-        let without = if description.course.is_some() { ", as far as nothing moves" } else { "" };
+        let without = if description.course.is_some() { ", without the course" } else { "" };
         say("largest stable step", format!("{limit:.3e}{without}"));
     }
     let zero = |(name, values): &(String, Vec<f32>)| {
@@ -158,7 +158,7 @@ fn page(file: &Path, couplings: &Couplings) -> Result<String> {
     Ok(document(&format!("Couplings: {name}"), &body))
 }
 
-/// How many values lie where.
+/// The number of values per bin.
 fn histogram(name: &str, values: &[f32], axis: &str, colour: usize) -> Result<String> {
     let strength = Strength::of(values);
     let edge = strength.largest.max(1e-12);
@@ -178,7 +178,7 @@ fn histogram(name: &str, values: &[f32], axis: &str, colour: usize) -> Result<St
     chart.svg(&[Line { name: "", colour: COLOURS[colour % COLOURS.len()], width: 2, points }])
 }
 
-/// Couplings of square groups as pictures.
+/// Pictures of the couplings of square groups.
 fn pictures(couplings: &Couplings) -> Result<Markup> {
     const MOST: usize = 64;
     const LARGEST: usize = 256;

@@ -1,4 +1,4 @@
-//! One imperfection swept over several devices.
+//! Sweeps one imperfection over several devices.
 
 use anyhow::{Result, ensure};
 use maud::{PreEscaped, html};
@@ -7,7 +7,7 @@ use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{
-    Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, run, version,
+    Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, refuse_useless, run, version,
 };
 use thermograd_models::Classifier;
 
@@ -21,7 +21,7 @@ struct Point {
     accuracies: Vec<f64>,
 }
 
-/// What decides the numbers.
+/// The settings that determine the results.
 #[derive(Serialize)]
 struct Settings {
     version: String,
@@ -37,10 +37,12 @@ struct Settings {
 /// `couplings perturb`.
 pub fn perturb(task: &Perturb) -> Result<()> {
     ensure!(task.devices > 0, "devices: at least one is needed");
+    refuse_useless([("--scale", task.scale.is_some(), task.by == Knob::Bits, "only with --by bits")])?;
+    task.data.check_flags()?;
     afford(&format!("{} devices", task.devices), task.devices as u128 * 1024)?;
     let classifier = load_classifier(&task.file, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
-    // Before an hour of work: is every value one that a device can have?
+    // Refuse impossible values before an hour of work.
     for &value in &values {
         made(&classifier, task, value, Key::new(0))?;
     }
@@ -54,7 +56,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
         by: name(&task.by),
         values: values.clone(),
         devices: task.devices,
-        scale: task.scale.into(),
+        scale: task.scale(),
         source,
     };
     let session = Session::evaluation("perturb", task.out.as_deref(), &settings)?;
@@ -82,17 +84,17 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     session.go_on()
 }
 
-/// A specimen with the imperfection at one value.
+/// A device with the imperfection at one value.
 fn made(classifier: &Classifier, task: &Perturb, value: f64, key: Key) -> Result<Hardware> {
     let substrate = classifier.substrate.clone();
     let blocks = 0..substrate.topology().blocks.len();
     let couplings = blocks.flat_map(|block| substrate.pair_couplings(block));
     let largest = couplings.fold(0.0_f64, |largest, coupling| largest.max(coupling.abs()));
-    let imperfection = task.by.at(value, task.scale.into(), largest)?;
+    let imperfection = task.by.at(value, task.scale(), largest)?;
     Ok(Hardware::ideal(substrate).with(imperfection, key)?)
 }
 
-/// The accuracy of every device; none after Ctrl-C.
+/// The accuracy of each device; none after Ctrl-C.
 fn measure(
     classifier: &Classifier,
     task: &Perturb,
@@ -131,7 +133,7 @@ fn table(points: &[Point]) -> String {
 }
 
 fn page(task: &Perturb, images: usize, ideal: &[f64], points: &[Point]) -> Result<String> {
-    // A row of places rather than a scale: values are often spread over decades.
+    // Evenly spaced positions rather than a scale, because values are often spread over decades.
     let statistics: Vec<Estimate> = points.iter().map(|point| Estimate::of(&point.accuracies)).collect();
     let along = |value: &dyn Fn(&Estimate) -> f64| -> Vec<(f64, f64)> {
         statistics.iter().enumerate().map(|(index, e)| (index as f64, 100.0 * value(e))).collect()
@@ -156,7 +158,7 @@ fn page(task: &Perturb, images: usize, ideal: &[f64], points: &[Point]) -> Resul
     let body = html! {
         p {
             "Accuracy of one trajectory on " (images) " test images. Each dot is a device; the thick line joins their \
-             means, the thin blue ones are one standard deviation of devices away, and the grey one is the computer as \
+             means, the thin blue lines are one standard deviation of devices away, and the grey line is the computer as \
              designed. " (task.by.explanation())
         }
         (PreEscaped(chart.svg_with(&lines, &dots, &names)?))
@@ -169,14 +171,14 @@ fn page(task: &Perturb, images: usize, ideal: &[f64], points: &[Point]) -> Resul
 impl Knob {
     fn title(self) -> &'static str {
         match self {
-            Self::Bits => "Bits of a coupling",
+            Self::Bits => "Bits per coupling",
             Self::Mismatch => "Relative mismatch of couplings",
-            Self::Range => "Largest coupling, fraction of the largest there is",
-            Self::FanIn => "Couplings that reach a unit",
-            Self::Temperature => "Temperature, multiple of the right one",
-            Self::Wells => "J₂ and J₄, multiple of the right ones",
+            Self::Range => "Largest possible coupling, fraction of the largest one",
+            Self::FanIn => "Couplings per unit",
+            Self::Temperature => "Temperature, multiple of the nominal one",
+            Self::Wells => "J₂ and J₄, multiple of the nominal ones",
             Self::UnitMismatch => "Relative mismatch of J₂, J₄ and μ",
-            Self::ReadOut => "Noise of the read-out, units of x",
+            Self::ReadOut => "Read-out noise, units of x",
             Self::Bandwidth => "Bandwidth of couplings, 1/time",
         }
     }
@@ -184,7 +186,7 @@ impl Knob {
     fn explanation(self) -> String {
         let levels = "Levels: 2^bits − 1, with the full scale of least squared error.";
         let filter = "Couplings between free units follow them through a low-pass filter.";
-        let factor = "multiplied by 1 + a normal of this standard deviation, once and for all";
+        let factor = "multiplied by 1 + a normal of this standard deviation, drawn once per device";
         let more = match self {
             Self::Mismatch => return format!("Every coupling and bias of a device is {factor}."),
             Self::UnitMismatch => {
@@ -195,7 +197,7 @@ impl Knob {
             Self::Bandwidth => filter,
             _ => "",
         };
-        format!("Devices are alike here and differ in their thermal noise alone. {more}")
+        format!("Devices are alike here and differ only in their thermal noise. {more}")
     }
 
     fn values(self) -> Vec<f64> {
@@ -216,7 +218,7 @@ impl Knob {
         let whole = || -> Result<u32> {
             ensure!(
                 value.fract() == 0.0 && (0.0..1e9).contains(&value),
-                "{}: {value} is no whole number below 1e9",
+                "{}: {value} is not a whole number below 1e9",
                 name(&self)
             );
             Ok(value as u32)

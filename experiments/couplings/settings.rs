@@ -1,4 +1,4 @@
-//! What a run that changes couplings is made of.
+//! The settings of a run that changes couplings.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,16 @@ use thermograd::Scale;
 use thermograd_experiments::workbench::{SHARD, Source, afford, version};
 use thermograd_models::Pathwise;
 
-/// The fraction of the couplings that pruning keeps, unless it is told.
+/// The fraction of the couplings that pruning keeps by default.
 pub const KEEP: f64 = 0.2;
 
-/// Bits that couplings are rounded to, unless they are told.
+/// The bits that couplings are rounded to by default.
 pub const BITS: u32 = 4;
 
-/// Passes over the training images that a run may take: more than years.
+/// The most passes over the training images in a run: more than years of work.
 const MOST_EPOCHS: usize = 1 << 20;
 
-/// Everything that decides the numbers of a run.
+/// Everything that determines the results of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -29,12 +29,12 @@ pub struct Settings {
     pub out: PathBuf,
     /// The fraction of the couplings to keep; all if none.
     pub keep: Option<f64>,
-    /// Bits of a coupling; no rounding if none.
+    /// Bits per coupling; no rounding if none.
     pub bits: Option<u32>,
     pub scale: Scale,
     pub shard: usize,
     pub trajectories: usize,
-    /// No epochs: no fine-tuning.
+    /// Fine-tuning; with zero epochs there is none.
     pub pathwise: Pathwise,
 }
 
@@ -68,7 +68,7 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ensure!(self.trajectories > 0, "trajectories: at least one is needed");
         afford(&format!("{} trajectories", self.trajectories), self.trajectories as u128 * 64)?;
         let epochs = self.pathwise.recipe.epochs;
-        ensure!(epochs <= MOST_EPOCHS, "epochs: {epochs} are more than {MOST_EPOCHS}");
+        ensure!(epochs <= MOST_EPOCHS, "epochs: {epochs} is more than {MOST_EPOCHS}");
         ensure!(self.source.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Running couplings: what they read, where units end up, and what it costs.
+//! Simulates couplings: accuracy, final states and energy.
 
 use std::path::Path;
 
@@ -20,6 +20,7 @@ use crate::convert::{clamped, start};
 /// `couplings simulate`.
 pub fn simulate(task: &Simulate) -> Result<()> {
     ensure!(task.trajectories > 0, "trajectories: at least one is needed");
+    task.data.check_flags()?;
     let images = task.data.files();
     let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
     run::keep_apart(inputs, task.states.iter().chain(&task.ledger))?;
@@ -34,7 +35,10 @@ pub fn simulate(task: &Simulate) -> Result<()> {
     }
     let cold = couplings.description.substrate.kt == 0.0;
     let priced = task.ledger.is_some() || assumptions != Assumptions::default();
-    ensure!(!(priced && cold), "at kT = 0 there is no ledger, and prices do nothing: heat is counted in kT");
+    ensure!(
+        !(priced && cold),
+        "at kT = 0 there is no ledger, because heat is in units of kT; leave out --ledger and prices"
+    );
     let device = task.data.source()?.backend.device()?;
     let measured = match task.data.dataset {
         Some(_) => {
@@ -65,9 +69,10 @@ fn assumptions(task: &Simulate) -> Assumptions {
     assumptions
 }
 
-/// Refuses more trajectories of these couplings than there is memory for.
+/// Refuses more trajectories of these couplings than fit into memory.
 fn afford_run(trajectories: usize, couplings: &Couplings) -> Result<()> {
-    /// Bytes a unit of a trajectory, some tensors of states; and bytes a coupling that is multiplied by itself.
+    /// Bytes per unit of a trajectory, for several tensors of states; and bytes per coupling that is stored in a
+    /// list.
     const UNIT: u128 = 112;
     const PAIR: u128 = 24;
     let topology = &couplings.description.substrate.topology;
@@ -78,7 +83,7 @@ fn afford_run(trajectories: usize, couplings: &Couplings) -> Result<()> {
     afford(&what, (trajectories as u128 + 1).saturating_mul(UNIT * units + PAIR * pairs))
 }
 
-/// Accuracy on the test images, and what one inference costs.
+/// Prints the accuracy on the test images, and the energy of one inference.
 fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measured>> {
     let bench = task.data.named_source()?.open(SHARD, task.data.threads)?;
     let Bench { data, shards, key, .. } = &bench;
@@ -107,7 +112,7 @@ fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measur
     }))
 }
 
-/// Over one trajectory of each image: the mean energy that the wells have gained, in kT; the mean ΣX²; the final states.
+/// From one trajectory of each image: the mean energy gained by the wells in kT, the mean ΣX², and the final states.
 fn ends(classifier: &Classifier, bench: &Bench) -> Result<(f64, f64, Vec<f64>)> {
     let (substrate, test) = (&classifier.substrate, &bench.data.test);
     let shards = bench.shards.map(test.len(), |range| -> Result<_> {
@@ -129,7 +134,7 @@ fn ends(classifier: &Classifier, bench: &Bench) -> Result<(f64, f64, Vec<f64>)> 
     Ok((gained / count, square / count, states))
 }
 
-/// Trajectories of a computer that reads no images.
+/// Simulates a computer without images.
 fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> Result<Option<Measured>> {
     let rows = task.trajectories;
     afford_run(rows, couplings)?;
@@ -150,7 +155,7 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
             progress((step.index + 1) as f64 / schedule.steps as f64);
         })
     })?;
-    // Where there is no kT, energies are in the units of the couplings.
+    // At kT = 0, energies are in the units of the couplings.
     let moves = course.as_ref().is_some_and(|course| course.kt.is_some());
     let (kt, unit) = match (substrate.kt() > 0.0, moves) {
         (true, false) => (substrate.kt(), "kT"),
@@ -193,21 +198,21 @@ fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> 
     Ok((substrate.kt() > 0.0).then(|| Measured {
         heat: heat.mean,
         reset: reset(substrate, begun, x),
-        clamped_square: clamped_square / rows as f64 + 0.0, // no negative zero
+        clamped_square: clamped_square / rows as f64 + 0.0, // avoids negative zero
         clamped: topology.clamped_units() / knots,
         read: read.map_or(substrate.free_units(), |columns| columns.len()),
         macs: None,
     }))
 }
 
-/// The spread of more than one trajectory.
+/// The standard deviation, if there is more than one trajectory.
 fn sd(estimate: Estimate) -> String {
     if estimate.sd.is_finite() { format!(" (s.d. {:.1e})", estimate.sd) } else { String::new() }
 }
 
-/// Energies of spins, which are the signs of units, in the convention of the file; and the best of them.
+/// Prints the energies of the spins (the signs of the units) in the convention of the file, and the best state.
 fn tell_spins(file: &Path, model: &Ising, states: &[f64]) -> Result<()> {
-    /// Spins of a line.
+    /// Spins per line.
     const SHOWN: usize = 80;
     let spins = |state: &[f64]| state.iter().map(|&x| if x < 0.0 { -1 } else { 1 }).collect::<Vec<i8>>();
     let units = model.fields.len();
@@ -230,7 +235,7 @@ fn tell_spins(file: &Path, model: &Ising, states: &[f64]) -> Result<()> {
     Ok(())
 }
 
-/// One row a trajectory, one column a free unit.
+/// One row per trajectory, one column per free unit.
 fn write_states(file: &Path, substrate: &Substrate, states: &[f64]) -> Result<()> {
     let free = substrate.topology().free();
     let names: Vec<String> =

@@ -1,4 +1,4 @@
-//! Couplings that bear hardware: left out or rounded, and fine-tuned so.
+//! Adapts couplings to hardware: pruned, quantised or for mismatch, with fine-tuning.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use thermograd_models::{Classifier, Examples, Fit};
 use crate::arguments::{Prune, Quantize, Tune, load, load_classifier};
 use crate::settings::{BITS, KEEP, Settings};
 
-/// What came of it: accuracies of one trajectory on the test images.
+/// The results: single-trajectory accuracies on the test images.
 #[derive(Serialize)]
 struct Summary {
     couplings_before: usize,
@@ -53,7 +53,7 @@ pub fn tune(task: &Tune) -> Result<()> {
 fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Result<()> {
     let prepare = |settings: Settings| {
         let before = load_classifier(&settings.file, &settings.source.backend.device()?)?;
-        // Before images are read: can a device be so?
+        // Refuse impossible imperfections before images are read.
         for imperfection in &settings.pathwise.hardware {
             Hardware::ideal(before.substrate.clone()).with(*imperfection, settings.source.key())?;
         }
@@ -70,6 +70,7 @@ fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Re
 
 /// Defaults, then the flags.
 fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
+    task.check_flags()?;
     let mut s = Settings { source: task.data.named_source()?, ..Settings::default() };
     s.file = std::path::absolute(task.file.as_deref().expect("required"))?;
     s.out = std::path::absolute(task.out.as_deref().expect("required"))?;
@@ -82,7 +83,7 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
     let rounding = s.bits.map(|bits| Imperfection::Quantised { bits, scale: s.scale });
     s.pathwise.hardware.extend(rounding);
     s.check()?;
-    // Before images are read for nothing.
+    // Refuse unusable outputs before images are read.
     let images = task.data.files();
     outputs::keep_apart([&s.file].into_iter().chain(&images), [&s.out])?;
     let folder = task.run.as_deref().unwrap_or(Path::new("runs"));
@@ -94,7 +95,7 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
     Ok(s)
 }
 
-/// Settings, and what they ask for.
+/// The settings of a run, with the images and device that they select.
 struct Setup {
     settings: Settings,
     bench: Bench,
@@ -104,7 +105,7 @@ struct Setup {
 impl Setup {
     const START: &str = "start.safetensors";
 
-    /// What fine-tuning starts from, from the file of an earlier session if there is one.
+    /// The start of fine-tuning, read from the file of an earlier session if there is one.
     fn start(&self, session: &Session) -> Result<Classifier> {
         let Bench { data, device, shards, key } = &self.bench;
         if let Some(couplings) = session.run.kept_couplings(Self::START)? {
@@ -131,7 +132,7 @@ impl Setup {
         })
     }
 
-    /// Writes the couplings, and writes and prints what the test images say of them.
+    /// Writes the couplings, and writes and prints their accuracy on the test images.
     fn report(&self, session: &Session, start: &Classifier, tuned: &Substrate) -> Result<()> {
         let (s, test) = (&self.settings, &self.bench.data.test);
         let made = self.rounded(tuned)?;
@@ -163,7 +164,7 @@ impl Setup {
         Ok(())
     }
 
-    /// The couplings that a file can hold: on their levels, if they have levels.
+    /// The couplings to write: rounded to their levels, if they are quantised.
     fn rounded(&self, substrate: &Substrate) -> Result<Substrate> {
         let Some(bits) = self.settings.bits else {
             return Ok(substrate.clone());
@@ -172,7 +173,7 @@ impl Setup {
         Ok(Hardware::ideal(substrate.clone()).with(rounding, self.bench.key)?.substrate)
     }
 
-    /// Accuracy of one trajectory of each example, the one of a name and a number.
+    /// Accuracy with one trajectory per example; `name` and `index` select the noise.
     fn accuracy(
         &self,
         classifier: &Classifier,

@@ -1,4 +1,4 @@
-//! How good generated images are: numbers of the judging network, beside those of real images, class means and noise.
+//! Quality of generated images: metrics from the judge, next to those of real images, class means and noise.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use etcetera::BaseStrategy;
 use rand::RngExt;
 use serde::Serialize;
 use thermograd::{Estimate, Key, Shards};
-use thermograd_experiments::workbench::{Session, output, run};
+use thermograd_experiments::workbench::{Data, Session, output, run};
 use thermograd_models::generator::judge::CODE;
 use thermograd_models::generator::noising::level;
 use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
@@ -16,25 +16,25 @@ use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
 use crate::settings::{Mode, Settings};
 use crate::{CLASSES, Gallery, Model, Setup};
 
-/// Images, row-major, and what each is held to be.
+/// Row-major images and the class of each.
 type Known = (Vec<f32>, Vec<usize>);
 
 /// evaluation.json: everything that was measured.
 #[derive(Serialize)]
 pub struct Evaluation {
-    /// What the numbers are relative to.
+    /// The images with which generated ones are compared.
     pub reference: String,
-    /// The judge on images it was not trained on.
+    /// Accuracy of the judge on images it was not trained on.
     pub judge_accuracy: f64,
     /// By read-out.
     pub generated: BTreeMap<String, Scores>,
-    /// The same numbers for real images, class means, means of two images and noise.
+    /// The same metrics for real images, class means, means of two images and noise.
     pub calibration: BTreeMap<String, Scores>,
     /// Heat given to the bath, in units of kT.
     pub heat_kt: Option<Estimate>,
     /// Work done by the protocol, in units of kT.
     pub work_kt: Option<Estimate>,
-    /// Multiply–accumulates of one image on the conventional network.
+    /// Multiply–accumulates per image of the conventional network.
     pub digital_macs: Option<f64>,
 }
 
@@ -45,33 +45,36 @@ impl Setup {
         if self.settings.against_held_out { &data.held_out } else { &data.test }
     }
 
-    /// The judging network, trained when there is none for these images yet.
+    /// The judge, which is trained if none is cached for these images.
     pub fn judge(&self, session: &Session) -> Result<Judge> {
         let train = &self.bench.data.train;
         let height = train.pixels_each() / train.width();
-        // One judge for all seeds: what it says of different runs compares.
+        // One judge for all seeds, so that its metrics of different runs are comparable.
         let key = Key::new(0);
         let untrained = Judge::new(train.width(), height, CLASSES, key, &self.bench.device);
-        let hash = judge_hash(&self.settings, train).to_le_bytes();
+        let hash = judge_hash(&self.settings, &self.bench.data).to_le_bytes();
         if self.judge_file.is_file() {
             let shown = self.judge_file.display();
             let bytes = run::read(&self.judge_file)?;
             let (network, of) =
-                bytes.split_last_chunk::<8>().with_context(|| format!("{shown} is no judge"))?;
-            ensure!(*of == hash, "{shown} is no judge of these images by this recipe; name another --judge");
+                bytes.split_last_chunk::<8>().with_context(|| format!("{shown} is not a judge"))?;
+            ensure!(
+                *of == hash,
+                "{shown} is not a judge of these images by this recipe; choose another --judge"
+            );
             return untrained.decode(network).with_context(|| format!("in {shown}"));
         }
         let shards = Shards { size: self.bench.shards.size.div_ceil(2), ..self.bench.shards };
         let judge =
             session.train_aside(Fit::new(self.settings.judge.training(train), untrained, shards, key))?;
-        // A cache that takes nothing costs the next run a training, and this one nothing.
+        // If the cache cannot be written, the next run trains the judge again, but this one can go on.
         if let Err(error) = run::write(&self.judge_file, &[&judge.encode()?[..], &hash].concat()) {
-            output::aside(format_args!("the judge is not kept: {error:#}"));
+            output::aside(format_args!("the judge is not cached: {error:#}"));
         }
         Ok(judge)
     }
 
-    /// Everything that is measured of generated images.
+    /// Computes all metrics of generated images.
     pub fn evaluation(&self, model: &Model, judge: Judge, gallery: &Gallery) -> Result<Evaluation> {
         let (s, data, shards) = (&self.settings, &self.bench.data, self.bench.shards);
         let held_out: Vec<usize> = (0..data.held_out.len()).collect();
@@ -105,12 +108,12 @@ impl Setup {
         })
     }
 
-    /// As many real images, class means, means of two images and noise as were drawn: between what the numbers of
-    /// generated images lie.
+    /// An equal number of real images, class means, means of two images and noise, whose metrics put those of
+    /// generated images into perspective.
     fn calibration(&self) -> Result<BTreeMap<&'static str, Known>> {
         let (n, data) = (self.settings.count(), &self.bench.data);
         let train = &data.train;
-        // Real images that are not those of the reference.
+        // Real images other than those of the reference.
         let other = if self.settings.against_held_out { &data.test } else { &data.held_out };
         let pixels = train.pixels_each();
         let level = |p: &u8| level(*p) as f32;
@@ -131,7 +134,7 @@ impl Setup {
         let means = asked.iter().flat_map(|&class| mean(class)).collect();
         let mut rng = self.bench.key.fork("uniform noise").rng();
         let noise = (0..n * pixels).map(|_| rng.random_range(-1.0..=1.0)).collect();
-        // Of any two of the images that a computer keeps, or was trained on; asked is the class of the first.
+        // Means of any two stored images (or training images), with the class of the first as the requested class.
         let (candidates, mut rng) = (self.candidates()?, self.bench.key.fork("means of two").rng());
         let (mut both, mut first) = (Vec::new(), Vec::new());
         for _ in 0..n {
@@ -151,27 +154,24 @@ impl Setup {
     }
 }
 
-/// What tells the judges of other images, of another recipe and of other code from each other.
-fn judge_hash(settings: &Settings, train: &Examples) -> u64 {
+/// What tells judges apart: it differs if the images, the recipe or the code of the judge differ.
+fn judge_hash(settings: &Settings, data: &Data) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut mix = |bytes: &[u8]| {
         for byte in bytes {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     };
-    for index in 0..train.len() {
-        mix(train.pixels(index));
-        mix(&[train.label(index) as u8]);
-    }
+    mix(&data.fingerprint().to_le_bytes());
     mix(format!("{:?}", settings.judge).as_bytes());
     CODE.iter().for_each(|code| mix(code.as_bytes()));
     Key::new(0).normals(0, 1, 4).iter().for_each(|normal| mix(&normal.to_le_bytes()));
     hash
 }
 
-/// Where the judge of some images is kept: in the user's cache.
-pub fn judge_file(settings: &Settings, train: &Examples) -> PathBuf {
+/// Where a judge is cached: in the user's cache folder.
+pub fn judge_file(settings: &Settings, data: &Data) -> PathBuf {
     let cache = etcetera::choose_base_strategy().map(|user| user.cache_dir());
     let folder = cache.unwrap_or_else(|_| std::env::temp_dir()).join("thermograd");
-    folder.join(format!("judge-{:016x}.bpk", judge_hash(settings, train)))
+    folder.join(format!("judge-{:016x}.bpk", judge_hash(settings, data)))
 }

@@ -18,7 +18,7 @@ use crate::settings::{Mode, Settings};
 use crate::summary::{Summary, kt};
 use crate::{CLASSES, Drawn, Gallery, Model, Setup};
 
-/// The page, and pictures that stand on their own.
+/// The page, and pictures as separate files.
 pub struct Page {
     /// report.html.
     pub html: String,
@@ -26,10 +26,10 @@ pub struct Page {
     pub pictures: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Images of the animation.
+/// The number of images of the animation.
 const FILMED: usize = 30;
 
-/// Frames of the animation.
+/// The number of frames of the animation.
 const FRAMES: usize = 36;
 
 /// The whole page.
@@ -70,23 +70,26 @@ pub fn page(
 fn numbers(settings: &Settings, evaluation: &Evaluation, summary: &Summary) -> Vec<(&'static str, String)> {
     let told = |estimate: Option<Estimate>| match estimate {
         Some(estimate) => kt(estimate),
-        None => "not known for units that are not run".into(),
+        None => "unknown, because hidden units are not simulated".into(),
     };
     let mut rows = vec![
         ("data", format!("{}, seed {}, against {}", summary.dataset, summary.seed, evaluation.reference)),
-        ("judge", format!("reads {:.2} % of the held-out images rightly", 100.0 * evaluation.judge_accuracy)),
+        (
+            "judge",
+            format!("reads {:.2} % of the held-out images correctly", 100.0 * evaluation.judge_accuracy),
+        ),
         ("training", format!("{:.1} s", summary.train_seconds)),
     ];
     if settings.mode == Mode::Diffusion {
         let macs = evaluation.digital_macs.unwrap_or(f64::NAN);
         let guided = format!("guidance {}, {} steps", settings.guidance, settings.diffusion.steps);
-        rows.push(("price of an image", format!("{macs:.2e} multiply–accumulates ({guided})")));
+        rows.push(("digital cost per image", format!("{macs:.2e} multiply–accumulates ({guided})")));
         return rows;
     }
     if let Some(gain) = summary.gain {
         rows.push((
             "gain",
-            format!("{gain} on couplings and biases after training; 1 is the optimum of the training"),
+            format!("{gain} on couplings and biases after training; 1 is the optimum of training"),
         ));
     }
     rows.push(("heat of an image", told(evaluation.heat_kt)));
@@ -122,10 +125,10 @@ fn scores(evaluation: &Evaluation) -> Markup {
     html! {
         h2 { "Scores" }
         p {
-            "Recognised, where images are stored: correlates with one of them by more than 0.7, and more than with the \
-             mean of any two. Accuracy: read by the judge as what was asked; where images are stored nothing is asked, \
-             and it is read as the one it is most like. Fréchet distance, precision and recall are on the judge's \
-             features and compare with nobody else's numbers; the rows below say between what they lie. Small n \
+            "Recognised, if images are stored: correlates with one of them by more than 0.7, and more than with the \
+             mean of any two. Accuracy: the judge reads the requested class or, if images are stored, the class of the \
+             most similar one. Fréchet distance, precision and recall use the features of the \
+             judge, so they cannot be compared with published numbers; compare with the rows below instead. Small n \
              biases the distance upwards."
         }
         table class="facts" {
@@ -140,7 +143,7 @@ fn scores(evaluation: &Evaluation) -> Markup {
     }
 }
 
-/// A hundred images, ten of each class where classes can be asked for.
+/// A hundred images, ten of each class if classes can be requested.
 fn grid(gallery: &Gallery, width: usize, summary: &Summary) -> Result<Markup> {
     let readout = name(&summary.readout);
     let images = &gallery.drawn[&readout[..]].images;
@@ -150,7 +153,7 @@ fn grid(gallery: &Gallery, width: usize, summary: &Summary) -> Result<Markup> {
     Ok(html! { h2 { "Samples" } (figure(&picture, 2, &caption)?) })
 }
 
-/// Images over the real images most like them.
+/// Images, and below each the real image most similar to it.
 fn neighbours(setup: &Setup, gallery: &Gallery, width: usize) -> Result<Markup> {
     let candidates = setup.candidates()?;
     let name = if gallery.drawn.contains_key("force") { "force" } else { "raw" };
@@ -170,12 +173,12 @@ fn neighbours(setup: &Setup, gallery: &Gallery, width: usize) -> Result<Markup> 
     Ok(html! { h2 { "Nearest images" } (figure(&picture, 2, &caption)?) })
 }
 
-/// Some images on their way from noise.
+/// Some images while they form from noise.
 struct Film {
     times: Vec<f64>,
     /// `[frame]`, visible units as pixels, row-major `[image, pixel]`.
     frames: Vec<Vec<f32>>,
-    /// Energy change, heat and work until each frame, in units of kT; empty for units that are not run.
+    /// Energy change, heat and work until each frame, in units of kT; empty if hidden units are not simulated.
     account: Vec<[Vec<f64>; 3]>,
     pixels: usize,
 }
@@ -206,7 +209,7 @@ impl Film {
                     film.account.push([(); 3].map(|()| vec![0.0; FILMED]));
                 }
             }
-            // The last digit is written late: frames get closer as the image forms.
+            // Details form late, so frames get closer towards the end.
             if time + 1e-9 >= duration * ((due + 1) as f64 / (FRAMES - 1) as f64).powf(0.7) {
                 due += 1;
                 film.times.push(time);
@@ -223,7 +226,7 @@ impl Film {
         Ok(film)
     }
 
-    /// Noise condensing into digits, moving: a section, and the bytes of its picture.
+    /// An animation of noise condensing into digits: a section, and the bytes of the picture.
     fn condensing(&self, width: usize) -> Result<(Markup, Vec<u8>)> {
         let frames = self.frames.iter().map(|frame| tiles(frame.chunks(self.pixels), width, 6));
         let frames: Vec<_> = frames.collect();
@@ -233,7 +236,7 @@ impl Film {
         Ok((html! { h2 { "Condensing" } (picture) }, bytes))
     }
 
-    /// Ten moments of ten images.
+    /// Ten images at ten times.
     fn strip(&self, width: usize) -> Result<Markup> {
         let moments: Vec<usize> = (0..10).map(|k| k * (self.frames.len() - 1) / 9).collect();
         let image =
@@ -241,7 +244,7 @@ impl Film {
         let images = (0..10).flat_map(|row| moments.iter().map(move |&frame| image(row, frame)));
         let picture = tiles(images, width, moments.len());
         let times: Vec<String> = moments.iter().map(|&frame| format!("{:.2}", self.times[frame])).collect();
-        let caption = format!("Denoising: one trajectory a row, at t = {}.", times.join(", "));
+        let caption = format!("Denoising: one trajectory per row, at t = {}.", times.join(", "));
         Ok(html! { h2 { "Filmstrips" } (figure(&picture, 2, &caption)?) })
     }
 
@@ -268,15 +271,15 @@ impl Film {
         Ok(html! {
             h2 { "Energy" }
             p {
-                "Of trajectories while images form: the energy of the units falls, what it loses and what the protocol \
-                 does as work goes to the bath as heat. Thin: ten trajectories; thick: the mean of thirty."
+                "Trajectories while images form: the energy of the units falls, and the energy they lose and the work of \
+                 the protocol go to the bath as heat. Thin: ten trajectories; thick: the mean of thirty."
             }
             (row("row three", &charts))
         })
     }
 }
 
-/// Real images falling into noise: what the computer was taught to reverse.
+/// Noising of real images, which the computer has learnt to reverse.
 fn noising(setup: &Setup, generator: &Generator, width: usize) -> Result<Markup> {
     const MOMENTS: usize = 10;
     let alone = Topology { groups: vec![generator.visible().clone()], blocks: vec![] };
@@ -304,8 +307,8 @@ fn noising(setup: &Setup, generator: &Generator, width: usize) -> Result<Markup>
         (0..rows).flat_map(|row| frames.iter().map(move |frame| &frame[row * each..(row + 1) * each]));
     let picture = tiles(images, width, frames.len());
     let caption = format!(
-        "Noising: images falling into noise in the uncoupled computer, at {} equal times from 0 to {:.2}. What is \
-         learnt is the way back.",
+        "Noising: images turn into noise in the uncoupled computer, at {} equally spaced times from 0 to {:.2}. The \
+         computer learns to reverse this.",
         frames.len(),
         noising.schedule.duration()
     );
@@ -329,10 +332,10 @@ fn coupling_fields(generator: &Generator, width: usize) -> Result<Markup> {
         let caption = match block.from.as_str() {
             "visible" => format!(
                 "−J between the visible units and {shown} of {rows} hidden ones: a hidden unit above zero pushes pixels \
-                 up where it is red and down where it is blue. Every field on its own scale."
+                 up where it is red and down where it is blue. Every field has its own scale."
             ),
-            "label" => "−J from the label units to the visible ones: a row a knot of the protocol, from the start to the \
-                        read-out, a column a class."
+            "label" => "−J from the label units to the visible ones: one row per knot of the protocol, from the start to the \
+                        read-out, and one column per class."
                 .into(),
             _ => "−J from the clock units to the visible ones: the field that all classes share, knot by knot.".into(),
         };

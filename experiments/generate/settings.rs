@@ -1,4 +1,4 @@
-//! What a run of `generate` is made of: defaults, then a file, then flags.
+//! The settings of `generate`: defaults, overridden by a file and then by flags.
 
 use std::path::PathBuf;
 
@@ -15,19 +15,18 @@ use thermograd_models::{
     ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
 };
 
-/// Make images from thermal noise with a trained thermodynamic computer, and report how good they are and what heat
-/// they cost.
+/// Make images from thermal noise with a trained thermodynamic computer, and report their quality and heat.
 ///
-/// Images fall into noise in an uncoupled computer; couplings are found that make the fall run backwards; then noise
+/// In an uncoupled computer images turn into noise. Training finds couplings that reverse this, so that noise
 /// condenses into images. The run folder holds the configuration, metrics, checkpoints, the trained couplings
 /// (couplings.safetensors and couplings.json), evaluation.json, summary.json, digits.png (animated) and report.html.
 ///
-/// Keys of summary.json: mode, dataset, seed, gain (of a computer that stores images); n (images); recognised (stored:
-/// fraction that correlates with a stored image by more than 0.7, and more than with the mean of any two); accuracy
-/// (fraction that our own classifier reads as what was asked, or as the stored image that it is most like); frechet,
-/// precision, recall, class_entropy (on that classifier's features and classes); readout (of these numbers; the other
-/// one is in evaluation.json); heat_kt, heat_kt_sd (heat of one image and its spread, over the same n images; null
-/// without a computer); train_seconds.
+/// Keys of summary.json: mode, dataset, seed, gain (of a computer that stores images); n (images); recognised
+/// (stored: fraction that correlates with a stored image by more than 0.7, and more than with the mean of any two);
+/// accuracy (fraction that the judge, a classifier trained here, reads as the requested class or as that of the most
+/// similar stored image); frechet, precision, recall, class_entropy (on the features and classes of the judge);
+/// readout (of these numbers; the other one is in evaluation.json); heat_kt, heat_kt_sd (mean and standard deviation
+/// of the heat per image, over the same n images; null without a computer); train_seconds.
 #[derive(Parser, Debug)]
 #[command(
     version,
@@ -44,16 +43,16 @@ pub struct Arguments {
     /// What kind of generator.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Stored: which digits to keep, or with --eval to compare with.
+    /// Stored: which digits to store, or with --eval to compare with.
     #[arg(long, value_delimiter = ',', value_name = "DIGITS")]
     digits: Option<Vec<usize>>,
-    /// Stored: how many images of each digit, as above.
+    /// Stored: how many images of each digit to store, or with --eval to compare with.
     #[arg(long, value_name = "N")]
     images: Option<usize>,
     /// Stored: how to find the couplings.
     #[arg(long, value_enum)]
     trainer: Option<Trainer>,
-    /// Stored: noising trajectories of every image, for the trainers batch and online.
+    /// Stored: noising trajectories per image, for the trainers batch and online.
     #[arg(long, value_name = "N")]
     cycles: Option<usize>,
     /// Stored: factor on all couplings and biases after training.
@@ -77,7 +76,7 @@ pub struct Arguments {
     /// Classes: value of the clamped label unit.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     label_strength: Option<f64>,
-    /// Classes: how hidden units are run.
+    /// Classes: how hidden units are treated.
     #[arg(long, value_enum)]
     hidden_units: Option<Hidden>,
     /// Diffusion: strength of the guidance, 1 for none.
@@ -89,13 +88,13 @@ pub struct Arguments {
     /// Images to draw.
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
-    /// Compare with held-out training images instead of the test set: for choosing settings.
+    /// Compare with held-out training images instead of the test set, for choosing settings.
     #[arg(long)]
     held_out: bool,
     /// Draw with exported couplings, in any format, instead of training.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "mode", "trainer", "cycles", "gain", "hidden", "epochs"])]
     pub eval: Option<PathBuf>,
-    /// Where the judging network is kept between runs.
+    /// File in which the judge is kept between runs.
     #[arg(long, value_name = "FILE")]
     pub judge: Option<PathBuf>,
     #[command(flatten)]
@@ -108,9 +107,9 @@ pub struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// A computer that keeps a few images, as published.
+    /// A computer that stores a few images, as published.
     Stored,
-    /// A computer that draws any digit of ten classes.
+    /// A computer that draws digits of ten classes.
     Classes,
     /// A conventional network that denoises.
     Diffusion,
@@ -122,14 +121,14 @@ pub enum Mode {
 pub enum Trainer {
     /// Solved from the moments of single units.
     Exact,
-    /// Gradient descent, one step a cycle: the published method.
+    /// Gradient descent, one step per cycle: the published method.
     Batch,
-    /// A local rule at every step.
+    /// A local rule, applied at every step.
     Online,
 }
 
 impl Trainer {
-    /// When the couplings follow the gradient; none for the exact solution.
+    /// When the couplings are updated; none for the exact solution.
     pub fn rule(self) -> Option<Rule> {
         match self {
             Self::Exact => None,
@@ -142,9 +141,9 @@ impl Trainer {
 /// How hidden units are run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Hidden {
-    /// As units of the device.
+    /// Simulated, like the units of the device.
     Langevin,
-    /// At their mean, as if infinitely fast.
+    /// Replaced by their mean, as if infinitely fast.
     Adiabatic,
 }
 
@@ -157,7 +156,7 @@ impl From<Hidden> for HiddenUnits {
     }
 }
 
-/// What is read at the end.
+/// What is read at t_f.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Readout {
@@ -167,11 +166,11 @@ pub enum Readout {
     Force,
 }
 
-/// What concerns a computer that stores images.
+/// The settings of a computer that stores images.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoredSettings {
-    /// Which digits to keep.
+    /// Which digits to store.
     pub digits: Vec<usize>,
     /// How many images of each.
     pub images: usize,
@@ -204,7 +203,7 @@ impl Default for StoredSettings {
     }
 }
 
-/// Everything that decides the numbers of a run.
+/// Everything that determines the results of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -213,15 +212,15 @@ pub struct Settings {
     /// Images, device and key.
     #[serde(flatten)]
     pub source: Source,
-    /// The couplings that drew; none in a run that trains.
+    /// The couplings that were evaluated; none in a run that trains.
     pub eval: Option<PathBuf>,
     /// What kind of generator.
     pub mode: Mode,
-    /// Compare with these instead of the test set.
+    /// Compare with held-out training images instead of the test set.
     pub against_held_out: bool,
-    /// Images to draw; as many as suit the mode if none.
+    /// Images to draw; if none, a default that depends on the mode.
     pub samples: Option<usize>,
-    /// Images whose heat and work are added up step by step, where a protocol does work; all if none.
+    /// The number of images whose heat and work are added up step by step, if a protocol does work; all if none.
     pub accounts: Option<usize>,
     /// Draw this class only.
     pub class: Option<usize>,
@@ -231,13 +230,13 @@ pub struct Settings {
     pub hidden_units: HiddenUnits,
     /// Strength of the guidance of the conventional network.
     pub guidance: f64,
-    /// Read-out of the headline numbers; that which suits the mode if none.
+    /// Read-out of the headline numbers; if none, a default that depends on the mode.
     pub readout: Option<Readout>,
-    /// Images a shard of a batch that is drawn.
+    /// Images per shard of a batch.
     pub shard: usize,
     /// Time step of the computer.
     pub dt: f64,
-    /// The fall into noise.
+    /// The noising.
     pub noising: Noising,
     /// A computer that stores images.
     pub stored: StoredSettings,
@@ -245,7 +244,7 @@ pub struct Settings {
     pub classes: ClassesConfig,
     /// The conventional network.
     pub diffusion: DiffusionConfig,
-    /// The judging network.
+    /// The judge.
     pub judge: JudgeConfig,
 }
 
@@ -278,7 +277,7 @@ impl Default for Settings {
 }
 
 impl Arguments {
-    /// What was given on the command line.
+    /// Parses the command line.
     pub fn read() -> Self {
         let d = Settings::default();
         let [stored, classes] =
@@ -351,7 +350,7 @@ impl Arguments {
         }
         if let Some(epochs) = self.epochs {
             match s.mode {
-                Mode::Stored => bail!("--epochs: stored images are trained in --cycles"),
+                Mode::Stored => bail!("--epochs: the training of stored images is set by --cycles"),
                 Mode::Classes => s.classes.recipe.epochs = epochs,
                 Mode::Diffusion => s.diffusion.recipe.epochs = epochs,
             }
@@ -359,12 +358,12 @@ impl Arguments {
         s.version = version();
         s.check()?;
         if self.eval.is_none() {
-            self.check_for(&settings)?; // with --eval the file decides what kind of generator it is
+            self.check_for(&settings)?; // with --eval the kind of generator depends on the file
         }
         Ok(settings)
     }
 
-    /// The steps of a computer from a file: its own, unless flags say otherwise.
+    /// The schedule of a computer from a file: the one in the file, unless flags change it.
     pub fn schedule(&self, own: Schedule) -> Result<Schedule> {
         let single = self.run.layers()?.get("dt").and_then(toml::Value::as_float);
         let dt = self.dt.or(single);
@@ -395,8 +394,8 @@ impl Arguments {
             ("--cycles", self.cycles.is_some(), stored && descends, "only with --trainer batch or online"),
             ("--gain", self.gain.is_some(), stored, not_stored),
             ("--t-f", self.t_f.is_some(), stored, not_stored),
-            ("--dt", self.dt.is_some(), !diffusion, "a conventional network takes diffusion.steps"),
-            ("--dt", self.dt.is_some(), !fast, "with hidden units at their mean steps are fixed"),
+            ("--dt", self.dt.is_some(), !diffusion, "a conventional network uses diffusion.steps"),
+            ("--dt", self.dt.is_some(), !fast, "with adiabatic hidden units the steps are fixed"),
             ("--readout", self.readout.is_some(), !diffusion, "a conventional network has one read-out"),
             ("--class", self.class.is_some(), labels || diffusion, no_labels),
             ("--label-strength", self.label_strength.is_some(), labels, no_labels),
@@ -417,7 +416,7 @@ impl Settings {
         })
     }
 
-    /// Hidden units of what is trained.
+    /// The number of hidden units.
     pub fn hidden(&self) -> usize {
         match self.mode {
             Mode::Stored => self.stored.computer.hidden,

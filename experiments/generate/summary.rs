@@ -1,4 +1,4 @@
-//! What came of a run of `generate`, in a few numbers.
+//! The results of a run of `generate` in a few numbers.
 
 use serde::Serialize;
 use thermograd::Estimate;
@@ -15,7 +15,7 @@ pub struct Summary {
     pub mode: Mode,
     pub dataset: String,
     pub seed: u64,
-    /// The factor on trained couplings and biases, of a computer that stores images.
+    /// The factor on trained couplings and biases, for a computer that stores images.
     pub gain: Option<f64>,
     #[serde(flatten)]
     pub scores: Scores,
@@ -70,7 +70,7 @@ impl Summary {
     }
 }
 
-/// An estimate in kT, with its spread and the number of images.
+/// An estimate in kT, with its standard deviation and the number of images.
 pub fn kt(estimate: Estimate) -> String {
     let Estimate { mean, sd, count, .. } = estimate;
     let [mean, sd] = [mean, sd].map(|value| value.round() + 0.0); // no −0

@@ -5,7 +5,8 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd_experiments::workbench::run::keep_apart;
 use thermograd_experiments::workbench::{
-    DataFlags, Dataset, RunFlags, Settings as _, Source, check_recipes, name, parse, set, version, with_defaults,
+    DataFlags, Dataset, RunFlags, Settings as _, Source, check_recipes, name, parse, set, version,
+    with_defaults,
 };
 use thermograd_models::{Augment, Forward, Hidden, IsingConfig, IsingTrainer, Realisation, Recipe};
 
@@ -237,15 +238,24 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
     fn check(&self) -> Result<()> {
         ensure!(self.sweeps > 0 && self.sweeps <= 1_000_000, "sweeps: between 1 and a million are possible");
         ensure!(self.source.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
-        ensure!(self.shard > 0 && self.fold_images > 0, "shard and fold_images: at least one example is needed");
+        ensure!(
+            self.shard > 0 && self.fold_images > 0,
+            "shard and fold_images: at least one example is needed"
+        );
         ensure!(
             self.accuracy.is_none_or(|accuracy| accuracy > 0.0 && accuracy < 1.0),
             "accuracy: a fraction between 0 and 1 is needed, as in 0.98"
         );
-        ensure!(self.flip_joules >= 0.0 && self.flip_joules.is_finite(), "flip_joules: must be finite and not negative");
+        ensure!(
+            self.flip_joules >= 0.0 && self.flip_joules.is_finite(),
+            "flip_joules: must be finite and not negative"
+        );
         let t = &self.trainer;
         ensure!(t.logit_gain > 0.0 && t.logit_gain.is_finite(), "trainer.logit_gain: must be positive");
-        ensure!(t.fixed_point >= 0.0 && t.magnitude >= 0.0, "trainer: terms of the loss must not be negative");
+        ensure!(
+            t.fixed_point >= 0.0 && t.magnitude >= 0.0,
+            "trainer: terms of the loss must not be negative"
+        );
         ensure!(t.augment.shift < 28, "trainer.augment.shift: less than an image is needed");
         check_recipes([("trainer", t.recipe)])?;
         self.ising.check().context("ising")?;

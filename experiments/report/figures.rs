@@ -1,10 +1,10 @@
-//! Figures for people: line charts as SVG, pictures as PNG, both as text for a page.
+//! Figures: line charts as SVG and pictures as PNG, both as text for an HTML page.
 
 use anyhow::{Result, anyhow};
 use base64::Engine;
 use plotters::prelude::*;
 
-/// Colours that stay apart for most eyes (M. Okabe, K. Ito, 2008), then greys.
+/// Colours that colour-blind readers can distinguish (M. Okabe, K. Ito, 2008), then greys.
 pub const COLOURS: [RGBColor; 10] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -55,7 +55,7 @@ impl Chart<'_> {
         self.svg_with(lines, &[], &[])
     }
 
-    /// The same with dots, and with names for the places 0, 1, 2, … of the horizontal axis.
+    /// The same with dots, and with names for the positions 0, 1, 2, … of the horizontal axis.
     pub fn svg_with(&self, lines: &[Line], dots: &[(f64, f64)], names: &[String]) -> Result<String> {
         let points = lines.iter().flat_map(|line| line.points.iter().copied()).chain(dots.iter().copied());
         let points: Vec<_> = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
@@ -69,7 +69,7 @@ impl Chart<'_> {
         let (x0, x1) = range(|point| point.0);
         let (y0, y1) = self.y_range.unwrap_or_else(|| {
             let (y0, y1) = range(|point| point.1);
-            // A line that is level stands in the middle.
+            // A constant line is centred.
             let height = if y1 - y0 > 1e-9 * y1.abs() { y1 - y0 } else { y1.abs().max(1.0) };
             let margin = 0.05 * height;
             // Room above the lines for a legend.
@@ -130,7 +130,7 @@ impl Chart<'_> {
                 drawn.label(line.name).legend(mark);
             }
         }
-        // A line of one point would not be seen.
+        // A line of a single point would be invisible.
         for line in lines.iter().filter(|line| line.points.len() == 1) {
             chart.draw_series(line.points.iter().map(|dot| Circle::new(*dot, 4, line.colour.filled())))?;
         }
@@ -199,7 +199,7 @@ pub fn animation(frames: &[Picture], milliseconds: u16) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Two pixels a byte, rows filled up to whole bytes.
+/// Two pixels per byte, with rows padded to whole bytes.
 fn sixteen_greys(width: usize, pixels: &[[u8; 3]]) -> Vec<u8> {
     let byte = |pair: &[[u8; 3]]| (pair[0][0] / 17) << 4 | pair.get(1).map_or(0, |pixel| pixel[0] / 17);
     pixels.chunks(width).flat_map(|row| row.chunks(2).map(byte)).collect()
@@ -210,16 +210,16 @@ pub fn uri(png: &[u8]) -> String {
     format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png))
 }
 
-/// Images of −1 … 1 side by side, white on black as they are; values beyond are cut.
+/// Images with values −1 … 1 side by side, white on black; values outside are clipped.
 pub fn tiles<'a>(images: impl IntoIterator<Item = &'a [f32]>, width: usize, columns: usize) -> Picture {
-    // Sixteen greys: what noise looks like needs no more, and files are half as long.
+    // Sixteen greys suffice to show noise, and halve the size of the files.
     let grey = |value: &f32| [((value.clamp(-1.0, 1.0) + 1.0) * 7.5).round() as u8 * 17; 3];
     let images: Vec<Vec<[u8; 3]>> =
         images.into_iter().map(|image| image.iter().map(grey).collect()).collect();
     arrange(&images, width, columns, [85; 3])
 }
 
-/// Pictures `width` wide in rows of `columns`, on a ground.
+/// Pictures of width `width` in rows of `columns`, on a background.
 fn arrange(pictures: &[Vec<[u8; 3]>], width: usize, columns: usize, ground: [u8; 3]) -> Picture {
     const GAP: usize = 2;
     let height = pictures.first().map_or(0, |picture| picture.len() / width);
@@ -240,8 +240,8 @@ pub fn grey(pixels: &[u8], width: usize) -> Picture {
     Picture { width, pixels: pixels.iter().map(|&pixel| [255 - pixel; 3]).collect() }
 }
 
-/// Signed fields side by side, blue below zero and red above, each scaled to its own largest magnitude. Of couplings −J is
-/// shown: red is what pushes up.
+/// Signed fields side by side, blue below zero and red above, each scaled to its own largest magnitude. For couplings
+/// −J is shown, so red pushes up.
 pub fn mosaic(fields: &[Vec<f32>], width: usize, columns: usize) -> Picture {
     let coloured = |field: &Vec<f32>| {
         let largest = field.iter().fold(1e-12_f32, |largest, value| largest.max(value.abs()));

@@ -1,10 +1,10 @@
-//! What people look at: pages with tables, charts and pictures.
+//! Reports: HTML pages with tables, charts and pictures.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`page`] | one self-contained HTML page |
 //! | [`figures`] | charts as SVG, pictures as PNG |
-//! | [`sections`] | what several pages show: learning curves, coupling fields, settings |
+//! | [`sections`] | sections of several pages: learning curves, coupling fields, settings |
 
 pub mod figures;
 pub mod page;

@@ -1,4 +1,4 @@
-//! One self-contained HTML page: text, tables, figures. What is put in as text is escaped.
+//! A self-contained HTML page of text, tables and figures. Text is escaped.
 
 use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -36,17 +36,17 @@ pub fn row(class: &str, charts: &[String]) -> Markup {
     html! { div class=(class) { @for chart in charts { (PreEscaped(chart)) } } }
 }
 
-/// A picture with a caption, `zoom` screen pixels a pixel.
+/// A picture with a caption, with `zoom` screen pixels per pixel.
 pub fn figure(picture: &Picture, zoom: usize, caption: &str) -> Result<Markup> {
     Ok(image(&picture.png()?, picture.width * zoom, caption))
 }
 
-/// The bytes of a PNG file, shown so wide, with a caption.
+/// A PNG file as a figure of the given width, with a caption.
 pub fn image(png: &[u8], width: usize, caption: &str) -> Markup {
     html! { figure { img src=(uri(png)) width=(width) alt=(caption); figcaption { (caption) } } }
 }
 
-/// A matrix of counts, `[row][column]`, the diagonal in blue and what is off it in red.
+/// A matrix of counts, `[row][column]`, with the diagonal in blue and the rest in red.
 pub fn confusion(counts: &[Vec<usize>]) -> Markup {
     let cell = |class: usize, guess: usize, fraction: f64| match class == guess {
         true => format!("background:rgba(0,114,178,{:.3})", 0.55 * fraction),

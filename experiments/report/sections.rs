@@ -1,4 +1,4 @@
-//! What several pages show: learning curves, coupling fields, settings.
+//! Sections of several pages: learning curves, coupling fields, settings.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
@@ -10,7 +10,7 @@ use crate::report::figures::{Chart, mosaic};
 use crate::report::page::{figure, row};
 use crate::workbench::training::Metric;
 
-/// A section of charts of every training that has passes: its loss, and what held-out images said.
+/// A section with charts for each training stage: its loss, and the accuracy on held-out images.
 pub fn learning(metrics: &[Metric]) -> Result<Markup> {
     let mut stages: Vec<&str> =
         metrics.iter().filter(|metric| metric.loss.is_some()).map(|metric| metric.stage.as_str()).collect();
@@ -18,8 +18,8 @@ pub fn learning(metrics: &[Metric]) -> Result<Markup> {
     let (mut charts, mut short) = (Vec::new(), Vec::new());
     for stage in stages {
         let (title, x) = match stage {
-            "descent" => ("descent: reversed action of a step and unit".to_owned(), "cycle"),
-            _ => (format!("{stage}: mean loss of an epoch"), "epoch"),
+            "descent" => ("descent: reversed action per step and unit".to_owned(), "cycle"),
+            _ => (format!("{stage}: mean loss per epoch"), "epoch"),
         };
         let passes: Vec<&Metric> = metrics.iter().filter(|metric| metric.stage == stage).collect();
         if let [Metric { loss: Some(loss), held_out_accuracy, .. }] = passes[..] {
@@ -48,7 +48,7 @@ pub fn learning(metrics: &[Metric]) -> Result<Markup> {
     })
 }
 
-/// −J of the first `most` rows of couplings, which are pushes on the units of the columns.
+/// −J of the first `most` rows of couplings: the forces on the units of the columns.
 ///
 /// # Shapes
 /// `coupling` `[row, pixel]` → `[row][pixel]`.
@@ -58,7 +58,7 @@ pub fn pushes(coupling: Tensor<2>, most: usize) -> Vec<Vec<f32>> {
     values.chunks(pixels).map(|row| row.iter().map(|value| -value as f32).collect()).collect()
 }
 
-/// A section with a picture of fields `width` wide, `columns` of them in a row.
+/// A section with a picture of fields of width `width`, `columns` in a row.
 pub fn fields(
     heading: &str,
     fields: &[Vec<f32>],
@@ -81,12 +81,12 @@ pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 
-/// So many of something: `1 trajectory`, `10 trajectories`.
+/// A count with its noun: `1 trajectory`, `10 trajectories`.
 pub fn trajectories(count: usize) -> String {
     if count == 1 { "1 trajectory".into() } else { format!("{count} trajectories") }
 }
 
-/// The spread of a fraction in percent, if there is more than one value to tell.
+/// The standard deviation of a fraction in percent, if there is more than one value.
 pub fn spread(sd: f64) -> String {
     if sd.is_finite() { format!(" (s.d. {:.2})", 100.0 * sd) } else { String::new() }
 }

@@ -1,4 +1,4 @@
-//! Which images a run works on, and on which device.
+//! The images that a run works on, and its device.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,15 @@ use thermograd_models::Examples;
 
 use crate::workbench::settings::name;
 
-/// What to read.
+/// A data set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dataset {
     /// Digits drawn from stroke skeletons; needs no file.
     Strokes,
-    /// The four IDX files of MNIST in --data-dir.
+    /// MNIST, from its four IDX files in --data-dir.
     Mnist,
-    /// Those of Fashion-MNIST: ten kinds of clothes.
+    /// Fashion-MNIST (ten kinds of clothes), from the same four files.
     FashionMnist,
     /// The six binary files of CIFAR-10 in --data-dir: ten kinds of animals and vehicles, in colour.
     #[value(name = "cifar10")]
@@ -29,7 +29,7 @@ pub enum Dataset {
 }
 
 impl Dataset {
-    /// Whether it comes from files.
+    /// Whether it is read from files.
     pub fn reads_files(self) -> bool {
         self != Self::Strokes
     }
@@ -67,14 +67,14 @@ impl Dataset {
     }
 }
 
-/// Examples a shard of a batch, by default.
+/// Examples per shard of a batch, by default.
 pub const SHARD: usize = 128;
 
-/// What settings say of images, device and key.
+/// The settings for images, device and key.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {
-    /// What to read.
+    /// The data set.
     pub dataset: Dataset,
     /// Where the files are.
     pub data_dir: Option<PathBuf>,
@@ -82,9 +82,9 @@ pub struct Source {
     pub backend: Backend,
     /// Seed of everything random.
     pub seed: u64,
-    /// Images of each split that are used: the first ones; all if none.
+    /// How many images of each split to use, from the first; all if none.
     pub limit: Option<usize>,
-    /// Training images set aside for selection, half of them at most; never trained on.
+    /// The number of training images set aside for selection and never trained on; half of them at most.
     pub held_out: usize,
 }
 
@@ -101,7 +101,7 @@ impl Default for Source {
     }
 }
 
-/// What an experiment works with.
+/// The images, device and key of an experiment.
 pub struct Bench {
     /// Images.
     pub data: Data,
@@ -114,13 +114,25 @@ pub struct Bench {
 }
 
 impl Data {
-    /// The images that results are reported on: held-out ones where settings are still being chosen.
+    /// The images on which results are reported: held-out ones while settings are still being chosen.
     pub fn reported(&self, held_out: bool) -> &Examples {
         if held_out { &self.held_out } else { &self.test }
     }
+
+    /// A checksum of all images and labels, which differs between data sets and between their splits.
+    pub fn fingerprint(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        for examples in [&self.train, &self.held_out, &self.test] {
+            for index in 0..examples.len() {
+                hasher.update(examples.pixels(index));
+                hasher.update(&[examples.label(index) as u8]);
+            }
+        }
+        hasher.finalize()
+    }
 }
 
-/// Images to train on, to select on and to report on.
+/// Images for training, selection and the final report.
 pub struct Data {
     /// For training.
     pub train: Examples,
@@ -131,8 +143,8 @@ pub struct Data {
 }
 
 impl Source {
-    /// Images, device and key. Batches are split in pieces of `shard` on CPUs, for so many threads, or one a core;
-    /// elsewhere they stay whole.
+    /// Opens images, device and key. On CPUs, batches are split into shards of `shard` examples on the given number
+    /// of threads, or on one per core; elsewhere they stay whole.
     pub fn open(&self, shard: usize, threads: Option<usize>) -> Result<Bench> {
         let device = self.backend.device()?;
         let mut shards = Shards::new(shard);
@@ -163,13 +175,13 @@ impl Source {
         Ok(Data { train: examples(train)?, held_out: examples(held_out)?, test: examples(test)? })
     }
 
-    /// Where the files of the data set are: in the folder of data, or in one of its own there.
+    /// The folder with the files of the data set: the data folder, or its subfolder named after the data set.
     pub fn folder(&self) -> Result<PathBuf> {
         let set = name(&self.dataset);
         let folder = self.data_dir.clone().with_context(|| {
             format!(
                 "--dataset {set} needs its files: add --data-dir DIR or set THERMOGRAD_DATA (MNIST itself is \
-                 fetched by a build with --features download)"
+                 downloaded by a build with --features download)"
             )
         })?;
         let own = folder.join(set);

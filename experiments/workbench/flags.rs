@@ -1,4 +1,4 @@
-//! The command line that experiments share, and its help.
+//! Command-line flags that experiments share, and their help.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use thermograd::Backend;
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
-use crate::workbench::settings::{name, overlay, set, single, table};
+use crate::workbench::settings::{name, overlay, refuse_useless, set, single, table};
 
 /// Which images, and where to compute.
 #[derive(Args, Debug)]
@@ -19,8 +19,8 @@ pub struct DataFlags {
     /// Images to work on.
     #[arg(long, value_enum)]
     pub dataset: Option<Dataset>,
-    /// Folder of the files of the data set (the four IDX files of MNIST, plain or .gz, for instance), or of a folder `mnist`,
-    /// `fashion-mnist` or `cifar10` with them [env: THERMOGRAD_DATA].
+    /// Folder with the files of the data set (plain or .gz for IDX), or with a subfolder `mnist`, `fashion-mnist` or
+    /// `cifar10` that has them [env: THERMOGRAD_DATA].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Use the first N images of each split only, for a quick try.
@@ -32,7 +32,7 @@ pub struct DataFlags {
     /// Where to compute: flex, ndarray, wgpu or cuda.
     #[arg(long)]
     backend: Option<Backend>,
-    /// Threads on CPU backends; results do not depend on it.
+    /// Threads on CPU backends; results do not depend on their number.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }
@@ -41,10 +41,10 @@ pub struct DataFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Run")]
 pub struct RunFlags {
-    /// Settings as in the config.toml of a run; flags come on top.
+    /// File of settings, such as the config.toml of a run; flags override it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A single setting of config.toml, as in guide.beta=80; may be given several times, and goes over the file.
+    /// A single setting of config.toml, for example guide.beta=80; may be repeated, and overrides the file.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Run folder to make.
@@ -59,20 +59,20 @@ pub struct RunFlags {
 }
 
 impl RunFlags {
-    /// Refuses an export that would lie among the files of the run itself.
+    /// Refuses an export into the run folder itself.
     pub fn check(&self) -> Result<()> {
         let (Some(out), Some(export)) = (&self.out, &self.export) else { return Ok(()) };
         let inside = std::path::absolute(export)?.starts_with(std::path::absolute(out)?);
-        ensure!(!inside, "--export: {} has its couplings anyway, as couplings.safetensors", out.display());
+        ensure!(!inside, "--export: {} gets the couplings anyway, as couplings.safetensors", out.display());
         Ok(())
     }
 
-    /// Where those settings come from, for what is wrong with them.
+    /// Where these settings come from, for error messages.
     pub fn named(&self) -> String {
         self.config.as_ref().map_or("in --set".into(), |file| format!("in {}", file.display()))
     }
 
-    /// The settings of the file, and the single ones on top.
+    /// The settings of the file, overridden by single settings.
     pub fn layers(&self) -> Result<Table> {
         let mut layers = self.config.as_deref().map_or_else(|| Ok(Table::new()), table)?;
         for text in &self.set {
@@ -82,14 +82,14 @@ impl RunFlags {
     }
 }
 
-/// The variable that names the folder of data where no flag does.
+/// The environment variable for the data folder, used if there is no flag.
 const DATA: &str = "THERMOGRAD_DATA";
 
 impl DataFlags {
-    /// Puts what is asked for in its place.
+    /// Applies the flags to settings.
     pub fn set(&self, source: &mut Source) -> Result<()> {
         set(&mut source.dataset, self.dataset);
-        let seed = |seed| i64::try_from(seed).is_ok(); // what a file of settings can hold
+        let seed = |seed| i64::try_from(seed).is_ok(); // the range of integers in TOML
         ensure!(self.seed.is_none_or(seed), "--seed: at most {} is possible", i64::MAX);
         set(&mut source.seed, self.seed);
         set(&mut source.backend, self.backend);
@@ -97,7 +97,7 @@ impl DataFlags {
         let reads = source.dataset.reads_files();
         ensure!(
             reads || self.data_dir.is_none(),
-            "--data-dir would do nothing here: {} are made on the spot; add --dataset mnist",
+            "--data-dir would do nothing here: {} are generated and read no files; add --dataset mnist",
             name(&source.dataset)
         );
         self.locate(source)?;
@@ -107,7 +107,7 @@ impl DataFlags {
         Ok(())
     }
 
-    /// Puts the folder of data in its place: data may have moved since a run began.
+    /// Applies the data folder only, which may have moved since a run began.
     fn locate(&self, source: &mut Source) -> Result<()> {
         if let Some(folder) = &self.data_dir {
             source.data_dir = Some(std::path::absolute(folder)?);
@@ -115,23 +115,46 @@ impl DataFlags {
         Ok(())
     }
 
-    /// Images, device and key of some settings, on as many threads as the flags say; see [`Source::open`].
+    /// Opens images, device and key of the settings, with the number of threads from the flags; see [`Source::open`].
     pub fn open(&self, source: &Source, shard: usize) -> Result<Bench> {
         let mut source = source.clone();
         self.locate(&mut source)?;
         source.open(shard, self.threads)
     }
 
-    /// What is asked for where there are no settings.
+    /// Which flags were given.
+    pub fn given(&self) -> [(&'static str, bool); 6] {
+        [
+            ("--dataset", self.dataset.is_some()),
+            ("--data-dir", self.data_dir.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--backend", self.backend.is_some()),
+            ("--threads", self.threads.is_some()),
+        ]
+    }
+
+    /// Refuses flags that would do nothing in a command that reads images only if asked to.
+    pub fn check_flags(&self) -> Result<()> {
+        let (named, why) = (self.dataset.is_some(), "no images are read; add --dataset");
+        refuse_useless([
+            ("--data-dir", self.data_dir.is_some(), named, why),
+            ("--limit", self.limit.is_some(), named, why),
+        ])?;
+        self.source().map(drop)
+    }
+
+    /// The defaults with the flags applied, for commands without settings.
     pub fn source(&self) -> Result<Source> {
         let mut source = Source::default();
         self.set(&mut source)?;
         Ok(source)
     }
 
-    /// The same where the images must be named.
+    /// The same for commands that need a data set.
     pub fn named_source(&self) -> Result<Source> {
-        self.dataset.context("which images? Add --dataset strokes, or --dataset mnist --data-dir DIR")?;
+        self.dataset
+            .context("a data set is needed: add --dataset strokes, or --dataset mnist --data-dir DIR")?;
         ensure!(self.limit.is_none_or(|limit| limit >= 2), "limit: at least two images are needed");
         self.source()
     }
@@ -146,7 +169,7 @@ impl DataFlags {
         }
     }
 
-    /// Defaults for the help, where `source` is used unless flags say otherwise.
+    /// The defaults shown in the help, if `source` holds the defaults.
     pub fn defaults(source: &Source) -> Vec<(&'static str, String)> {
         vec![
             ("limit", source.limit.map_or("all".into(), |limit| limit.to_string())),
@@ -157,7 +180,7 @@ impl DataFlags {
     }
 }
 
-/// A command whose help says the defaults of these flags.
+/// Adds defaults to the help of a command.
 ///
 /// # Panics
 /// When it has no such flag.
@@ -170,26 +193,11 @@ pub fn with_defaults(command: Command, defaults: Vec<(&'static str, String)>) ->
     })
 }
 
-/// What was given on the command line; help and mistakes end the program.
-pub fn parse<A: Parser>(command: Command) -> A {
-    parse_checked(command, |_, _| None)
-}
-
-/// The same where `wrong` looks at the arguments, and at which of them were given, for what they cannot mean together.
-pub fn parse_checked<A: Parser>(
-    mut command: Command,
-    wrong: impl Fn(&A, &dyn Fn(&str) -> bool) -> Option<String>,
-) -> A {
+/// Parses the command line; --help and invalid arguments end the program.
+pub fn parse<A: Parser>(mut command: Command) -> A {
     let matches = command.get_matches_mut();
     refuse_beside_resume(&mut command, &matches);
-    let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
-    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
-    if let Some(text) = wrong(&arguments, &|id| given(own, id)) {
-        let name = matches.subcommand_name().unwrap_or_default();
-        let command = command.find_subcommand(name).cloned().unwrap_or(command);
-        command.clone().error(ErrorKind::ArgumentConflict, text).exit();
-    }
-    arguments
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 /// Whether a flag is on the command line.
@@ -198,7 +206,7 @@ fn given(matches: &ArgMatches, id: &str) -> bool {
     known && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
-/// Refuses flags beside `--resume` that would change what a run has begun as.
+/// Refuses flags next to `--resume` that would change the settings of the run.
 fn refuse_beside_resume(command: &mut Command, matches: &ArgMatches) {
     const ALLOWED: [&str; 5] = ["resume", "threads", "judge", "export", "data_dir"];
     if let Some((name, matches)) = matches.subcommand() {

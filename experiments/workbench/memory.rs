@@ -1,22 +1,22 @@
-//! What fits into the memory of the machine.
+//! Checks what fits into the memory of the machine.
 
 use std::fs;
 
 use anyhow::{Result, ensure};
 
-/// What is taken for free where nothing says it: 16 GiB.
+/// The memory assumed to be free if the system does not report it: 16 GiB.
 const UNKNOWN: u128 = 16 << 30;
 
 /// Refuses work that would take more memory than is free.
 ///
 /// # Errors
-/// Says how much it would take, and how much there is.
+/// Says how much memory the work needs, and how much is free.
 pub fn afford(what: &str, bytes: u128) -> Result<()> {
     let free = free();
     let gib = |bytes: u128| bytes as f64 / (1_u64 << 30) as f64;
     ensure!(
         bytes <= free,
-        "{what}: that takes about {:.3e} GiB of memory, and {:.1} GiB are free",
+        "{what}: this takes about {:.3e} GiB of memory, and {:.1} GiB are free",
         gib(bytes),
         gib(free)
     );

@@ -1,16 +1,16 @@
-//! What every experiment is made with.
+//! Code that every experiment uses.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`flags`] | the command line that experiments share, and its help |
-//! | [`settings`] | settings of a run: a file, and flags on top |
-//! | [`data`] | images, device and key that settings ask for |
-//! | [`memory`] | what fits into the memory of the machine |
+//! | [`settings`] | settings of a run: a file, overridden by flags |
+//! | [`data`] | images, device and key of the settings |
+//! | [`memory`] | check of the memory of the machine |
 //! | [`run`] | the folder of a run |
-//! | [`session`] | one session of a run: begun or resumed, and interrupted |
-//! | [`training`] | one training of a session: bar, metrics, checkpoints |
-//! | [`progress`] | bars, and Ctrl-C |
-//! | [`output`] | what is printed |
+//! | [`session`] | one session of a run: begin, resume, interrupt |
+//! | [`training`] | one training stage: progress bar, metrics, checkpoints |
+//! | [`progress`] | progress bars and Ctrl-C |
+//! | [`output`] | printing |
 
 pub mod data;
 pub mod flags;
@@ -23,7 +23,7 @@ pub mod settings;
 pub mod training;
 
 pub use data::{Bench, Data, Dataset, SHARD, Source};
-pub use flags::{DataFlags, RunFlags, parse, parse_checked, with_defaults};
+pub use flags::{DataFlags, RunFlags, parse, with_defaults};
 pub use memory::afford;
 pub use progress::{Bar, Interrupted, bar, interrupted, shown};
 pub use run::Run;

@@ -1,4 +1,4 @@
-//! What is printed: a reader that goes away, or a full disk, ends no run.
+//! Printing that does not end a run if the reader goes away or the disk is full.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
@@ -6,10 +6,10 @@ use std::sync::Mutex;
 
 use anyhow::{Result, anyhow};
 
-/// Why the standard output took no more, if it did not.
+/// The first error of the standard output, if any.
 static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
-/// Prints a line. `println!` would panic where nobody reads it.
+/// Prints a line. `println!` would panic if the reader has gone away.
 #[macro_export]
 macro_rules! say {
     ($($text:tt)*) => { $crate::workbench::output::line(format_args!($($text)*)) };
@@ -24,15 +24,15 @@ pub fn line(text: Arguments) {
     }
 }
 
-/// Tells something on the standard error, if anybody listens.
+/// Prints a line to the standard error and ignores failures.
 pub fn aside(text: Arguments) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Whether everything that was said was written: a reader that has gone away wanted no more of it.
+/// Checks that everything was printed. A reader that has gone away is not an error.
 ///
 /// # Errors
-/// Any other reason why the standard output took no more.
+/// Any other error of the standard output.
 pub fn end() -> Result<()> {
     let mut failed = FAILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match failed.take() {

@@ -1,4 +1,4 @@
-//! Bars with an estimate of the time left, and Ctrl-C.
+//! Progress bars with an estimate of the remaining time, and Ctrl-C.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -11,13 +11,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::say;
 use crate::workbench::output;
 
-/// The exit status of a run ended by Ctrl-C, as shells have it.
+/// The exit status after Ctrl-C, by the convention of shells.
 const INTERRUPTED: i32 = 130;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Makes Ctrl-C a request to save and stop; a second one ends the program at once. Before that, where there is nothing
-/// to save, the first one does.
+/// From here on, Ctrl-C is a request to save and stop, and a second Ctrl-C ends the program at once. Before this
+/// call, while there is nothing to save, the first one does.
 pub fn catch_interrupts() -> Result<()> {
     let handler = || {
         if STOP.swap(true, Ordering::SeqCst) {
@@ -33,28 +33,28 @@ pub fn interrupted() -> bool {
     STOP.load(Ordering::SeqCst)
 }
 
-/// An experiment that was ended by Ctrl-C, with its last words.
+/// The error of an experiment that was ended by Ctrl-C, with its final message.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Interrupted(pub String);
 
 impl Interrupted {
-    /// What cannot be continued.
+    /// For a run that cannot be continued.
     pub fn stopped() -> Self {
         Self("stopped".into())
     }
 
-    /// Says the last words and ends the program.
+    /// Prints the message and ends the program.
     pub fn exit(&self) -> ! {
         say!("\n{}", self.0);
         std::process::exit(INTERRUPTED);
     }
 }
 
-/// Seconds between two lines of progress where there is no terminal.
+/// Seconds between two lines of progress if there is no terminal.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Progress through some steps: a bar on a terminal, and elsewhere a line every few seconds.
+/// Shows progress: as a bar on a terminal, and elsewhere as a line every few seconds.
 pub struct Bar {
     bar: ProgressBar,
     /// When the last line was written, or work began; none on a terminal.
@@ -76,7 +76,7 @@ impl Bar {
         self.bar.set_length(length);
     }
 
-    /// What to say beside it.
+    /// Sets the text next to the bar.
     pub fn set_message(&self, message: String) {
         self.bar.set_message(message);
     }
@@ -98,7 +98,7 @@ impl Bar {
         self.set_position(self.bar.position() + 1);
     }
 
-    /// Shows that work goes on that does not tell its steps.
+    /// Shows activity during work that does not report its progress.
     pub fn keep_moving(&self) {
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
@@ -108,13 +108,13 @@ impl Bar {
         self.bar.suspend(print)
     }
 
-    /// Takes it away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// Does work that tells the fraction it has done, which is where Ctrl-C ends the program.
+/// Does work that reports the fraction done; Ctrl-C ends the program at such a report.
 pub fn shown<T>(name: &str, last_words: Interrupted, work: impl FnOnce(&mut dyn FnMut(f64)) -> T) -> T {
     let bar = bar(name, 100);
     let done = work(&mut |fraction| {

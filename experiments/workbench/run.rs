@@ -1,4 +1,4 @@
-//! A run is a folder; files in it appear whole or not at all.
+//! Run folders, whose files are written completely or not at all.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -12,17 +12,17 @@ use thermograd::{Couplings, Format};
 
 use crate::workbench::output;
 
-/// What temporary files begin with.
+/// The prefix of temporary files.
 const WRITING: &str = ".writing-";
 
-/// Writes a file next to its place and renames it there: no reader, and no crash, ever sees half of it. What is no
-/// regular file (a pipe, a device) is written to; of a link, the file that it leads to is replaced.
+/// Writes a file atomically, through a temporary file in the same folder that is renamed, so neither a reader nor a
+/// crash ever sees half of it. Pipes and devices are written to directly. For a link, its target is replaced.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = if is_stream(path) { pour(path, bytes) } else { replace(&followed(path), bytes) };
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Whether bytes go through this place rather than stay in it.
+/// Whether a path is a stream (a pipe or a device) rather than a regular file.
 fn is_stream(path: &Path) -> bool {
     const STREAMS: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
@@ -62,14 +62,14 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Where links lead from a path, whether or not there is a file.
+/// Follows links from a path, whether or not the target exists.
 fn followed(path: &Path) -> PathBuf {
     const MOST: usize = 40;
     let next = |path: &PathBuf| fs::read_link(path).ok().map(|target| folder(path).join(target));
     std::iter::successors(Some(path.to_owned()), next).take(MOST).last().expect("the path itself")
 }
 
-/// What makes two paths lead to the same file: the file where there is one, the place where there is none.
+/// The identity of a file, by which two paths are compared: the inode if the file exists, the resolved path if not.
 #[derive(PartialEq)]
 enum Place {
     #[cfg(unix)]
@@ -77,7 +77,7 @@ enum Place {
     Path(PathBuf),
 }
 
-/// None for what is no place of its own: pipes and devices.
+/// The identity of a file; none for pipes and devices.
 fn place(path: &Path) -> Option<Place> {
     if is_stream(path) {
         return None;
@@ -93,7 +93,7 @@ fn place(path: &Path) -> Option<Place> {
     Some(Place::Path(whole.unwrap_or(path)))
 }
 
-/// Refuses outputs that are inputs, by whatever path, and outputs that are each other.
+/// Refuses outputs that would overwrite an input or each other, by whatever path they are named.
 pub fn keep_apart<'a>(
     inputs: impl IntoIterator<Item = &'a PathBuf>,
     outputs: impl IntoIterator<Item = &'a PathBuf>,
@@ -105,16 +105,20 @@ pub fn keep_apart<'a>(
         };
         let same = |other: &&&PathBuf| place(other).is_some_and(|other| other == own);
         if let Some(input) = inputs.iter().find(same) {
-            bail!("{} would be overwritten, which is read as {}", output.display(), input.display());
+            bail!("{} would be overwritten, but it is also read, as {}", output.display(), input.display());
         }
         if let Some(other) = outputs[..index].iter().find(same) {
-            bail!("{} and {} are one file, and two are to be written", other.display(), output.display());
+            bail!(
+                "{} and {} are the same file, but two outputs are needed",
+                other.display(),
+                output.display()
+            );
         }
     }
     Ok(())
 }
 
-/// Refuses a place that no file can be written to, before there is anything to write.
+/// Refuses a path that cannot be written to, before there is anything to write.
 pub fn try_place(path: &Path) -> Result<()> {
     if is_stream(path) {
         return Ok(());
@@ -127,13 +131,13 @@ pub fn try_place(path: &Path) -> Result<()> {
         .with_context(named)
 }
 
-/// Refuses a file that trained couplings cannot be exported to, for use before they are trained: its extension must be
-/// one of a format that holds them, and what lies where their description goes must be another description.
+/// Refuses, before training, a file that couplings cannot be exported to. Its extension must be that of a format that
+/// holds everything, and its description must not overwrite a file that is not a description.
 pub fn check_export(path: &Path) -> Result<()> {
     let format = Format::of_name(&path.to_string_lossy())?;
     ensure!(
         !format.holds_spins_alone(),
-        "{}: this format holds spin models alone; a .safetensors, .npz or .csv file holds everything",
+        "{}: this format holds spin models only; a .safetensors, .npz or .csv file holds everything",
         path.display()
     );
     try_place(path)?;
@@ -143,7 +147,7 @@ pub fn check_export(path: &Path) -> Result<()> {
         let describes = there.is_some_and(|there| there.get("substrate").is_some());
         ensure!(
             describes,
-            "{} would be overwritten by the description of the couplings, and is no description; \
+            "{} would be overwritten by the description of the couplings, but is not a description itself; \
              choose another name than {}",
             beside.display(),
             path.display()
@@ -152,13 +156,13 @@ pub fn check_export(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Couplings in the format of a file's extension.
+/// Encodes couplings in the format of a file's extension.
 pub fn encode(path: &Path, couplings: &Couplings) -> Result<Vec<u8>> {
     let format = Format::of_name(&path.to_string_lossy())?;
     format.encode(couplings).with_context(|| format!("for {}", path.display()))
 }
 
-/// Writes couplings in the format of a file's extension, and tells what it has no words for.
+/// Writes couplings in the format of a file's extension, and prints a note about anything the format cannot hold.
 pub fn save(path: &Path, couplings: &Couplings) -> Result<()> {
     write(path, &encode(path, couplings)?)?;
     let format = Format::of_name(&path.to_string_lossy())?;
@@ -174,12 +178,12 @@ pub fn save(path: &Path, couplings: &Couplings) -> Result<()> {
     Ok(())
 }
 
-/// Where the description of exported couplings goes.
+/// The file for the description of exported couplings.
 fn beside(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
 
-/// Reads a file, or says which one is missing.
+/// Reads a file; the error names it.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -189,12 +193,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 pub struct Identity {
     /// The command, as it is typed.
     pub command: String,
-    /// Whether there is a training to continue.
+    /// Whether there is training to continue.
     pub continues: bool,
 }
 
 impl Identity {
-    /// The name of its folders.
+    /// The name of its run folders.
     fn name(&self) -> String {
         self.command.trim_start_matches("couplings ").replace(" --", "-")
     }
@@ -217,7 +221,7 @@ fn next_free(name: String) -> Result<PathBuf> {
     unreachable!("numbers do not end")
 }
 
-/// The folder of one run, in which one process is at work at a time.
+/// The folder of one run, locked so that only one process works in it at a time.
 #[derive(Clone, Debug)]
 pub struct Run {
     folder: PathBuf,
@@ -228,10 +232,11 @@ impl Run {
     /// The file of settings.
     pub const SETTINGS: &str = "config.toml";
 
-    /// The file that says what run it is.
+    /// The file with the identity of the run.
     const IDENTITY: &str = "run.json";
 
-    /// Writes trained couplings with their description, here and to `also`, there in the format of its extension.
+    /// Writes trained couplings with their description to the run folder, and also to `also`, in the format of its
+    /// extension.
     pub fn export(&self, couplings: &Couplings, also: Option<&Path>) -> Result<()> {
         let here = self.path("couplings.safetensors");
         let export = |path: &Path| -> Result<()> {
@@ -246,7 +251,7 @@ impl Run {
         export(also)
     }
 
-    /// Refuses a place for a new run that is taken.
+    /// Refuses a folder for a new run that is not empty.
     pub fn check_free(out: &Path) -> Result<()> {
         let taken = || {
             format!(
@@ -262,7 +267,7 @@ impl Run {
         Ok(())
     }
 
-    /// A new folder with the text of the settings in it: `out`, which must be free, or the next free
+    /// Makes a run folder with the text of the settings in it: `out`, which must be free, or the next free
     /// `runs/<name>-<number>`.
     pub fn begin(identity: Identity, out: Option<&Path>, settings: &str) -> Result<Self> {
         let folder = match out {
@@ -273,7 +278,7 @@ impl Run {
             }
             None => next_free(identity.name())?,
         };
-        // Of two processes that found the same empty folder one makes this file.
+        // If two processes have found the same empty folder, only one of them can create this file.
         let path = folder.join(Self::IDENTITY);
         let made = fs::OpenOptions::new().write(true).create_new(true).open(&path);
         let mut lock = made.with_context(|| format!("cannot make {}", path.display()))?;
@@ -283,19 +288,19 @@ impl Run {
         Ok(run)
     }
 
-    /// The folder of a run that `command` began.
+    /// Opens the folder of a run that `command` began.
     pub fn open(command: &str, folder: &Path) -> Result<Self> {
         let shown = folder.display();
         ensure!(
             folder.join(Self::SETTINGS).is_file() && folder.join(Self::IDENTITY).is_file(),
-            "{shown} holds no run: there is no {} or no {} in it",
+            "{shown} is not a run folder: it has no {} or no {}",
             Self::SETTINGS,
             Self::IDENTITY
         );
         let path = folder.join(Self::IDENTITY);
         let identity: Identity =
             serde_json::from_slice(&read(&path)?).with_context(|| format!("in {}", path.display()))?;
-        ensure!(identity.continues, "{shown} is a run without training: there is nothing to continue");
+        ensure!(identity.continues, "{shown} is a run without training, so there is nothing to continue");
         ensure!(
             identity.command == command,
             "{shown} is a run of `{}`, not of `{command}`",
@@ -308,14 +313,14 @@ impl Run {
     fn locked(folder: PathBuf, lock: fs::File) -> Result<Self> {
         match lock.try_lock() {
             Err(fs::TryLockError::WouldBlock) => {
-                bail!("another process is at work in {}", folder.display())
+                bail!("another process is working in {}", folder.display())
             }
-            // Where a file system knows no locks there is none.
+            // If the file system does not support locks, there is none.
             Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(Self { folder, _lock: Arc::new(lock) }.swept()),
         }
     }
 
-    /// Without what a session that was killed left half written.
+    /// Removes temporary files that a killed session left behind.
     fn swept(self) -> Self {
         let folders = [self.folder.clone(), self.path("checkpoints")];
         let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
@@ -325,22 +330,22 @@ impl Run {
         self
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A file of the run.
+    /// The path of a file of the run.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Whether a file is there.
+    /// Whether a file exists.
     pub fn has(&self, name: &str) -> bool {
         self.path(name).is_file()
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file, completely or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         write(&self.path(name), bytes)
     }
@@ -366,19 +371,19 @@ impl Run {
         file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The lines of JSON of a file, none if there is no such file. A broken last line (a crash) is left out.
+    /// Reads the lines of JSON of a file, none if there is no such file. A line broken by a crash ends the list.
     pub fn read_json_lines<T: DeserializeOwned>(&self, name: &str) -> Vec<T> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Writes a file for a later session, with a checksum.
+    /// Writes a checkpoint file for a later session, with a checksum.
     pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let sum = crc32fast::hash(bytes).to_le_bytes();
         self.write(&format!("checkpoints/{name}"), &[bytes, &sum].concat())
     }
 
-    /// What an earlier session kept; none if there is none.
+    /// Reads a checkpoint file of an earlier session; none if there is none.
     pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let name = format!("checkpoints/{name}");
         if !self.has(&name) {
@@ -389,14 +394,14 @@ impl Run {
             bytes.split_last_chunk::<4>().map(|(bytes, sum)| *sum == crc32fast::hash(bytes).to_le_bytes());
         ensure!(
             sum == Some(true),
-            "{} is damaged: its checksum is not that of its contents; delete it, and what it holds is made again",
+            "{} is damaged: its checksum does not match; delete it to have its contents computed again",
             self.path(&name).display()
         );
         bytes.truncate(bytes.len() - 4);
         Ok(Some(bytes))
     }
 
-    /// Couplings that an earlier session kept; none if there are none.
+    /// Reads couplings saved by an earlier session; none if there are none.
     pub fn kept_couplings(&self, name: &str) -> Result<Option<Couplings>> {
         let couplings = self.kept(name)?.map(|bytes| Couplings::decode(&bytes)).transpose();
         couplings.with_context(|| format!("in checkpoints/{name}"))

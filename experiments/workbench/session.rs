@@ -1,4 +1,4 @@
-//! One session of a run: begun or resumed, and, after Ctrl-C, continued by another.
+//! One session of a run. A run that is interrupted by Ctrl-C is continued by another session.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::workbench::progress::{self, Interrupted, catch_interrupts, interrupte
 use crate::workbench::run::{Identity, Run};
 use crate::workbench::settings::Settings;
 
-/// A run that is being worked on.
+/// A run in progress.
 pub struct Session {
     /// Its folder.
     pub run: Run,
-    /// The command that continues it; none for what cannot be continued.
+    /// The command that continues it; none if it cannot be continued.
     command: Option<&'static str>,
-    /// Seconds of training in earlier sessions, and since when this one trains, if it does.
+    /// The training time of earlier sessions, and the start of training in this one, if it trains.
     before: Duration,
     since: Option<Instant>,
 }
@@ -26,8 +26,8 @@ pub struct Session {
 impl Session {
     const SECONDS: &str = "checkpoints/seconds.json";
 
-    /// Begins a run of `command` in the folder `out`, or the next free one, or continues the one in the folder
-    /// `resume`; and prepares an experiment of its settings. What fails in that leaves no folder.
+    /// Begins a run of `command` in the folder `out` or the next free one, or continues the run in the folder
+    /// `resume`, and prepares an experiment from its settings. If that fails, no folder is created.
     pub fn open<S: Settings, E>(
         command: &'static str,
         out: &Option<PathBuf>,
@@ -63,17 +63,10 @@ impl Session {
         Self { run, command: None, before: Duration::ZERO, since: None }.told()
     }
 
-    /// Refuses to continue with images other than those that the run began with; in a run that begins they are noted.
+    /// Refuses to continue a run with other images than it began with. A new run saves their fingerprint.
     pub fn check_images(&self, data: &Data) -> Result<()> {
         const FILE: &str = "images.crc";
-        let mut hasher = crc32fast::Hasher::new();
-        for examples in [&data.train, &data.held_out, &data.test] {
-            for index in 0..examples.len() {
-                hasher.update(examples.pixels(index));
-                hasher.update(&[examples.label(index) as u8]);
-            }
-        }
-        let sum = hasher.finalize().to_le_bytes();
+        let sum = data.fingerprint().to_le_bytes();
         match self.run.kept(FILE)? {
             Some(begun) => {
                 ensure!(begun == sum, "the images are not those that this run began with");
@@ -83,19 +76,19 @@ impl Session {
         }
     }
 
-    /// From here on there is something to save.
+    /// Catches Ctrl-C and prints the folder; from here on there is something to save.
     fn told(self) -> Result<Self> {
         catch_interrupts()?;
         say!("run folder: {}", self.run.folder().display());
         Ok(self)
     }
 
-    /// Whether there is a training, and what follows it can be continued.
+    /// Whether the run trains, and so can be continued.
     pub fn trains(&self) -> bool {
         self.command.is_some()
     }
 
-    /// What to say after Ctrl-C.
+    /// The message after Ctrl-C.
     pub fn last_words(&self) -> Interrupted {
         let folder = self.run.folder().display();
         self.command.map_or_else(Interrupted::stopped, |command| {
@@ -103,22 +96,22 @@ impl Session {
         })
     }
 
-    /// Goes on, unless Ctrl-C was pressed: then the error is [`Interrupted`].
+    /// Fails with [`Interrupted`] if Ctrl-C was pressed.
     pub fn go_on(&self) -> Result<()> {
         if interrupted() { Err(self.last_words().into()) } else { Ok(()) }
     }
 
-    /// Does work that tells the fraction it has done, which is where Ctrl-C ends the session.
+    /// Does work that reports the fraction done; Ctrl-C ends the session at such a report.
     pub fn shown<T>(&self, name: &str, work: impl FnOnce(&mut dyn FnMut(f64)) -> T) -> T {
         progress::shown(name, self.last_words(), work)
     }
 
-    /// Seconds of training over all sessions, until now or until it ended.
+    /// Seconds of training over all sessions, up to now or to the end of training.
     pub fn seconds(&self) -> f64 {
         (self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())).as_secs_f64()
     }
 
-    /// Keeps the seconds for a later session.
+    /// Saves the seconds for a later session.
     pub fn save_clock(&self) -> Result<()> {
         match self.since {
             Some(_) => self.run.write_json(Self::SECONDS, &self.seconds()),
@@ -126,7 +119,7 @@ impl Session {
         }
     }
 
-    /// What follows is no part of the training.
+    /// Ends the training time: what follows is not counted.
     pub fn end_training(&mut self) -> Result<()> {
         self.save_clock()?;
         self.before = Duration::from_secs_f64(self.seconds());

@@ -1,4 +1,4 @@
-//! What the settings of all experiments share: defaults, a file on top, then single settings, then flags; a check.
+//! Settings of experiments: defaults, overridden by a file, then by single settings, then by flags; and their checks.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use thermograd_models::Recipe;
 use toml::{Table, Value};
 
-/// Everything that decides the numbers of a run, as a file.
+/// Everything that determines the results of a run, stored as a file.
 pub trait Settings: Serialize + DeserializeOwned + Default {
-    /// Refuses what makes no run.
+    /// Refuses settings that cannot be run.
     fn check(&self) -> Result<()>;
 
-    /// Reads a file of settings; what it leaves out, down to single numbers of a section, is as by default.
+    /// Reads a file of settings. Anything missing, even a single number of a section, keeps its default.
     fn read(path: &Path) -> Result<Self> {
         let named = || format!("in {}", path.display());
         let settings = Self::default().with(&table(path)?).with_context(named)?;
@@ -22,7 +22,7 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
         Ok(settings)
     }
 
-    /// These settings, and on top of them those of a table.
+    /// These settings, overridden by those of a table.
     fn with(&self, above: &Table) -> Result<Self> {
         let below = Table::try_from(self)?;
         let whole = |above: Table| {
@@ -31,7 +31,7 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
             table.try_into::<Self>()
         };
         whole(above.clone()).map_err(|error| {
-            // The setting is named whose value is not what it should be.
+            // Find and name the setting with the wrong value.
             let alone = |(name, value): (&String, &Value)| {
                 let error = whole(Table::from_iter([(name.clone(), value.clone())])).err()?;
                 Some(anyhow!("{name}: {}", error.message()))
@@ -47,7 +47,7 @@ pub fn table(path: &Path) -> Result<Table> {
     toml::from_str(&text).with_context(|| format!("in {}", path.display()))
 }
 
-/// Puts the values of one table over those of another, section by section.
+/// Overrides the values of one table by those of another, section by section.
 pub fn overlay(below: &mut Table, above: Table) {
     for (name, value) in above {
         match (below.get_mut(&name), value) {
@@ -59,12 +59,12 @@ pub fn overlay(below: &mut Table, above: Table) {
     }
 }
 
-/// One setting `section.name=value` as a table.
+/// Parses one setting `section.name=value` as a table.
 pub fn single(text: &str) -> Result<Table> {
     let (name, value) = text.split_once('=').with_context(|| {
         format!("--set {text}: a setting and its value are needed, as in --set guide.beta=80")
     })?;
-    // What is no number, list or truth value is a word.
+    // Anything that is not a number, a list or a Boolean is a string.
     let parsed = toml::from_str(&format!("{name} = {value}"));
     let word = || toml::from_str(&format!("{name} = {}", Value::String(value.trim().into())));
     parsed.or_else(|_| word()).map_err(|error| anyhow!("--set {text}: {}", error.message()))
@@ -75,19 +75,19 @@ pub fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }
 
-/// The version that settings are written by.
+/// The version of the program that writes settings.
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").into()
 }
 
-/// Puts the value of a flag in its place, if it was given.
+/// Overrides a setting by the value of a flag, if it was given.
 pub fn set<T>(setting: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *setting = value;
     }
 }
 
-/// Refuses flags that were given and would do nothing, and says why: `(flag, given, useful, why)`.
+/// Refuses flags that were given but would do nothing, and says why: `(flag, given, useful, why)`.
 pub fn refuse_useless<'a>(flags: impl IntoIterator<Item = (&'a str, bool, bool, &'a str)>) -> Result<()> {
     for (flag, given, useful, why) in flags {
         ensure!(useful || !given, "{flag} would do nothing here: {why}");
@@ -95,7 +95,7 @@ pub fn refuse_useless<'a>(flags: impl IntoIterator<Item = (&'a str, bool, bool, 
     Ok(())
 }
 
-/// Refuses recipes by which nothing is learnt.
+/// Refuses recipes that do not train.
 pub fn check_recipes<const N: usize>(recipes: [(&str, Recipe); N]) -> Result<()> {
     for (name, recipe) in recipes {
         ensure!(recipe.batch > 0 && recipe.epochs > 0, "{name}: batch and epochs must be at least 1");

@@ -1,4 +1,4 @@
-//! One training of a session: a bar, metrics, and a checkpoint after every pass and at Ctrl-C.
+//! One training stage of a session: a progress bar, metrics, and a checkpoint after every pass and at Ctrl-C.
 
 use std::ops::ControlFlow;
 
@@ -13,11 +13,11 @@ use crate::workbench::session::Session;
 /// One line of metrics.jsonl: a pass over the examples.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Metric {
-    /// Which training.
+    /// The training stage.
     pub stage: String,
-    /// Passes over the examples.
+    /// Passes over the examples so far.
     pub epoch: usize,
-    /// Steps.
+    /// Steps so far.
     pub step: usize,
     /// The mean loss of the pass.
     pub loss: Option<f64>,
@@ -27,18 +27,19 @@ pub struct Metric {
     pub held_out_heat_kt: Option<f64>,
 }
 
-/// What held-out images say of a model: accuracy, and mean heat in units of kT.
+/// A model on held-out images: accuracy, and mean heat in units of kT.
 pub type HeldOut = (Option<f64>, Option<f64>);
 
 impl Session {
     const METRICS: &str = "metrics.jsonl";
 
-    /// What was logged, in all sessions.
+    /// The log of all sessions.
     pub fn metrics(&self) -> Vec<Metric> {
         self.run.read_json_lines(Self::METRICS)
     }
 
-    /// Takes back what was logged of a stage after its last checkpoint, at so many steps: it is done again.
+    /// Removes the log entries of a stage after its last checkpoint, at `step` steps, because those steps are
+    /// repeated.
     pub fn forget(&self, stage: &str, steps: usize) -> Result<()> {
         let done = |metric: &Metric| metric.stage != stage || metric.step <= steps;
         self.run.write_json_lines(Self::METRICS, &self.metrics().into_iter().filter(done).collect::<Vec<_>>())
@@ -49,18 +50,18 @@ impl Session {
         self.run.append_json(Self::METRICS, metric)
     }
 
-    /// Trains to the end, from where an earlier session stopped; after Ctrl-C, the error is
+    /// Trains to the end, from where an earlier session stopped. After Ctrl-C, the error is
     /// [`Interrupted`](crate::workbench::progress::Interrupted).
     pub fn train<M: Module + Sync>(&self, fit: Fit<M>) -> Result<M> {
         self.train_watched(fit.name(), fit, |_, _| Ok((None, None)))
     }
 
-    /// The same of what is no part of the run: a network that is kept for others too. Nothing is logged.
+    /// The same for a network that is not part of the run but cached for others too. Nothing is logged.
     pub fn train_aside<M: Module + Sync>(&self, fit: Fit<M>) -> Result<M> {
         self.train_to_the_end(fit.name(), fit, |_, _| Ok(None))
     }
 
-    /// The same under another name, with held-out images looked at after every pass.
+    /// The same under another name, with an evaluation on held-out images after every pass.
     pub fn train_watched<M: Module + Sync>(
         &self,
         name: &str,
@@ -81,7 +82,7 @@ impl Session {
         })
     }
 
-    /// Trains; after every pass `look` is called, and then a checkpoint kept.
+    /// Trains; after every pass `look` is called and a checkpoint is saved.
     fn train_to_the_end<M: Module + Sync>(
         &self,
         name: &str,
@@ -113,7 +114,7 @@ impl Session {
         })?;
         bar.end();
         match outcome {
-            // A training that is done is not interrupted: what follows looks for itself.
+            // Finished training is not interrupted; what follows checks for Ctrl-C itself.
             ControlFlow::Continue(()) => Ok(fit.finish()),
             ControlFlow::Break(()) => Err(self.last_words().into()),
         }

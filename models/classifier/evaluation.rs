@@ -1,4 +1,4 @@
-//! How well a classifier reads, and at what cost.
+//! Evaluation of a classifier: accuracy, heat and read-out time.
 
 use std::ops::AddAssign;
 
@@ -11,14 +11,14 @@ use crate::error::Result;
 use crate::training::examples::Examples;
 use crate::training::network::ranking;
 
-/// How well a classifier does, and at what cost.
+/// The accuracy of a classifier and the heat it costs.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Images.
     pub images: usize,
-    /// Independent trajectories of every image.
+    /// The number of independent trajectories of every image.
     pub trajectories: usize,
-    /// Accuracy of one trajectory: mean and spread over the trajectories.
+    /// Accuracy of a single trajectory: statistics over the trajectories.
     pub top1_single: Estimate,
     /// The same with two guesses.
     pub top2_single: Estimate,
@@ -36,10 +36,10 @@ pub struct Evaluation {
     pub read_outs: Vec<ReadOut>,
 }
 
-/// What reading the outputs at some time would give.
+/// The result of reading the outputs at another time.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ReadOut {
-    /// When.
+    /// The time.
     pub time: f64,
     /// Single-trajectory accuracy.
     pub accuracy: f64,
@@ -51,7 +51,8 @@ pub struct ReadOut {
 const READ_OUTS: usize = 40;
 
 impl Classifier {
-    /// Runs every example `trajectories` times, and once without noise. `progress` is told the fraction that is done.
+    /// Runs every example `trajectories` times, and once without noise. `progress` receives the fraction that is
+    /// done.
     ///
     /// # Errors
     /// Those of [`prepare`](Self::prepare) and [`Substrate::simulate`](thermograd::Substrate::simulate).
@@ -66,7 +67,7 @@ impl Classifier {
         let this = self.with_substrate(self.substrate.valid());
         let key = key.fork("evaluation");
         let mut tally = Tally::default();
-        // In chunks, so that progress can be told.
+        // In chunks, so that progress can be reported.
         let chunk = shards.size.saturating_mul(4 * shards.threads).min(examples.len());
         for start in (0..examples.len()).step_by(chunk) {
             let count = chunk.min(examples.len() - start);
@@ -122,7 +123,7 @@ impl Classifier {
         Ok(tally)
     }
 
-    /// The fraction of the examples that one trajectory each of a device gets right.
+    /// The accuracy of a device, with one trajectory per example.
     ///
     /// # Errors
     /// Those of [`prepare`](Self::prepare) and [`Hardware::simulate`].
@@ -159,7 +160,7 @@ fn right(outputs: &[f64], labels: &[usize], guesses: usize) -> usize {
 #[derive(Default)]
 struct Tally {
     images: usize,
-    /// Images read rightly: by each trajectory, with one guess and with two.
+    /// Images classified correctly: by each trajectory, with one guess and with two.
     top1: Vec<usize>,
     top2: Vec<usize>,
     /// By the average of all trajectories, and without noise.
@@ -168,14 +169,14 @@ struct Tally {
     top1_noiseless: usize,
     /// `[class · classes + guess]`.
     confusion: Vec<usize>,
-    /// One a trajectory.
+    /// One per trajectory.
     heat: Vec<f64>,
-    /// Images read rightly at each read-out, and heat until then.
+    /// Images classified correctly at each read-out time, and heat until then.
     right_at: Vec<usize>,
     heat_at: Vec<f64>,
 }
 
-/// Adds to sums, of which there are none before the first.
+/// Adds to sums, which are empty at first.
 fn add<T: Copy + Default + AddAssign>(sums: &mut Vec<T>, values: &[T]) {
     sums.resize(values.len().max(sums.len()), T::default());
     sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value);

@@ -1,4 +1,4 @@
-//! The trajectories that a teacher asks for: units driven one by one to its activations.
+//! The trajectories to learn: each unit is driven separately to its activation in the teacher.
 //!
 //! A second teacher, without couplings, follows the guide bias βA from rest (S. Whitelam, PNAS 123, e2528413123
 //! (2026)),
@@ -7,8 +7,9 @@
 //! dx⁰/dt = μ (βA − 2J₂x⁰ − 4J₄(x⁰)³)   [+ √(2μkT) ξ  for a stochastic guide],      (10)
 //! ```
 //!
-//! which is the substrate's own dynamics with every coupling zero and the field h = −βA. The signal βA must beat the
-//! noise: β ≥ 50 at kT = 1, although β ≈ 8 would already bring x⁰(t_f) to A. Noise in the guide acts like a ridge.
+//! which is the dynamics of the substrate with all couplings zero and the field h = −βA. The signal βA must be
+//! stronger than the noise: β ≥ 50 at kT = 1, although β ≈ 8 would already bring x⁰(t_f) to A. Noise in the guide
+//! acts like ridge regularisation.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub struct Guide {
     pub beta: f64,
     /// The temperature of the guide: 0 for the deterministic one.
     pub kt: f64,
-    /// Only every so many steps enters the action.
+    /// Only one step in `every` enters the action.
     pub every: usize,
 }
 
@@ -33,7 +34,7 @@ impl Default for Guide {
 }
 
 impl Guide {
-    /// The uncoupled twin of a substrate, at the temperature of the guide.
+    /// The same substrate without couplings, at the temperature of the guide.
     ///
     /// # Errors
     /// Those of [`SubstrateConfig::init`].
@@ -50,7 +51,7 @@ impl Guide {
     /// `activations` `[batch, unit]` → two of `[time · batch, unit]`, time-major.
     ///
     /// # Errors
-    /// Those of [`Substrate::simulate`]: the guide is refused when β makes Δt too large.
+    /// Those of [`Substrate::simulate`]: the guide is refused when Δt is too large for its β.
     pub fn steps(
         &self,
         twin: &Substrate,

@@ -1,13 +1,13 @@
-//! A thermodynamic computer that reads images.
+//! A thermodynamic computer that classifies images.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`model`] | clamped image, hidden units, one output a class |
-//! | [`evaluation`] | how well it reads, and at what cost |
+//! | [`model`] | clamped image, hidden units, one output per class |
+//! | [`evaluation`] | accuracy, heat and read-out time |
 //! | [`trainers`] | likelihood, exact, pathwise |
-//! | [`guide`] | the trajectories that a teacher asks for |
-//! | [`teacher`] | the conventional network behind them |
-//! | [`pruning`] | couplings left out |
+//! | [`guide`] | the trajectories to learn |
+//! | [`teacher`] | the conventional network that supplies their targets |
+//! | [`pruning`] | removes the least important couplings |
 
 pub mod evaluation;
 pub mod guide;

@@ -1,4 +1,4 @@
-//! A thermodynamic computer that reads digits.
+//! A thermodynamic computer that classifies images of digits.
 //!
 //! The image is clamped on the input units; hidden and output units start at zero and run for t_f; the class is the
 //! largest output at t_f (S. Whitelam, PNAS 123, e2528413123 (2026): 784 inputs, 64 hidden, 10 outputs,
@@ -15,7 +15,7 @@ use thermograd::{
 use crate::error::{Error, Result};
 use crate::training::examples::Examples;
 
-/// Which groups of a classifier couple.
+/// Which groups of a classifier are coupled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wiring {
@@ -26,7 +26,7 @@ pub enum Wiring {
     Layered,
 }
 
-/// The computer before training.
+/// The configuration of an untrained classifier.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierConfig {
@@ -49,7 +49,7 @@ pub struct ClassifierConfig {
 }
 
 impl ClassifierConfig {
-    /// The published computer for images of `inputs` pixels, with `hidden` hidden units.
+    /// The published computer, for images of `inputs` pixels and with `hidden` hidden units.
     pub fn new(inputs: usize, hidden: usize, classes: usize) -> Self {
         let schedule = Schedule { dt: 1e-3, steps: 200 };
         Self { inputs, hidden, classes, wiring: Wiring::AllToAll, j2: 1.0, j4: 1.0, kt: 1.0, schedule }
@@ -78,7 +78,7 @@ impl ClassifierConfig {
     }
 }
 
-/// A thermodynamic computer with an input and an output group, its read-out time and its inputs' scaling.
+/// A thermodynamic computer with an input and an output group, its read-out time and the scaling of its inputs.
 #[derive(Clone, Debug)]
 pub struct Classifier {
     /// The computer.
@@ -91,10 +91,10 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A classifier of any substrate with one clamped group and a free group called `output`.
+    /// Makes a classifier of any substrate with one clamped group and a free group called `output`.
     ///
     /// # Errors
-    /// [`thermograd::Error::Topology`] when the groups are others.
+    /// [`thermograd::Error::Topology`] when the substrate has other groups.
     pub fn new(substrate: Substrate, schedule: Schedule, normalisation: Normalisation) -> Result<Self> {
         let outputs = substrate.topology().columns("output")?;
         let clamped = substrate.topology().clamped().count();
@@ -105,14 +105,14 @@ impl Classifier {
         Ok(Self { substrate, schedule, normalisation, outputs })
     }
 
-    /// The classifier of exported couplings.
+    /// Makes a classifier from exported couplings.
     ///
     /// # Errors
-    /// Those of [`Couplings::substrate`], and [`thermograd::Error::Couplings`] when no input normalisation is given, when
-    /// control parameters move, or when units start from noise: a classifier starts at rest and is read as it is.
+    /// Those of [`Couplings::substrate`], and [`thermograd::Error::Couplings`] when they have no input normalisation,
+    /// when control parameters move, or when units start from noise (a classifier starts at rest).
     pub fn from_couplings(couplings: &Couplings, options: impl Into<TensorCreationOptions>) -> Result<Self> {
         let refuse = |reason: &str| {
-            let reason = format!("{reason}: these are not a classifier's");
+            let reason = format!("{reason}: these are not the couplings of a classifier");
             Err(thermograd::Error::from(Problem::Unsupported(reason)).into())
         };
         let description = &couplings.description;
@@ -131,7 +131,7 @@ impl Classifier {
         Couplings::of(&self.substrate, self.schedule, Some(self.normalisation))
     }
 
-    /// With other couplings.
+    /// The same classifier with other couplings.
     pub fn with_substrate(&self, substrate: Substrate) -> Self {
         Self { substrate, ..self.clone() }
     }
@@ -141,17 +141,17 @@ impl Classifier {
         self.outputs.clone()
     }
 
-    /// Multiply–accumulates of the conventional network with the same layers, the digital peer of one inference.
+    /// Multiply–accumulates of a conventional network with the same layers, to compare with one inference.
     pub fn digital_macs(&self) -> f64 {
         let inputs = self.substrate.topology().clamped_units();
         let hidden = self.substrate.free_units() - self.outputs.len();
         (inputs * hidden + hidden * self.outputs.len()) as f64
     }
 
-    /// The field of some examples, and the state they start in.
+    /// The field of some examples, and their initial state.
     ///
     /// # Errors
-    /// [`Error::Examples`] when the images have another size than the input group.
+    /// [`Error::Examples`] when the size of the images is not that of the input group.
     pub fn prepare(&self, examples: &Examples, indices: &[usize]) -> Result<(Tensor<2>, Tensor<2>)> {
         let inputs = self.substrate.topology().clamped_units();
         if examples.pixels_each() != inputs {

@@ -1,10 +1,9 @@
-//! Couplings left out, with their mean effect kept in the biases.
+//! Removes the least important couplings and keeps their mean effect in the biases.
 //!
-//! A coupling J_ij pushes unit j by −J_ij x_i. What a bias cannot do in its place is the part of it that varies, of
-//! standard deviation
-//! |J_ij| σ_i, and between two free units √(σ_i² + σ_j²)|J_ij| over both ends. The couplings that matter least in that
-//! sense go, and J_ij⟨x_i⟩ is added to b_j (and J_ij⟨x_j⟩ to b_i, where i is free). Magnitude alone is no measure
-//! here: most pixels of an image never change.
+//! A coupling J_ij exerts the force −J_ij x_i on unit j. A bias can replace its mean but not its fluctuations, of
+//! standard deviation |J_ij| σ_i, or, between two free units, √(σ_i² + σ_j²)|J_ij| over both ends. The couplings with the smallest
+//! fluctuations are removed, and J_ij⟨x_i⟩ is added to b_j (and J_ij⟨x_j⟩ to b_i, if i is free). The magnitude of a
+//! coupling alone is a poor measure, because many pixels of an image hardly ever change.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -14,14 +13,14 @@ use crate::classifier::model::Classifier;
 use crate::error::{Error, Result};
 use crate::training::examples::Examples;
 
-/// Examples whose trajectories tell how units vary.
+/// The number of examples on which the variance of units is measured.
 const SAMPLE: usize = 2000;
 
 /// Mean and variance of a unit.
 type Moment = (f64, f64);
 
-/// The classifier with the fraction `keep` of its couplings that varies most over some examples, all blocks as lists of
-/// pairs.
+/// Keeps the fraction `keep` of the couplings, those whose force varies most over the examples. All blocks become
+/// lists of pairs.
 ///
 /// # Errors
 /// [`Error::Request`] unless `keep` is above 0 and at most 1, and those of [`Classifier::prepare`] and
@@ -35,7 +34,7 @@ pub fn prune(
 ) -> Result<Classifier> {
     if !(keep > 0.0 && keep <= 1.0) {
         return Err(Error::Request(format!(
-            "the fraction of the couplings to keep is {keep}, not above 0 and at most 1"
+            "the fraction of the couplings to keep is {keep}, but must be above 0 and at most 1"
         )));
     }
     let substrate = classifier.substrate.valid();
@@ -52,7 +51,7 @@ pub fn prune(
     for (index, block) in topology.blocks.iter().enumerate() {
         for ([i, j], coupling) in topology.pairs(block).zip(substrate.pair_couplings(index)) {
             let variance = |group: &str, unit: usize, other: &str| match other == input {
-                true => 0.0, // a clamped unit feels nothing
+                true => 0.0, // no force acts on a clamped unit
                 false => moment(group, unit).1,
             };
             let varies = variance(&block.from, i, &block.to) + variance(&block.to, j, &block.from);

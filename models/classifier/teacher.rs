@@ -1,8 +1,8 @@
-//! The conventional network whose activations the thermodynamic computer is asked to reach.
+//! The teacher: a conventional network whose activations the thermodynamic computer learns to reach.
 //!
 //! A multilayer perceptron input–hidden–output with tanh units, trained here (S. Whitelam, PNAS 123, e2528413123
-//! (2026)). Its outputs are tanh units regressed on ±1, as published, or logits under cross-entropy,
-//! which make better targets.
+//! (2026)). Its outputs are tanh units regressed on ±1, as published, or logits trained with cross-entropy, which
+//! make better targets.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -14,7 +14,7 @@ use crate::training::examples::Examples;
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::{cross_entropy, linear, ranking};
 
-/// What the teacher is trained on.
+/// The loss of the teacher.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TeacherLoss {
@@ -29,9 +29,9 @@ pub enum TeacherLoss {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
-    /// What it is trained on.
+    /// Its loss.
     pub loss: TeacherLoss,
-    /// Logits are divided by this to become targets.
+    /// Logits are divided by this to give targets.
     pub logit_scale: f64,
     /// Its training.
     pub recipe: Recipe,
@@ -88,20 +88,20 @@ impl Teacher {
         }
     }
 
-    /// Units of its layers.
+    /// The sizes of its layers.
     pub fn layers(&self) -> [usize; 3] {
         let ([inputs, hidden], [_, classes]) = (self.hidden.weight.dims(), self.output.weight.dims());
         [inputs, hidden, classes]
     }
 
-    /// Activations of hidden and output units before the outputs' tanh.
+    /// Activations of the hidden units, and of the outputs before their tanh.
     fn layers_of(&self, inputs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let hidden = self.hidden.forward(inputs).tanh();
         let output = self.output.forward(hidden.clone());
         (hidden, output)
     }
 
-    /// The activations A that the free units are asked to reach: hidden units, then outputs.
+    /// The activations A that the free units should reach: hidden units, then outputs.
     ///
     /// # Shapes
     /// `[batch, input]` → `[batch, hidden + class]`.
@@ -126,7 +126,7 @@ impl Teacher {
         }
     }
 
-    /// The fraction of the examples whose largest output is their class.
+    /// Accuracy: the fraction of the examples whose largest output is their class.
     pub fn accuracy(&self, examples: &Examples, normalisation: &Normalisation, shards: Shards) -> f64 {
         let (model, [_, hidden, classes]) = (self.valid(), self.layers());
         let indices: Vec<usize> = (0..examples.len()).collect();

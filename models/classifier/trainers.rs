@@ -1,10 +1,10 @@
 //! Three ways to find the couplings of a classifier.
 //!
-//! | trainer | minimises | by |
+//! | trainer | minimises | how |
 //! |---|---|---|
-//! | [`Likelihood`] | the action of the guided trajectories, as published | Adam on autodiff of the action |
+//! | [`Likelihood`] | the action of the guided trajectories, as published | Adam, with gradients of the action by autodiff |
 //! | [`exact`] | the same | its closed form |
-//! | [`Pathwise`] | cross-entropy of the outputs at t_f, plus a price on heat | Adam through the unrolled steps |
+//! | [`Pathwise`] | cross-entropy of the outputs at t_f, plus a price on heat | Adam, with gradients through the unrolled steps |
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -19,12 +19,12 @@ use crate::training::examples::Examples;
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::cross_entropy;
 
-/// What a computer is taught: the activations of a teacher, reached as a guide does.
+/// What a classifier learns: to reach the activations of a teacher along the trajectories of a guide.
 #[derive(Clone, Copy, Debug)]
 pub struct Lesson<'a> {
-    /// Whose activations.
+    /// The network with the activations to reach.
     pub teacher: &'a Teacher,
-    /// How they are reached.
+    /// The dynamics that reaches them.
     pub guide: Guide,
 }
 
@@ -70,8 +70,7 @@ impl Likelihood {
     }
 }
 
-/// The couplings of least action in closed form. `progress` is told the fraction of the examples
-/// that is done.
+/// The couplings of least action, in closed form. `progress` receives the fraction of the examples that is done.
 ///
 /// # Errors
 /// Those of the guide and of [`Moments::optimum`].
@@ -84,11 +83,11 @@ pub fn exact(
     key: Key,
     mut progress: impl FnMut(f64),
 ) -> Result<Substrate> {
-    /// Images between two reports; their moments are held at once.
+    /// Images between two progress reports; their moments are in memory at once.
     const CHUNK: usize = 8192;
     let (substrate, guide, teacher) = (classifier.substrate.valid(), lesson.guide, lesson.teacher.valid());
     let (twin, key) = (guide.twin(&substrate)?, key.fork("exact"));
-    // Few, large shards: each holds moments of its own.
+    // Few, large shards, because each holds its own moments.
     let shards = Shards { size: shards.size.saturating_mul(8), ..shards };
     let mut moments = Moments::new(&substrate);
     for start in (0..examples.len()).step_by(CHUNK) {
@@ -111,24 +110,25 @@ pub fn exact(
     Ok(moments.optimum(&substrate, ridge)?)
 }
 
-/// Cross-entropy through the unrolled stochastic steps, one noise path an image.
+/// Cross-entropy differentiated through the unrolled stochastic steps, with one noise path per image.
 ///
-/// With `hardware`, each step is made for a device with those imperfections, another specimen every step: the
-/// gradient at its couplings is pulled back to those it was made from ([`Hardware::pull_back`]).
+/// With `hardware`, the gradient of each training step is computed for a device with those imperfections, a new
+/// specimen every step. The gradient at its actual couplings is pulled back to the intended ones
+/// ([`Hardware::pull_back`]).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pathwise {
     /// Its training.
     pub recipe: Recipe,
-    /// Δt of the unrolled steps; couplings carry over to the finer steps of the device.
+    /// Δt of the unrolled steps; the trained couplings also work with the finer steps of the device.
     pub dt: f64,
-    /// Outputs times this are logits.
+    /// Outputs are multiplied by this to give logits.
     pub logit_gain: f64,
     /// λ, the price of one kT of heat in units of cross-entropy.
     pub heat_price: f64,
-    /// Shift each image by up to one pixel.
+    /// Whether each image is shifted by up to one pixel.
     pub augment: bool,
-    /// What the couplings shall bear: imperfections of couplings, wells and temperature.
+    /// Imperfections of couplings, wells and temperature that the classifier should tolerate.
     #[serde(default)]
     pub hardware: Vec<Imperfection>,
 }
@@ -148,17 +148,18 @@ impl Default for Pathwise {
 }
 
 impl Pathwise {
-    /// A specimen of the hardware that is trained for.
+    /// One specimen of the hardware.
     ///
     /// # Errors
-    /// Those of [`Hardware::with`], and [`Error::Request`] for imperfections that are not of its couplings, wells or
+    /// Those of [`Hardware::with`], and [`Error::Request`] for imperfections of anything but couplings, wells and
     /// temperature.
     pub fn device(&self, substrate: &Substrate, key: Key) -> Result<Hardware> {
         let ideal = Hardware::ideal(substrate.clone());
         let device =
             self.hardware.iter().try_fold(ideal, |device, &imperfection| device.with(imperfection, key))?;
         if device.read_out > 0.0 || device.bandwidth.is_some() {
-            let reason = "training knows no read-out noise and no bandwidth: leave them out of its hardware";
+            let reason =
+                "training does not support read-out noise and bandwidth; remove them from its hardware";
             return Err(Error::Request(reason.into()));
         }
         Ok(device)
@@ -167,7 +168,7 @@ impl Pathwise {
     /// Its training of a classifier on some examples.
     ///
     /// # Errors
-    /// Those of [`Substrate::check_step`]: Δt is refused where it is too large for the classifier.
+    /// Those of [`Substrate::check_step`]: Δt is refused if it is too large for the classifier.
     pub fn training<'a>(
         &'a self,
         classifier: &'a Classifier,
@@ -187,7 +188,7 @@ impl Pathwise {
                 let logits = x.clone().slice_dim(1, outputs.clone()) * self.logit_gain;
                 let mut loss = cross_entropy(logits, one_hot);
                 if self.heat_price > 0.0 {
-                    // From rest, V(x₀) = 0 and the heat of an inference is −V(x).
+                    // Starting from rest, V(x₀) = 0 and the heat of an inference is −V(x).
                     let heat = -model.potential().energy(x, model.field(&clamped)?);
                     loss = loss + heat.sum() * (self.heat_price / model.kt());
                 }

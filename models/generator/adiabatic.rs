@@ -1,4 +1,4 @@
-//! Hidden units at their mean: what visible units feel when hidden ones are infinitely fast.
+//! Adiabatic hidden units: the force on visible units when hidden units are infinitely fast and so act by their mean.
 //!
 //! ```text
 //! force on the visible units = −h_v − 2d_v∘x − s_v∘W s_h∘φ(−h_h − s_h∘Wᵀ(s_v∘x)),      φ(f) = ⟨x⟩ under f      (16)
@@ -9,12 +9,12 @@ use thermograd::{Group, Protocol, Response, Substrate, SubstrateConfig, Topology
 
 use crate::error::{Error, Result};
 
-/// Δt of visible units when hidden ones are not run.
+/// Δt of visible units when hidden units are not simulated.
 pub const ADIABATIC_STEP: f64 = 0.02;
 
-/// Visible units under a protocol, with the force of hidden units at their mean.
+/// Visible units under a protocol, with hidden units replaced by their mean.
 pub(crate) struct Adiabatic<'a> {
-    /// The visible units alone.
+    /// A substrate of the visible units only.
     pub(crate) visible: Substrate,
     protocol: &'a Protocol,
     /// `[visible, hidden]`.
@@ -25,17 +25,17 @@ pub(crate) struct Adiabatic<'a> {
 impl<'a> Adiabatic<'a> {
     /// # Errors
     /// [`Error::Request`] for a computer with couplings within a group, or none between visible and hidden units, and
-    /// for a temperature that moves.
+    /// for a temperature that changes in time.
     pub(crate) fn new(substrate: &Substrate, protocol: &'a Protocol) -> Result<Self> {
         if protocol.at(0.0).kt.is_some() {
-            let reason = "adiabatic hidden units know one temperature, and this protocol moves it";
+            let reason = "adiabatic hidden units need a constant temperature, and this protocol changes it";
             return Err(Error::Request(reason.into()));
         }
         let topology = substrate.topology();
         let within = topology.blocks.iter().any(|block| block.from == block.to);
         let Some((between, true)) = topology.block_between("visible", "hidden").filter(|_| !within) else {
             return Err(Error::Request(
-                "adiabatic hidden units need couplings visible–hidden and none within a group".into(),
+                "adiabatic hidden units need couplings between visible and hidden units and none within a group".into(),
             ));
         };
         let alone = Topology { groups: vec![group(topology, "visible")?.clone()], blocks: vec![] };
@@ -78,12 +78,12 @@ impl<'a> Adiabatic<'a> {
 /// # Errors
 /// Those of [`Well::new`].
 pub(crate) fn response(hidden: &Group, kt: f64) -> Result<Response> {
-    /// The largest force that hidden units are expected to feel.
+    /// The largest expected force on hidden units.
     const LARGEST_FORCE: f64 = 6.0;
     Ok(Well::new(hidden, kt, LARGEST_FORCE)?.response(LARGEST_FORCE)?)
 }
 
-/// A group by its name.
+/// Finds a group by name.
 ///
 /// # Errors
 /// [`thermograd::Error::Topology`] when there is none.
@@ -91,7 +91,7 @@ pub(crate) fn group<'a>(topology: &'a Topology, name: &str) -> Result<&'a Group>
     Ok(&topology.groups[topology.group(name)?])
 }
 
-/// Equation (16), with 2d∘x among the field of the visible units.
+/// Equation (16), with 2d∘x included in the field of the visible units.
 ///
 /// # Shapes
 /// `x` `[batch, visible]`, `coupling` `[visible, hidden]`, fields and gains over visible and hidden units, or gains

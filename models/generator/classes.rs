@@ -1,18 +1,18 @@
-//! A generator of any digit of its classes: one physical potential, taught without simulating it.
+//! A generator of digits by class: one physical potential, trained without simulation.
 //!
-//! Visible and hidden units couple to each other only. Hidden units are fast, so that visible ones feel their mean;
-//! which class is wanted is held on clamped label units; fields, wells and one gain move slowly in time as a
-//! [`Course`]. The force that couplings exert on the visible units is then
+//! Visible units couple to hidden units only. Hidden units are fast, so they act on visible units by their mean.
+//! Clamped label units select the class. Fields, wells and one gain change slowly in time, as a [`Course`]. The force
+//! of the couplings on the visible units is then
 //!
 //! ```text
 //! F(x, t) = −h_v(t) − 2d(t)∘x − s(t) W φ(−h_h(t) − s(t) Wᵀx),      φ(f) = ⟨x⟩ of one hidden unit under f,      (16)
 //! ```
 //!
-//! with a shift d of the wells of visible units and with fields h(t) = Σ_k w_k(t) (b_k + U_k,class) through the knots
-//! k. An image, its class and a time are drawn, the state of the visible units from the [noising](crate::generator::noising)
-//! table of its pixels, and F is regressed on the force T that reverses the noising: the least-squares form of the
-//! reversed likelihood of S. Whitelam, PRL 136, 037101 (2026). Labels, gains, courses and the training without
-//! simulation are ours.
+//! with a shift d of the wells of visible units and fields h(t) = Σ_k w_k(t) (b_k + U_k,class) interpolated between
+//! the knots k. Training draws an image with its class and a time, draws the state of the visible units from the
+//! [noising](crate::generator::noising) table of its pixels, and regresses F on the force T that reverses the
+//! noising. This is the least-squares form of the reversed likelihood of S. Whitelam, PRL 136, 037101 (2026). Labels,
+//! gains, courses and training without simulation are new here.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ use crate::training::examples::Examples;
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::rows;
 
-/// The computer before training, and how it is trained.
+/// The configuration of an untrained generator, and its training.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassesConfig {
@@ -41,17 +41,17 @@ pub struct ClassesConfig {
     pub hidden: usize,
     /// kT.
     pub kt: f64,
-    /// J₂ of hidden units; below zero they are bistable.
+    /// J₂ of hidden units; if negative, they are bistable.
     pub hidden_j2: f64,
     /// J₄ of hidden units.
     pub hidden_j4: f64,
-    /// μ of hidden units; visible ones have 1.
+    /// μ of hidden units; visible units have μ = 1.
     pub hidden_mobility: f64,
-    /// Knots of the course.
+    /// The number of knots of the course.
     pub knots: usize,
     /// Standard deviation of the couplings before training.
     pub scale: f64,
-    /// Times at which the noising is tabulated.
+    /// The number of times at which the noising is tabulated.
     pub bins: usize,
     /// Its training.
     pub recipe: Recipe,
@@ -75,7 +75,8 @@ impl Default for ClassesConfig {
     }
 }
 
-/// A generator in training: its couplings, and the gain and the wells of the visible units at each knot.
+/// A generator in training: its couplings, and the gain and the shifts of the wells of the visible units at each
+/// knot.
 #[derive(Module, Debug)]
 pub struct Denoiser {
     substrate: Substrate,
@@ -92,7 +93,7 @@ impl ClassesConfig {
     /// Those of [`SubstrateConfig::init`], and [`Error::Request`] for fewer than two knots.
     pub fn init(&self, pixels: usize, classes: usize, key: Key, device: &Device) -> Result<Denoiser> {
         if self.knots < 2 || self.bins == 0 {
-            return Err(Error::Request("a course needs two knots and one time at least".into()));
+            return Err(Error::Request("a course needs at least two knots and one time".into()));
         }
         let groups = vec![
             Group::clamped("clock", self.knots),
@@ -157,7 +158,7 @@ impl ClassesConfig {
     }
 }
 
-/// The states of images on their way into noise, and the forces that reverse it.
+/// The states of images during noising, and the forces that reverse it.
 struct Noisy {
     /// ⟨x⟩, standard deviation of x and ⟨T⟩, `[time][grey value]`.
     table: Vec<Vec<[f32; 3]>>,
@@ -166,7 +167,7 @@ struct Noisy {
     classes: usize,
 }
 
-/// A batch of states on their way into noise.
+/// A batch of states during noising.
 struct Drawn {
     x: Tensor<2>,
     target: Tensor<2>,
@@ -200,7 +201,7 @@ impl Noisy {
     }
 }
 
-/// The times of the knots of a run that ends at `end`.
+/// The times of the knots, for a run that ends at `end`.
 fn times(knots: usize, end: f64) -> Vec<f64> {
     (0..knots).map(|knot| end * knot as f64 / (knots - 1) as f64).collect()
 }
@@ -219,7 +220,7 @@ impl Denoiser {
         Ok(mean_field_force(drawn.x.clone(), self.substrate.coupling(block), fields, [gain, one], response))
     }
 
-    /// The trained generator, run with time step `dt` for the duration it was taught.
+    /// The trained generator, to be run with time step `dt` for the duration of its training.
     ///
     /// # Errors
     /// Those of [`Schedule::new`].

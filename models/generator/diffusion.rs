@@ -1,9 +1,10 @@
-//! The conventional counterpart of the thermodynamic generator: a multilayer perceptron that denoises.
+//! The conventional counterpart of the thermodynamic generator: a denoising multilayer perceptron.
 //!
 //! A diffusion model (J. Ho, A. Jain, P. Abbeel, NeurIPS 2020) with the cosine schedule, signal α = cos(πt/2) and
 //! noise σ = sin(πt/2), that predicts the image, sampled by the deterministic steps of J. Song, C. Meng, S. Ermon
-//! (ICLR 2021), with classifier-free guidance (J. Ho, T. Salimans 2022): classes are left out of a tenth of the
-//! training, and the prediction is moved from that without a class to that with it, and on by `guidance`.
+//! (ICLR 2021), with classifier-free guidance (J. Ho, T. Salimans 2022): the class is left out of a tenth of the
+//! training examples, and the prediction is extrapolated by `guidance` from the one without the class through the one
+//! with it.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -19,13 +20,13 @@ use crate::training::examples::{Examples, PIXELS};
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::{linear, rows};
 
-/// The network before training, how it is trained, and how it is sampled.
+/// The configuration of the untrained network, its training and its sampling.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiffusionConfig {
     /// Units of each of the two hidden layers.
     pub hidden: usize,
-    /// The fraction of the training in which the class is left out.
+    /// The fraction of the training examples for which the class is left out.
     pub drop: f64,
     /// Steps from noise to image.
     pub steps: usize,
@@ -33,7 +34,7 @@ pub struct DiffusionConfig {
     pub recipe: Recipe,
 }
 
-/// Frequencies in which the network is told the time.
+/// The number of frequencies that encode the time.
 const FREQUENCIES: usize = 8;
 
 /// A multilayer perceptron of (noisy image, time, class) with two hidden layers.
@@ -90,7 +91,7 @@ impl DiffusionConfig {
 }
 
 impl Diffusion {
-    /// The images in noisy ones.
+    /// Predicts the images from noisy ones.
     ///
     /// # Shapes
     /// `x` `[image, pixel]`, `class` `[image, class]` → `[image, pixel]`.
@@ -107,7 +108,7 @@ impl Diffusion {
         self.last.forward(hidden)
     }
 
-    /// Multiply–accumulates of one look at one image.
+    /// Multiply–accumulates of one evaluation for one image.
     pub fn macs(&self) -> f64 {
         [&self.first, &self.second, &self.last]
             .iter()
@@ -115,7 +116,7 @@ impl Diffusion {
             .sum()
     }
 
-    /// Draws an image of each class in `labels`. Row-major `[image, pixel]`. `progress` is told the fraction that
+    /// Draws one image for each class in `labels`. Row-major `[image, pixel]`. `progress` receives the fraction that
     /// is done.
     pub fn sample(
         &self,

@@ -1,8 +1,8 @@
-//! A small convolutional network that looks at generated images.
+//! The judge: a small convolutional network that classifies generated images.
 //!
-//! Two strided convolutions, a layer of 64 features, classes. It is trained on the images of the data set with random
-//! shifts and noise, since what it is to judge is noisy. Its features are the space of the distances in
-//! [`metrics`](crate::generator::metrics).
+//! It has two strided convolutions, a layer of 64 features, and classes. It is trained on the images of the data set
+//! with random shifts and noise, because generated images are noisy. The distances in
+//! [`metrics`](crate::generator::metrics) are distances between its features.
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -17,10 +17,10 @@ use crate::training::examples::{Examples, PIXELS};
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::{cross_entropy, ranking, rows};
 
-/// Features of an image.
+/// The number of features of an image.
 pub const FEATURES: usize = 64;
 
-/// The code that makes a judge: one that is kept belongs to its data, its recipe and this.
+/// The source code of the judge. A cached judge is valid only for its data, its recipe and this code.
 pub const CODE: [&str; 4] = [
     include_str!("judge.rs"),
     include_str!("../training/fit.rs"),
@@ -28,7 +28,7 @@ pub const CODE: [&str; 4] = [
     include_str!("../training/network.rs"),
 ];
 
-/// How the judge is trained.
+/// The training of a judge.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeConfig {
@@ -68,7 +68,7 @@ impl JudgeConfig {
     }
 }
 
-/// A convolutional network with a layer of features before its classes.
+/// A convolutional network with a feature layer before its classes.
 #[derive(Module, Debug)]
 pub struct Judge {
     fine: Conv2d,
@@ -79,7 +79,7 @@ pub struct Judge {
     width: usize,
 }
 
-/// What the judge says of some images.
+/// What the judge says about some images.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Opinion {
     /// Row-major `[image, feature]`.
@@ -89,7 +89,7 @@ pub struct Opinion {
 }
 
 impl Judge {
-    /// An untrained judge of images `width` pixels wide.
+    /// An untrained judge for images `width` pixels wide.
     pub fn new(width: usize, height: usize, classes: usize, key: Key, device: &Device) -> Self {
         let key = key.fork("judge weights");
         let conv = |from: usize, to: usize, side: usize| {
@@ -129,7 +129,7 @@ impl Judge {
         (features.clone(), self.classes.forward(features))
     }
 
-    /// Looks at images, given as −1 … 1 and held to that range. Row-major `[image, pixel]`.
+    /// Judges images with pixels in −1 … 1; values outside are clamped to that range. Row-major `[image, pixel]`.
     pub fn opinion(&self, images: &[f32], pixels: usize, shards: Shards) -> Opinion {
         let (model, count) = (self.valid(), images.len() / pixels);
         let shards = Shards { size: 250, ..shards };
@@ -146,7 +146,7 @@ impl Judge {
         Opinion { features: features.concat(), classes: classes.concat() }
     }
 
-    /// Looks at examples.
+    /// Judges examples.
     pub fn opinion_of(&self, examples: &Examples, indices: &[usize], shards: Shards) -> Opinion {
         let pixels = examples.clamped(indices, &PIXELS, None, &Device::flex());
         let values = pixels.into_data().try_into_vec::<f32>().expect("f32");
@@ -154,7 +154,7 @@ impl Judge {
     }
 }
 
-/// Weights of units with so many inputs: normals of variance 2 over their number (K. He et al., ICCV 2015).
+/// Normal weights of variance 2/`inputs` (K. He et al., ICCV 2015).
 fn random<const D: usize>(weights: &Param<Tensor<D>>, inputs: usize, key: Key) -> Param<Tensor<D>> {
     let (shape, scale) = (weights.dims(), (2.0 / inputs as f32).sqrt());
     let values: Vec<f32> =
@@ -162,7 +162,7 @@ fn random<const D: usize>(weights: &Param<Tensor<D>>, inputs: usize, key: Key) -
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &weights.device()))
 }
 
-/// Normals, each row on a scale of its own between nothing and `largest`.
+/// Normals with a random scale per row, between zero and `largest`.
 fn noise(count: usize, pixels: usize, largest: f64, key: Key, device: &Device) -> Tensor<2> {
     let mut values = key.fork("noise").normals(0, count, pixels);
     for (row, values) in values.chunks_mut(pixels).enumerate() {

@@ -1,16 +1,16 @@
-//! How good are generated images? Numbers that fail in different ways.
+//! Quality of generated images: several metrics, because each can be fooled in a different way.
 //!
 //! | number | what | what fools it |
 //! |---|---|---|
-//! | accuracy | fraction that a classifier reads as what was asked | the mean image of each class |
-//! | class entropy | of the classes read, in nats | anything that is spread evenly |
+//! | accuracy | fraction that the judge reads as the requested class | the mean image of each class |
+//! | class entropy | of the classes read, in nats | anything that is spread evenly over the classes |
 //! | Fréchet distance | ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2(C₁C₂)^½) of the classifier's features (M. Heusel et al., NeurIPS 2017) | small samples: biased upwards |
-//! | precision | fraction of generated images within reach of real ones, k = 5 (T. Kynkäänniemi et al., NeurIPS 2019) | few images that are like real ones |
+//! | precision | fraction of generated images within reach of real ones, k = 5 (T. Kynkäänniemi et al., NeurIPS 2019) | a few realistic images, repeated |
 //! | recall | fraction of real images within reach of generated ones, likewise | wide noise |
-//! | recognised | of a computer that keeps images: fraction that is one of them, see [`recognised`] | nothing but what is kept |
+//! | recognised | for a computer that stores images: fraction that is one of them, see [`recognised`] | nothing but the stored images |
 //!
-//! They are told with the number of images, beside the same numbers for real images, class means and noise. The
-//! distances depend on our own classifier and compare with nobody else's.
+//! Reports state the number of images, and the same metrics for real images, class means and noise. The distances
+//! depend on the judge of this crate, so they cannot be compared with those of other work.
 
 use burn::tensor::{Device, Tensor};
 use faer::{Mat, Side};
@@ -25,38 +25,38 @@ use crate::training::network::rows;
 /// The correlation above which an image may count as recognised.
 pub const RECOGNISED: f64 = 0.7;
 
-/// Neighbours of precision and recall.
+/// The number of neighbours k for precision and recall.
 const NEIGHBOURS: usize = 5;
 
-/// The numbers of one set of images.
+/// The metrics of one set of images.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Scores {
-    /// How many images.
+    /// The number of images.
     pub n: usize,
-    /// Fraction that is one of the images that are kept, if any are.
+    /// Fraction that is one of the stored images, if there are any.
     pub recognised: Option<f64>,
-    /// Fraction that the judge reads as what was asked.
+    /// Fraction that the judge reads as the requested class.
     pub accuracy: f64,
     /// Fréchet distance to the real images.
     pub frechet: f64,
-    /// Fraction within reach of as many real images.
+    /// Precision: the fraction within reach of an equal number of real images.
     pub precision: f64,
-    /// Fraction of as many real images that are within reach.
+    /// Recall: the fraction of an equal number of real images within reach of generated ones.
     pub recall: f64,
     /// Entropy of the classes read, in nats.
     pub class_entropy: f64,
 }
 
-/// The real image most like a generated one.
+/// The real image most similar to a generated one.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Nearest {
-    /// Which example it is.
+    /// The index of the example.
     pub index: usize,
     /// The correlation of the two.
     pub correlation: f64,
 }
 
-/// Real images and the judge that compares with them.
+/// Real images, and the judge that compares generated images with them.
 pub struct Reference {
     judge: Judge,
     opinion: Opinion,
@@ -76,8 +76,8 @@ impl Reference {
         &self.judge
     }
 
-    /// The numbers of some images, −1 … 1, of which `labels` were asked; `kept` are those that a computer keeps, if it
-    /// does.
+    /// The metrics of images with pixels in −1 … 1. `labels` are the requested classes, and `kept` the images that
+    /// the computer stores, if it does.
     ///
     /// # Errors
     /// [`Error::Examples`] when there are too few images.
@@ -121,7 +121,7 @@ fn gaussian(features: &[f64]) -> (Mat<f64>, Mat<f64>) {
     (mean, covariance)
 }
 
-/// The Fréchet distance of the Gaussians through two sets of features.
+/// The Fréchet distance between Gaussians fitted to two sets of features.
 ///
 /// # Errors
 /// [`Error::Examples`] when an eigendecomposition fails, as with features that are not finite.
@@ -142,7 +142,8 @@ fn frechet(a: &[f64], b: &[f64]) -> Result<f64> {
     Ok(shift + trace(&ca) + trace(&cb) - 2.0 * cross)
 }
 
-/// The fraction of `points` within reach of `others`: closer to one of them than its fifth neighbour among them.
+/// The fraction of `points` that are within reach of `others`: closer to one of them than its own fifth nearest
+/// neighbour among them.
 fn within_reach(points: &[f64], others: &[f64]) -> f64 {
     let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
     let images = || others.chunks(FEATURES);
@@ -157,7 +158,7 @@ fn within_reach(points: &[f64], others: &[f64]) -> f64 {
     points.chunks(FEATURES).filter(within).count() as f64 / (points.len() / FEATURES) as f64
 }
 
-/// For every image the example it correlates with most.
+/// For every image, the example with which it correlates most.
 pub fn nearest(images: &[f32], examples: &Examples, shards: Shards) -> Vec<Nearest> {
     /// Examples compared at once.
     const CHUNK: usize = 4096;
@@ -183,8 +184,8 @@ pub fn nearest(images: &[f32], examples: &Examples, shards: Shards) -> Vec<Neare
     found.concat()
 }
 
-/// The fraction of images that are each one of those that are kept: that correlate with it by more than 0.7, and more
-/// than with the mean of any two, which would itself correlate with both.
+/// The fraction of images that are recognised as one of the stored images: their correlation with it is above 0.7 and
+/// above that with the mean of any two stored images (such a mean correlates with both).
 pub fn recognised(images: &[f32], kept: &Examples) -> f64 {
     let pixels = kept.pixels_each();
     let each = |index: usize| kept.pixels(index).iter().map(|&p| f32::from(p));
@@ -210,13 +211,13 @@ pub fn recognised(images: &[f32], kept: &Examples) -> f64 {
     correlations.chunks(count).filter(is_kept).count() as f64 / (images.len() / pixels) as f64
 }
 
-/// The length of values about their mean.
+/// The norm of the deviations from the mean.
 fn length(values: &[f32]) -> f64 {
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
     values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Rows with mean zero and length one.
+/// Rows with mean zero and norm one.
 fn standardised(values: impl Iterator<Item = f32>, pixels: usize) -> Tensor<2> {
     let mut values: Vec<f32> = values.collect();
     for row in values.chunks_mut(pixels) {
@@ -250,7 +251,7 @@ mod tests {
         assert!(frechet(&a, &a).unwrap().abs() < 1e-6);
     }
 
-    /// In two dimensions, the other features constant: three hundred points leave few gaps.
+    /// In two dimensions, with the other features constant, three hundred points leave few gaps.
     #[test]
     fn recall_sees_what_is_missing() {
         let flat = |shift: f64, key: Key| -> Vec<f64> {
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(within_reach(&a, &a), 1.0);
         assert!(within_reach(&a, &b) > 0.9, "{}", within_reach(&a, &b));
         assert_eq!(within_reach(&a, &flat(30.0, Key::new(5))), 0.0);
-        // Half of what is real is never made.
+        // Half of the real points are never generated.
         let both = [a.clone(), flat(30.0, Key::new(6))].concat();
         assert!((within_reach(&both, &b) - 0.5 * within_reach(&a, &b)).abs() < 1e-12);
     }
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(entropy(&[7, 7]), 0.0);
     }
 
-    /// Three images of their own brightness that share a part, with noise, with their contrast turned, and means of them.
+    /// Three images with different brightness and a common part: with noise, with inverted contrast, and their means.
     #[test]
     fn what_is_kept_is_recognised_and_means_of_it_are_not() {
         let brightness = [255.0, 160.0, 90.0];
@@ -300,18 +301,18 @@ mod tests {
         }
         for of in [&[0, 1][..], &[0, 2], &[1, 2], &[0, 1, 2]] {
             assert_eq!(recognised(&mean(of), &kept), 0.0, "{of:?}");
-            // Most of them would pass by their correlation alone.
+            // By their correlation alone most of them would pass.
             let best = nearest(&mean(of), &kept, Shards::whole())[0].correlation;
             assert!(best > RECOGNISED, "{of:?}: {best}");
         }
         let half = [image(0), mean(&[0, 1])].concat();
         assert_eq!(recognised(&half, &kept), 0.5);
-        // An image that is kept twice is itself, not a mean.
+        // An image that is stored twice is recognised as itself, not as a mean.
         let twice = Examples::new(20, 10, [kept.pixels(0), kept.pixels(0)].concat(), vec![0, 0]).unwrap();
         assert_eq!(recognised(&image(0), &twice), 1.0);
     }
 
-    /// A few real images again and again: each is like a real one, and most real ones are like none of them.
+    /// A few real images repeated: each resembles a real one, but most real ones resemble none of them.
     #[test]
     fn precision_and_recall_are_not_mistaken_for_each_other() {
         let pixels: Vec<u8> =

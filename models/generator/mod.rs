@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`model`] | noise to images: the computer and its sampling |
 //! | [`noising`] | images to noise: what the generator reverses |
-//! | [`stored`] | a generator that keeps a few images, taught in three ways |
-//! | [`classes`] | a generator of any digit of its classes, taught without simulation |
-//! | [`adiabatic`] | hidden units at their mean: what both of them can do without running these |
+//! | [`stored`] | a generator that stores a few images, trained in three ways |
+//! | [`classes`] | a generator of digits by class, trained without simulation |
+//! | [`adiabatic`] | sampling with hidden units at their mean instead of simulated ones |
 //! | [`diffusion`] | the conventional denoising network to compare with |
-//! | [`judge`], [`metrics`] | a network that looks at images, and numbers from what it sees |
+//! | [`judge`], [`metrics`] | a network that judges images, and the metrics based on it |
 
 pub mod adiabatic;
 pub mod classes;

@@ -1,10 +1,10 @@
 //! A thermodynamic computer that makes images from noise.
 //!
-//! Visible units, one a pixel, and hidden units start as thermal noise of the untrained computer; then they run for
-//! t_f with the trained couplings, and what the visible units have become is read (S. Whitelam, PRL 136, 037101
-//! (2026): 784 visible and 512 hidden units, J₂ = J₄ = μ = 1, kT = 0.1, t_f = 2.5). Groups and protocols make the
-//! difference between a computer that stores a few images ([`stored`](crate::generator::stored)) and one that draws
-//! any digit of ten classes ([`classes`](crate::generator::classes)); sampling is the same.
+//! Visible units, one per pixel, and hidden units start as thermal noise of the untrained computer. They run for t_f
+//! with the trained couplings, and then the visible units are read (S. Whitelam, PRL 136, 037101 (2026): 784 visible
+//! and 512 hidden units, J₂ = J₄ = μ = 1, kT = 0.1, t_f = 2.5). A computer that stores a few images
+//! ([`stored`](crate::generator::stored)) and one that draws digits of ten classes
+//! ([`classes`](crate::generator::classes)) differ in groups and protocols; sampling is the same.
 
 use std::ops::Range;
 
@@ -24,52 +24,52 @@ use crate::generator::noising::Noising;
 pub struct Generator {
     /// The computer.
     pub substrate: Substrate,
-    /// How its control parameters move; not at all if none.
+    /// How its control parameters change in time; they are constant if none.
     pub course: Option<Course>,
     /// Δt and t_f.
     pub schedule: Schedule,
-    /// How it was taught: the scale of its images.
+    /// The noising it was trained on, which sets the scale of its images.
     pub noising: Noising,
 }
 
-/// How hidden units are run.
+/// How hidden units are treated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HiddenUnits {
-    /// As the units of the device that they are.
+    /// Simulated, like the units of the device.
     #[default]
     Langevin,
-    /// At the mean they would have if they were infinitely fast and independent; visible units alone are run.
+    /// Replaced by their mean, as if they were infinitely fast and independent; only visible units are simulated.
     Adiabatic,
 }
 
-/// What to draw.
+/// A request for images.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Request {
-    /// How many images.
+    /// The number of images.
     pub count: usize,
     /// Their classes, if the computer has labels.
     pub labels: Option<Vec<usize>>,
     /// The value of the clamped label unit.
     pub label_strength: f64,
-    /// How hidden units are run.
+    /// How hidden units are treated.
     pub hidden: HiddenUnits,
-    /// Images whose heat and work are added up where a protocol does work, which takes as long again; at constant
-    /// couplings the heat of all is known from their ends.
+    /// The number of images whose heat and work are added up if a protocol does work, which doubles their time. At
+    /// constant couplings the heat of every image follows from its initial and final state.
     pub accounts: usize,
 }
 
 /// Images from noise, in the scale of pixels: −1 black, 1 white.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Samples {
-    /// Visible units at t_f over the mean of a unit held at a white pixel. Row-major `[image, pixel]`.
+    /// Visible units at t_f, divided by the mean of a unit held at a white pixel. Row-major `[image, pixel]`.
     pub raw: Vec<f32>,
-    /// Force of couplings and field on the visible units at t_f over that of a white pixel. The device must measure a
-    /// force for it.
+    /// Force of couplings and field on the visible units at t_f, divided by that of a white pixel. To read it, a
+    /// device must measure forces.
     pub force: Vec<f32>,
-    /// Heat given to the bath by each image that has an account, in units of kT.
+    /// Heat given to the bath by each image that is accounted for, in units of kT.
     pub heat: Vec<f64>,
-    /// Work done by the protocol on each image that has an account, in units of kT.
+    /// Work done by the protocol on each image that is accounted for, in units of kT.
     pub work: Vec<f64>,
 }
 
@@ -83,10 +83,10 @@ impl Samples {
 }
 
 impl Generator {
-    /// A generator of any substrate with free groups `visible` and `hidden`.
+    /// Makes a generator of any substrate with free groups `visible` and `hidden`.
     ///
     /// # Errors
-    /// [`thermograd::Error::Topology`] when there are no such groups or others that are free.
+    /// [`thermograd::Error::Topology`] when one of these groups is missing or there are other free groups.
     pub fn new(
         substrate: Substrate,
         course: Option<Course>,
@@ -102,7 +102,7 @@ impl Generator {
         Ok(Self { substrate, course, schedule, noising })
     }
 
-    /// The generator of exported couplings, taught by `noising`.
+    /// Makes a generator from exported couplings that were trained with `noising`.
     ///
     /// # Errors
     /// Those of [`Couplings::substrate`] and [`new`](Self::new).
@@ -120,12 +120,12 @@ impl Generator {
         Couplings::of(&self.substrate, self.schedule, None).from_noise().with_course(self.course.clone())
     }
 
-    /// With other couplings.
+    /// The same generator with other couplings.
     pub fn with_substrate(&self, substrate: Substrate) -> Self {
         Self { substrate, ..self.clone() }
     }
 
-    /// With all couplings and biases multiplied by `gain`.
+    /// The same generator with all couplings and biases multiplied by `gain`.
     ///
     /// # Errors
     /// None for a finite gain.
@@ -139,12 +139,12 @@ impl Generator {
         Ok(self.with_substrate(substrate.with_bias(bias)?))
     }
 
-    /// Pixels of an image.
+    /// The number of pixels of an image.
     pub fn pixels(&self) -> usize {
         self.visible().units
     }
 
-    /// Classes that can be asked for; none if the computer has no labels.
+    /// The number of classes that can be requested; none if the computer has no labels.
     pub fn classes(&self) -> Option<usize> {
         let labels = self.substrate.topology().clamped().find(|group| group.name == "label")?;
         Some(labels.units / self.course.as_ref().map_or(1, |course| course.times.len()))
@@ -156,7 +156,7 @@ impl Generator {
         free.find(|group| group.name == "visible").expect("a generator's group")
     }
 
-    /// The mean of a visible unit that is held at a white pixel: what visible units are divided by to be pixels.
+    /// The mean of a visible unit that is held at a white pixel; dividing by it turns visible units into pixels.
     ///
     /// # Errors
     /// Those of [`Well::new`].
@@ -187,17 +187,19 @@ impl Generator {
     fn check(&self, request: &Request) -> Result<()> {
         let refuse = |reason: String| Err(Error::Request(reason));
         if request.count == 0 {
-            return refuse("no image is asked for".into());
+            return refuse("no images are requested".into());
         }
         match (self.classes(), &request.labels) {
-            (None, Some(_)) => refuse("classes are asked of a computer that has no label units".into()),
-            (Some(classes), None) => refuse(format!("this computer draws {classes} classes: say which")),
+            (None, Some(_)) => refuse("classes are requested, but this computer has no label units".into()),
+            (Some(classes), None) => refuse(format!("this computer draws {classes} classes; choose one")),
             (Some(classes), Some(labels)) => {
                 if labels.len() != request.count {
                     return refuse(format!("{} labels for {} images", labels.len(), request.count));
                 }
                 match labels.iter().find(|&&label| label >= classes) {
-                    Some(label) => refuse(format!("class {label} is none of the {classes} of this computer")),
+                    Some(label) => {
+                        refuse(format!("class {label} is not one of the {classes} classes of this computer"))
+                    }
                     None => Ok(()),
                 }
             }
@@ -213,7 +215,7 @@ impl Generator {
         })
     }
 
-    /// Draws images. `progress` is told the fraction that is done.
+    /// Draws images. `progress` receives the fraction that is done.
     ///
     /// # Errors
     /// [`Error::Request`] for what this computer cannot draw, and those of [`Substrate::simulate`].
@@ -242,8 +244,7 @@ impl Generator {
         Ok(samples)
     }
 
-    /// Draws some images of a request in one piece; `observe` sees every step, and the ledger until then if there is
-    /// one.
+    /// Draws some images of a request in one batch. `observe` sees every step, and the ledger so far if there is one.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
@@ -287,7 +288,7 @@ impl Generator {
                     .visible
                     .simulate_with_feedback(x0, feedback, schedule, key, |step| observe(step, None))?;
                 let force = fast.force(schedule.duration(), &x);
-                // A mean is not a unit: without the hidden units there is no account of the energy.
+                // If hidden units are not simulated, their energy is unknown, so there is no ledger.
                 (x, None, force)
             }
         };

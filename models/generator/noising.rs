@@ -1,20 +1,20 @@
-//! How structure falls into noise: an image field on uncoupled units that fades.
+//! Noising: uncoupled units in the field of an image, which fades until only noise is left.
 //!
-//! The untrained computer (J = b = 0) is held in equilibrium with a field that pulls the unit of a pixel of value
-//! s ∈ [−1, 1] to one side, and the field is then let go (S. Whitelam, PRL 136, 037101 (2026)):
+//! The untrained computer (J = b = 0) starts in equilibrium with a field that pulls the unit of a pixel of value s ∈
+//! [−1, 1] to one side, and the field is then reduced to zero (S. Whitelam, PRL 136, 037101 (2026)):
 //!
 //! ```text
 //! V₀(x, t) = Σ_i J₂x_i² + J₄x_i⁴ − λ(t) p_i x_i,      p_i = 2s_i,      λ(t) = 1 − t/(0.75 t_f), then 0.      (14)
 //! ```
 //!
-//! To make these steps backwards, a computer must exert on unit i the coupling force
+//! To reverse these steps, a computer must exert on unit i the coupling force
 //!
 //! ```text
 //! T_i = 2V₀′(x_i) − λ p_i,      V₀′ = 2J₂x + 4J₄x³,      (15)
 //! ```
 //!
-//! up to terms that average out against every other unit. Units are independent while they fall, so their means,
-//! variances and ⟨T⟩ are those of one unit, and a table over the 256 grey values says all of an image.
+//! up to terms that average out against every other unit. Units are independent during noising, so their means,
+//! variances and ⟨T⟩ are those of a single unit, and a table over the 256 grey values describes every image.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,13 @@ use thermograd::{Control, Group, Key, Protocol, Schedule, Shards, Step, Substrat
 
 use crate::error::Result;
 
-/// The fall of images into noise.
+/// The parameters of noising.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Noising {
-    /// The field on the unit of a white pixel at the start.
+    /// The initial field on the unit of a white pixel.
     pub field: f64,
-    /// The fraction of the time in which the field falls to zero.
+    /// The fraction of the duration in which the field falls to zero.
     pub fade: f64,
     /// Δt and the duration t_f.
     pub schedule: Schedule,
@@ -43,7 +43,7 @@ impl Default for Noising {
     }
 }
 
-/// Grey values of a table.
+/// The number of grey values.
 pub const LEVELS: usize = 256;
 
 /// The value in [−1, 1] of a grey value.
@@ -57,28 +57,29 @@ impl Noising {
         (1.0 - time / (self.fade * self.schedule.duration())).clamp(0.0, 1.0)
     }
 
-    /// The protocol of images whose units feel the field p at the start.
+    /// The protocol of images whose units start in the field p.
     ///
     /// # Shapes
     /// `p` `[batch, unit]`.
     ///
     /// # Errors
-    /// [`thermograd::Error::Protocol`] when the constants make no protocol.
+    /// [`thermograd::Error::Protocol`] when the constants do not form a protocol.
     pub fn protocol(&self, p: Tensor<2>) -> Result<Protocol> {
         let gone = p.zeros_like();
         let end = self.fade * self.schedule.duration();
         Ok(Protocol::new(vec![0.0, end], vec![Control::from(-p), Control::from(gone)])?)
     }
 
-    /// Means, variances and targets of a unit of `group` at kT = `kt`, in the middle of `bins` equal parts of the
-    /// time.
+    /// Means, variances and targets of a unit of `group` at kT = `kt`, at the midpoints of `bins` equal intervals of
+    /// the duration.
     ///
     /// # Errors
     /// Those of [`Well::new`].
     pub fn table(&self, group: &Group, kt: f64, bins: usize) -> Result<Table> {
         let well = Well::new(group, kt, self.field.abs())?;
         let duration = self.schedule.duration();
-        // Fine enough for the trapezoidal rule to see no step, and a middle of every bin among the times.
+        // Fine enough that the error of the trapezoidal rule is negligible, and such that the midpoint of every bin
+        // is one of the times.
         let steps_per_half = (250.0 / bins as f64).ceil() as usize;
         let dt = duration / (2 * bins * steps_per_half) as f64;
         let times = (0..bins).map(|bin| duration * (bin as f64 + 0.5) / bins as f64).collect();
@@ -103,10 +104,10 @@ impl Noising {
         Ok(Table { times, moments })
     }
 
-    /// Lets images fall: every unit of an uncoupled computer starts at equilibrium in the field of its pixel.
+    /// The initial states of noising: every unit of an uncoupled computer in equilibrium in the field of its pixel.
     ///
     /// # Shapes
-    /// `pixels`: a grey value a unit, row-major `[image, unit]` → `[image, unit]`.
+    /// `pixels`: one grey value per unit, row-major `[image, unit]` → `[image, unit]`.
     ///
     /// # Errors
     /// Those of [`Well::new`] and [`Substrate::simulate`].
@@ -128,7 +129,7 @@ impl Noising {
             .map(|group| Well::new(group, untrained.kt(), self.field.abs()).map(|well| (group.units, well)))
             .collect();
         let wells = wells?;
-        // The quantiles of each group and grey value that occurs, made when first needed.
+        // The quantiles of each group and grey value that occurs, computed when first needed.
         let mut quantiles = BTreeMap::new();
         let mut rng = key.fork("start").rng();
         let mut start = Vec::with_capacity(pixels.len());
@@ -148,7 +149,7 @@ impl Noising {
     }
 }
 
-/// What one unit does at one time.
+/// The moments of one unit at one time.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Moment {
     /// ⟨x⟩.
@@ -159,7 +160,7 @@ pub struct Moment {
     pub target: f64,
 }
 
-/// Moments of one unit over time and grey value.
+/// The moments of one unit by time and grey value.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The times.
@@ -175,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// The table against trajectories of the untrained computer itself.
+    /// Compares the table with simulated trajectories of the untrained computer.
     #[test]
     fn the_table_is_what_trajectories_do() {
         let (noising, kt) =
@@ -212,7 +213,7 @@ mod tests {
                 let (found, moment) = (Estimate::of(&states), table.moments[bin][usize::from(pixel)]);
                 let target = states.iter().map(|&x| 2.0 * well.slope(x)).sum::<f64>() / rows as f64
                     - noising.strength(times[bin]) * p[unit];
-                // 4.9 standard errors, and Δt of the scheme: 1e-3 of the values.
+                // The tolerance is 4.9 standard errors, plus 1e-3 of the values for the error of the scheme in Δt.
                 let allowed = 4.9 * found.standard_error() + 1e-3;
                 println!("{bin} {unit}: {} {} / {target} {}", found.mean, moment.mean, moment.target);
                 assert!((found.mean - moment.mean).abs() < allowed);

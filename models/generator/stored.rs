@@ -1,13 +1,13 @@
-//! A generator that keeps a few images, as published: three ways to find its couplings.
+//! A generator that stores a few images, as published, with three ways to find its couplings.
 //!
-//! All maximise the probability that the trained computer makes the steps of the [noising](crate::generator::noising) backwards
-//! (S. Whitelam, PRL 136, 037101 (2026)).
+//! All of them maximise the probability that the trained computer reverses the steps of the
+//! [noising](crate::generator::noising) (S. Whitelam, PRL 136, 037101 (2026)).
 //!
-//! | way | the gradient of the reversed action |
+//! | method | the gradient of the reversed action |
 //! |---|---|
-//! | [`Descent`], batch | summed over whole trajectories, then one step down (as published) |
-//! | [`Descent`], online | a local rule, followed at every step of the trajectory (H. Wang, W. Deng, arXiv 2609.15439) |
-//! | [`exact`] | zero: solved from the moments of single units, without a trajectory (ours) |
+//! | [`Descent`], batch | summed over whole trajectories before each descent step (as published) |
+//! | [`Descent`], online | a local rule, applied at every step of the trajectory (H. Wang, W. Deng, arXiv 2609.15439) |
+//! | [`exact`] | set to zero, and solved from the moments of single units without trajectories (new here) |
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use crate::generator::model::Generator;
 use crate::generator::noising::Noising;
 use crate::training::examples::Examples;
 
-/// The computer before training.
+/// The configuration of an untrained generator.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredConfig {
@@ -64,7 +64,7 @@ impl StoredConfig {
     }
 }
 
-/// Images to keep.
+/// Images to store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stored {
     /// Their pixels.
@@ -74,14 +74,14 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The first `each` examples of every digit asked for.
+    /// The first `each` examples of every requested digit.
     ///
     /// # Errors
-    /// [`Error::Request`] when no digit is asked for, one twice, or there are not as many examples.
+    /// [`Error::Request`] when no digit is requested, a digit is given twice, or there are too few examples.
     pub fn choose(examples: &Examples, digits: &[usize], each: usize) -> Result<Self> {
         let refuse = |reason: String| Err(Error::Request(reason));
         if digits.is_empty() || each == 0 {
-            return refuse("there must be at least one digit and one image of each".into());
+            return refuse("at least one digit and one image of each are needed".into());
         }
         if digits.iter().collect::<BTreeSet<_>>().len() != digits.len() {
             return refuse(format!("a digit is given twice in {digits:?}"));
@@ -91,7 +91,7 @@ impl Stored {
             let found: Vec<usize> =
                 (0..examples.len()).filter(|&index| examples.label(index) == digit).take(each).collect();
             if found.len() < each {
-                return refuse(format!("{} images of digit {digit}, {each} are asked for", found.len()));
+                return refuse(format!("{} images of digit {digit}, but {each} are requested", found.len()));
             }
             stored.images.extend(found.iter().map(|&index| examples.pixels(index).to_vec()));
             stored.labels.extend(found.iter().map(|_| digit));
@@ -99,27 +99,27 @@ impl Stored {
         Ok(stored)
     }
 
-    /// They as examples, `width` pixels wide.
+    /// The images as examples, `width` pixels wide.
     ///
     /// # Errors
-    /// [`Error::Examples`] when the width does not divide them.
+    /// [`Error::Examples`] when the width does not divide the number of pixels.
     pub fn examples(&self, width: usize) -> Result<Examples> {
         let height = self.images.first().map_or(0, |image| image.len() / width);
         let labels = self.labels.iter().map(|&label| label as u8).collect();
         Examples::new(width, height, self.images.concat(), labels)
     }
 
-    /// The grey value that each unit of a generator feels: the pixels on visible units, and again, from the first, on
-    /// hidden ones.
+    /// The grey value of the noising field on each unit of a generator: the pixels on the visible units, and the same
+    /// pixels again, from the first, on the hidden units.
     fn pixels(image: &[u8], units: usize) -> impl Iterator<Item = u8> {
         (0..units).map(|unit| image[unit % image.len()])
     }
 }
 
-/// Times at which moments of the noising are taken.
+/// The number of times at which moments of the noising are taken.
 const BINS: usize = 50;
 
-/// The couplings at which the expected reversed action is stationary, hence least.
+/// The couplings that minimise the expected reversed action, at which its gradient is zero.
 ///
 /// # Errors
 /// Those of [`Noising::table`] and [`Moments::optimum`].
@@ -143,7 +143,7 @@ pub fn exact(generator: &Generator, stored: &Stored, ridge: f64) -> Result<Subst
     Ok(moments.optimum(substrate, Ridge { free: ridge, tolerance: 1e-5, ..Ridge::default() })?)
 }
 
-/// When the couplings follow the gradient.
+/// When the couplings are updated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -157,7 +157,7 @@ pub enum Rule {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Descent {
-    /// Noising trajectories of every image.
+    /// The number of noising trajectories per image.
     pub cycles: usize,
     /// The learning rate in units of Δt/t_f.
     pub rate: f64,
@@ -169,12 +169,12 @@ impl Default for Descent {
     }
 }
 
-/// Steps whose gradients are taken together: what is held of a trajectory.
+/// The number of steps whose gradients are computed together, which limits the memory for a trajectory.
 const CHUNK: usize = 100;
 
 impl Descent {
-    /// One cycle: every image falls into noise once, and the couplings follow. Gives the new couplings and the mean
-    /// reversed action of a step and unit before the change.
+    /// One cycle: every image is noised and the couplings are updated. Returns the new couplings, and the mean
+    /// reversed action per step and unit before the update.
     ///
     /// # Errors
     /// Those of [`Substrate::simulate`].

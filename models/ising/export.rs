@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use thermograd::export::ising::WELLS;
 use thermograd::{
-    Block, Chains, Couplings, Description, Gibbs, Group, Key, Normalisation, Pattern, Sampling, Schedule, Shards,
-    Spins, Substrate, SubstrateConfig, Topology, run, to_f64,
+    Block, Chains, Couplings, Description, Gibbs, Group, Key, Normalisation, Pattern, Sampling, Schedule,
+    Shards, Spins, Substrate, SubstrateConfig, Topology, run, to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -33,7 +33,8 @@ impl IsingNet {
             return Err(Error::Request(reason.into()));
         }
         let last = self.layers.len() - 1;
-        let name = |layer: usize| if layer == last { "output".into() } else { format!("hidden{}", layer + 1) };
+        let name =
+            |layer: usize| if layer == last { "output".into() } else { format!("hidden{}", layer + 1) };
         let (j2, j4) = WELLS;
         let mut groups = vec![Group::clamped("input", self.layers[0].geometry().inputs())];
         let (mut blocks, mut tensors) = (Vec::new(), Vec::new());
@@ -64,7 +65,8 @@ impl IsingNet {
             };
             let [channels, high, wide] = geometry.shape();
             let biases = to_f64(layer.bias());
-            let bias = (0..above).flat_map(|_| (0..channels).flat_map(|c| std::iter::repeat_n(c, high * wide)));
+            let bias =
+                (0..above).flat_map(|_| (0..channels).flat_map(|c| std::iter::repeat_n(c, high * wide)));
             tensors.push((format!("b.{}", name(index)), bias.map(|c| (scale * biases[c]) as f32).collect()));
             tensors.push((format!("J.{from}-{}", name(index)), values));
             groups.push(Group::free(&name(index), above * units).wells(j2, j4));
@@ -84,7 +86,10 @@ impl IsingNet {
             burn_in: sweeps.burn_in,
             sweeps: sweeps.read,
         });
-        Ok(Couplings::new(description, tensors.iter().map(|(name, values): &(String, Vec<f32>)| (&name[..], values.clone())))?)
+        Ok(Couplings::new(
+            description,
+            tensors.iter().map(|(name, values): &(String, Vec<f32>)| (&name[..], values.clone())),
+        )?)
     }
 }
 

@@ -90,7 +90,8 @@ impl Geometry {
                         .flat_map(|c| (0..kernel).flat_map(move |r| (0..kernel).map(move |w| (c, r, w))))
                     {
                         let (r, c) = (row * stride + dr, column * stride + dc);
-                        let (Some(r), Some(c)) = (r.checked_sub(kernel / 2), c.checked_sub(kernel / 2)) else {
+                        let (Some(r), Some(c)) = (r.checked_sub(kernel / 2), c.checked_sub(kernel / 2))
+                        else {
                             continue;
                         };
                         if r < rows && c < columns {

@@ -101,7 +101,8 @@ impl IsingNet {
         let weight = self.layers[last].weight() * (self.factor(last) / replicas as f64);
         let shared = (0..self.classes).map(|class| {
             let of = class * replicas..(class + 1) * replicas;
-            let w = slope.clone().slice_dim(1, of.clone()).matmul(weight.clone().slice_dim(1, of).transpose());
+            let w =
+                slope.clone().slice_dim(1, of.clone()).matmul(weight.clone().slice_dim(1, of).transpose());
             (w.square() * below.clone()).sum_dim(1).reshape([images, 1])
         });
         let shared = Tensor::cat(shared.collect(), 1);
@@ -145,7 +146,8 @@ impl Expected {
 fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
     const POINTS: i32 = 24;
     let sd = |class: usize| (v[class] * scale).sqrt().max(1e-9);
-    let below = |class: usize, x: f64| 0.5 * libm::erfc((m[class] - x) / sd(class) * std::f64::consts::FRAC_1_SQRT_2);
+    let below =
+        |class: usize, x: f64| 0.5 * libm::erfc((m[class] - x) / sd(class) * std::f64::consts::FRAC_1_SQRT_2);
     let (mut sum, mut weights) = (0.0, 0.0);
     for point in -POINTS..=POINTS {
         let z = 4.5 * f64::from(point) / f64::from(POINTS);

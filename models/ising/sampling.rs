@@ -171,7 +171,13 @@ impl IsingNet {
     ///
     /// # Errors
     /// Those of [`run`].
-    pub fn tau(&self, examples: &Examples, images: usize, sweeps: usize, key: Key) -> Result<Option<Correlation>> {
+    pub fn tau(
+        &self,
+        examples: &Examples,
+        images: usize,
+        sweeps: usize,
+        key: Key,
+    ) -> Result<Option<Correlation>> {
         let network = self.valid();
         let indices: Vec<usize> = (0..images.min(examples.len())).collect();
         let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());

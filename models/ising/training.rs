@@ -65,7 +65,11 @@ impl IsingTrainer {
     ///
     /// # Errors
     /// [`Error::Request`] for a fixed-point term of normalised layers, which has no meaning before they are folded.
-    pub fn training<'a>(&'a self, network: &IsingNet, examples: &'a Examples) -> Result<Training<'a, IsingNet>> {
+    pub fn training<'a>(
+        &'a self,
+        network: &IsingNet,
+        examples: &'a Examples,
+    ) -> Result<Training<'a, IsingNet>> {
         if self.fixed_point > 0.0 && network.layers.iter().any(|layer| layer.is_normalised()) {
             let reason = "the fixed-point term needs couplings, and normalised layers have none before the end: \
                           set fixed_point or normalise to none";

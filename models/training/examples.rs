@@ -1,4 +1,4 @@
-//! Labelled images as the values of clamped units.
+//! Labelled images, and their conversion to values of clamped units.
 
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use rand::RngExt;
@@ -7,7 +7,7 @@ use thermograd::{Key, Normalisation};
 
 use crate::error::{Error, Result};
 
-/// Pixels as −1 … 1.
+/// The normalisation that maps pixels to −1 … 1.
 pub const PIXELS: Normalisation = Normalisation { offset: 0.5, scale: 0.5, norm: None };
 
 /// How training images are varied.
@@ -39,7 +39,7 @@ impl Examples {
     /// Row-major grey images of `width` × `height` pixels, one after the other, with their classes.
     ///
     /// # Errors
-    /// [`Error::Examples`] when pixels and labels do not count the same images, or there is none.
+    /// [`Error::Examples`] when pixels and labels do not match in number, or there are no images.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>, labels: Vec<u8>) -> Result<Self> {
         Self::coloured(1, width, height, pixels, labels)
     }
@@ -67,12 +67,12 @@ impl Examples {
         Ok(Self { width, channels, pixels_each, pixels, labels })
     }
 
-    /// How many images.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Never: there is at least one image.
+    /// Always false: there is at least one image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -102,7 +102,7 @@ impl Examples {
         }
     }
 
-    /// One image so many times.
+    /// One image, repeated `count` times.
     pub fn repeated(&self, index: usize, count: usize) -> Self {
         let (pixels, labels) = (self.pixels(index).repeat(count), vec![self.labels[index]; count]);
         Self { pixels, labels, ..*self }
@@ -118,8 +118,8 @@ impl Examples {
         &self.pixels[index * self.pixels_each..][..self.pixels_each]
     }
 
-    /// Mean and standard deviation of all pixels, and the largest norm an image then has: the constants that every
-    /// later image is prepared with.
+    /// The constants with which images are prepared: mean and standard deviation of all pixels, and the largest norm
+    /// of an image normalised with these.
     pub fn normalisation(&self) -> Normalisation {
         let count = self.pixels.len() as f64;
         let value = |p: &u8| f64::from(*p) / 255.0;
@@ -168,7 +168,8 @@ impl Examples {
                     let [dx, dy] = [0, 1].map(|_| rng.random_range(-most..=most) as isize);
                     let flip = flip && rng.random_bool(0.5);
                     let plane = self.pixels_each / self.channels;
-                    let moved = image.chunks(plane).flat_map(|plane| shifted(plane, self.width, dx, dy, flip));
+                    let moved =
+                        image.chunks(plane).flat_map(|plane| shifted(plane, self.width, dx, dy, flip));
                     prepare(&moved.collect::<Vec<_>>(), normalisation, &mut values);
                 }
             }
@@ -207,7 +208,7 @@ fn prepare(image: &[u8], normalisation: &Normalisation, out: &mut Vec<f32>) {
     }
 }
 
-/// The image moved by (dx, dy) pixels, its darkest grey filling in, and then mirrored if `flip`.
+/// The image shifted by (dx, dy) pixels, padded with its darkest grey, and then mirrored if `flip`.
 fn shifted(image: &[u8], width: usize, dx: isize, dy: isize, flip: bool) -> Vec<u8> {
     let height = image.len() / width;
     let fill = image.iter().copied().min().unwrap_or(0);

@@ -1,7 +1,8 @@
-//! The training loop: minibatches in keyed order, gradients summed over shards, a schedule, a checkpoint.
+//! The training loop: minibatches in an order drawn from the key, gradients summed over shards, a learning-rate
+//! schedule, and checkpoints.
 //!
-//! Every step is a function of the training, the key and the number of the step, so a run resumed from a checkpoint
-//! gives the same numbers as one that was never stopped.
+//! Every step is a function of the training, the key and the step number, so a run resumed from a checkpoint gives
+//! the same numbers as one that was never interrupted.
 
 use std::f64::consts::PI;
 use std::ops::ControlFlow;
@@ -15,19 +16,19 @@ use thermograd::{Key, Shards};
 use crate::error::{Error, Result};
 use crate::training::network::{Parameters, unusable};
 
-/// How long and how fast to learn; by default not at all.
+/// Duration and learning rate of a training run; the default does no training.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Passes over the examples.
     pub epochs: usize,
-    /// Examples a step.
+    /// Examples per step.
     pub batch: usize,
-    /// The learning rate of Adam at its highest.
+    /// The peak learning rate of Adam.
     pub learning_rate: f64,
-    /// Steps over which it rises from zero.
+    /// The number of steps over which it rises from zero.
     pub warm_up: usize,
-    /// The fraction of it that is left at the end of the cosine.
+    /// The fraction of it that is left at the end of the cosine decay.
     pub final_fraction: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
@@ -44,7 +45,7 @@ impl Recipe {
     }
 }
 
-/// Where a training is.
+/// The progress of a training run.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Progress {
     /// Steps done.
@@ -72,7 +73,7 @@ impl Progress {
 /// A loss, and its gradient at the parameters of a model.
 pub type Gradient = (f64, GradientsParams);
 
-/// A training: on what, for how long, and the gradient of the loss.
+/// A training task: its examples, its recipe, and the gradient of its loss.
 pub struct Training<'a, M> {
     name: &'static str,
     recipe: Recipe,
@@ -83,11 +84,11 @@ pub struct Training<'a, M> {
 type GradientOf<'a, M> = dyn Fn(&M, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a;
 
 impl<'a, M: Module + Sync> Training<'a, M> {
-    /// A training of so many examples; its name appears in errors and files, and the key of a fit is forked by it.
+    /// A training task on `examples` examples. Its name appears in errors and files, and forks the key of a fit.
     ///
-    /// `gradient(model, indices, batch, key)` is of the loss of the examples `indices` of a batch of `batch`, divided
-    /// by `batch`. The model is a copy to differentiate, one a shard; the key is that of the step, skipped to the
-    /// first of the examples.
+    /// `gradient(model, indices, batch, key)` is the gradient of the loss of the examples `indices`, a part of a
+    /// batch of `batch` examples, divided by `batch`. Each shard receives its own copy of the model; the key is that
+    /// of the step, skipped to the first of the examples.
     pub fn new(
         name: &'static str,
         recipe: Recipe,
@@ -104,9 +105,9 @@ pub fn backward(loss: Tensor<1>, model: &impl Module) -> Gradient {
     (loss.into_scalar::<f64>(), gradients)
 }
 
-/// A training under way: the model, the optimiser, and how far they are.
+/// A training run in progress: the model, the optimiser and the step.
 pub struct Fit<'a, M> {
-    /// The model as it is now.
+    /// The current model.
     pub model: M,
     training: Training<'a, M>,
     optimizer: ModuleOptimizer,
@@ -118,7 +119,7 @@ pub struct Fit<'a, M> {
 }
 
 impl<'a, M: Module + Sync> Fit<'a, M> {
-    /// A training of `model` that has not begun.
+    /// A training run of `model` that has not begun.
     pub fn new(training: Training<'a, M>, model: M, shards: Shards, key: Key) -> Self {
         let weight_decay = training.recipe.weight_decay as f32;
         let optimizer = AdamWConfig::new().with_weight_decay(weight_decay).with_epsilon(1e-8).init();
@@ -131,7 +132,7 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         self.training.name
     }
 
-    /// The model as it is now, without gradients.
+    /// The current model, without gradients.
     pub fn finish(self) -> M {
         self.model.valid()
     }
@@ -141,7 +142,7 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         self.step
     }
 
-    /// Runs to the end, or until `observe` breaks off, and tells which.
+    /// Trains to the end or until `observe` breaks, and returns which of the two happened.
     ///
     /// # Errors
     /// Those of the gradient and `observe`, and [`Error::NotFinite`].
@@ -175,7 +176,7 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// One of `steps` steps: down the gradient of the loss of some examples, which is returned.
+    /// Makes one of `steps` steps on the gradient of the loss of some examples, and returns that loss.
     fn step(&mut self, indices: &[usize], steps: usize) -> Result<f64> {
         let key = self.key.fork("step").at(self.step as u64);
         let (gradient, model) = (&self.training.gradient, &self.model);
@@ -199,7 +200,7 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         Ok(loss)
     }
 
-    /// Model, optimiser, step and the losses of this pass as bytes.
+    /// The checkpoint: model, optimiser, step and the losses of this pass as bytes.
     ///
     /// # Errors
     /// [`Error::Checkpoint`].
@@ -212,10 +213,10 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
         Ok([&head[..], &model, &optimizer].concat())
     }
 
-    /// This training as it was when `bytes` were made by [`checkpoint`](Self::checkpoint).
+    /// Restores the state that [`checkpoint`](Self::checkpoint) saved as `bytes`.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the bytes are damaged or of another model.
+    /// [`Error::Checkpoint`] when the bytes are damaged or belong to another model.
     pub fn resume(mut self, bytes: &[u8]) -> Result<Self> {
         let damaged = || Error::Checkpoint("the file is damaged".into());
         let (head, bytes) = bytes.split_first_chunk::<40>().ok_or_else(damaged)?;

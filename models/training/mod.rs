@@ -1,10 +1,10 @@
-//! What all models are trained with.
+//! Training code that all models share.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`examples`] | labelled images as the values of clamped units |
+//! | [`examples`] | labelled images, and their conversion to values of clamped units |
 //! | [`fit`] | the training loop |
-//! | [`network`] | what conventional networks share: weights before training, loss, read-out, files |
+//! | [`network`] | shared by conventional networks: initial weights, loss, read-out, files |
 
 pub mod examples;
 pub mod fit;

@@ -1,4 +1,4 @@
-//! What conventional networks share: weights before training, loss, read-out, and their parameters as bytes.
+//! Code that conventional networks share: initial weights, loss, read-out, and parameters as bytes.
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
@@ -10,7 +10,7 @@ use thermograd::Key;
 
 use crate::error::{Error, Result};
 
-/// The parameters of a model as bytes, and back.
+/// Encodes the parameters of a model as bytes and decodes them.
 pub trait Parameters: Module {
     /// The parameters as the bytes of a burnpack file.
     ///
@@ -48,7 +48,7 @@ pub(crate) fn linear(inputs: usize, outputs: usize, key: Key, device: &Device) -
     }
 }
 
-/// A tensor of so many rows.
+/// A tensor with `count` rows.
 pub(crate) fn rows(values: Vec<f32>, count: usize, device: &Device) -> Tensor<2> {
     let columns = values.len() / count;
     Tensor::from_data(TensorData::new(values, [count, columns]), device)
@@ -59,7 +59,7 @@ pub fn cross_entropy(logits: Tensor<2>, one_hot: Tensor<2>) -> Tensor<1> {
     -(log_softmax(logits, 1) * one_hot).sum()
 }
 
-/// Classes from the largest output to the smallest; of equal ones the first comes first.
+/// Classes from the largest output to the smallest; equal outputs keep their order.
 pub fn ranking(outputs: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..outputs.len()).collect();
     order.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]));

@@ -6,14 +6,14 @@
 //! x_{t+1} = x_t A + q∘x_t³ + d + noise,      A = 1 − μΔt(2J₂ + J),  q = −4μΔtJ₄,  d = −μΔt h,
 //! ```
 //!
-//! and the gradients g_t = ∂L/∂x_t of a loss L(x_T) obey the recursion backwards
+//! and the gradients g_t = ∂L/∂x_t of a loss L(x_T) obey the backward recursion
 //!
 //! ```text
 //! g_t = g_{t+1} Aᵀ + 3q∘x_t²∘g_{t+1},      ∂L/∂A = Σ_t x_tᵀ g_{t+1},      ∂L/∂d = Σ_t g_{t+1}.      (8)
 //! ```
 //!
-//! From A and d to couplings and biases is left to autodiff, once a run instead of once a step: the same numbers
-//! as autodiff through [`Substrate::forward`], in about half the time.
+//! Autodiff then carries the gradients from A and d to couplings and biases, once per run instead of once per step.
+//! The result equals autodiff through [`Substrate::forward`] and takes about half the time.
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -27,14 +27,14 @@ use crate::noise::Key;
 use crate::schedule::Schedule;
 
 impl Substrate {
-    /// The value and the gradient of a loss of the final state, along one noise path a trajectory.
+    /// The value and the gradient of a loss of the final state, along one noise path per trajectory.
     ///
-    /// `loss` is given a substrate that tracks gradients, for terms that depend on the couplings directly (heat),
-    /// and the final state; it returns one number. No step is checked: a result that is not finite is the sign to
-    /// look with [`simulate`](Self::simulate).
+    /// `loss` is given a substrate that tracks gradients, for terms that depend on the couplings directly (heat), and
+    /// the final state; it returns one number. Steps are not checked: if the result is not finite,
+    /// [`simulate`](Self::simulate) finds out where.
     ///
     /// # Shapes
-    /// `x0` `[batch, unit]`; `clamped`: one `[batch, units]` a clamped group; the final state is `[batch, unit]`.
+    /// `x0` `[batch, unit]`; `clamped`: one `[batch, units]` per clamped group; the final state is `[batch, unit]`.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the clamped values do not fit, and whatever `loss` returns.
@@ -51,7 +51,7 @@ impl Substrate {
         let mut states = Vec::with_capacity(schedule.steps);
         let last = advance(&dynamics, x0, 0..schedule.steps, |step| states.push(step.before.clone()));
 
-        // ∂L/∂x_T, and what L depends on directly.
+        // ∂L/∂x_T, and the gradients of the parameters on which L depends directly.
         let head = inner.clone().train();
         let last = last.autodiff().require_grad();
         let value = loss(&head, last.clone())?;
@@ -93,7 +93,7 @@ impl Cotangent {
 }
 
 impl Overdamped {
-    /// The recursion of the module's head from ∂L/∂x_T down the states x_0 … x_{T−1}.
+    /// Equation (8), from ∂L/∂x_T back through the states x_{T−1} … x_0.
     fn pull_back(&self, mut states: Vec<Tensor<2>>, end: Tensor<2>) -> Cotangent {
         let slope = self.quartic.clone() * 3.0;
         let mut g = end;

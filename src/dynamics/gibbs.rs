@@ -212,7 +212,8 @@ impl Dynamics for Gibbs<'_> {
 
     fn step(&self, index: usize, chains: Chains) -> Chains {
         let betas = vec![self.twice_beta; chains.count];
-        let bath = Bath { fields: self.fields.as_deref(), factors: self.factors.as_deref(), spins: self.spins };
+        let bath =
+            Bath { fields: self.fields.as_deref(), factors: self.factors.as_deref(), spins: self.spins };
         sweep(bath, chains, &betas, index as u32, self.key)
     }
 
@@ -231,13 +232,7 @@ impl Dynamics for Gibbs<'_> {
 }
 
 /// One sweep; 2β is given for every chain.
-pub(crate) fn sweep(
-    bath: Bath,
-    mut chains: Chains,
-    twice_betas: &[f32],
-    index: u32,
-    key: Key,
-) -> Chains {
+pub(crate) fn sweep(bath: Bath, mut chains: Chains, twice_betas: &[f32], index: u32, key: Key) -> Chains {
     // Tiles of several quads and several chains: as many lanes as possible, of as equal a size as possible.
     let parts = chains.count.div_ceil(LANES).max(1);
     let width = chains.count.div_ceil(parts).max(1);

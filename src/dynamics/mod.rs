@@ -1,10 +1,10 @@
-//! How a machine moves: one kind of dynamics a file, its equation first, and the one loop that runs them all.
+//! How a machine moves: one kind of dynamics per file, and the one loop that runs them all.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`run`](mod@run) | [`Dynamics`](run::Dynamics), the loop, trajectories, divergence |
 //! | [`overdamped`] | Langevin dynamics of the substrate, in two schemes |
-//! | [`simulate`] | the substrate's convenient front of it |
+//! | [`simulate`] | running a substrate in one call |
 //! | [`gibbs`] | sweeps of ±1 spins |
 //! | [`tempering`] | replicas of spins that exchange temperatures |
 //! | [`stability`] | the largest time step |

@@ -12,8 +12,8 @@ use crate::noise::Key;
 use crate::paths::heat::Estimate;
 use crate::tensors::to_f64;
 
-/// The steps of `fine` put together in groups of `factor`: the same scheme with a longer step, along the same
-/// path of the noise. A normal of a long step is the sum of its short ones over √factor.
+/// The same scheme as `fine` with steps `factor` times as long, along the same noise path. The normal of a long step
+/// is the sum of the normals of its short steps, divided by √factor.
 struct Coarse {
     fine: Overdamped,
     coarse: Overdamped,
@@ -45,13 +45,13 @@ impl Dynamics for Coarse {
     }
 }
 
-/// The slope of ln(error) over ln(Δt) for steps that double.
+/// The slope of ln(error) over ln(Δt) when the step doubles.
 fn orders(errors: &[f64]) -> Vec<f64> {
     errors.windows(2).map(|pair| (pair[1] / pair[0]).log2()).collect()
 }
 
-/// Strong order: the root mean square distance, at t = 1, to the path of the same noise with steps so fine that
-/// their own error is a few percent of the smallest one measured.
+/// Strong order: the root mean square distance, at t = 1, to the path of the same noise with steps so short that the
+/// error of the reference is a few percent of the smallest one measured.
 #[test]
 fn strong_orders_are_one_and_a_half() {
     let groups = [Group::free("a", 4).wells(0.5, 0.2), Group::free("b", 3).wells(-0.2, 0.3).mobility(1.5)];
@@ -76,14 +76,15 @@ fn strong_orders_are_one_and_a_half() {
         };
         let errors = [256, 128, 64, 32].map(error);
         println!("{integrator:?}: errors {errors:?}, orders {:.3?}", orders(&errors));
-        // Mean squares of 1600 independent paths: relative standard errors of √(2/1600) = 3.5 % at most, half of it in
-        // their roots, and √2/ln 2 of that in an order: 0.036, were neighbouring errors not made by the same noise.
+        // Mean squares of 1600 independent paths: relative standard errors of √(2/1600) = 3.5 % at most, half of it
+        // in their roots, and √2/ln 2 of that in an order: 0.036 if neighbouring errors were independent; they share
+        // their noise, so it is less.
         assert!(orders(&errors).iter().all(|found| (found - order).abs() < 4.9 * 0.036), "{integrator:?}");
     }
 }
 
-/// Weak order at a fixed time: the bias of ⟨x⟩ at t = 1 of independent quartic units that start at 1.5, measured along the
-/// same noise as with steps a sixteenth of the shorter ones.
+/// Weak order at a fixed time: the bias of ⟨x⟩ at t = 1 of independent quartic units that start at 1.5, measured
+/// against steps a sixteenth as long as the shorter ones, along the same noise.
 #[test]
 fn weak_orders_at_a_fixed_time_are_one() {
     let (rows, units, finest) = (2048, 64, 256);
@@ -107,8 +108,8 @@ fn weak_orders_at_a_fixed_time_are_one() {
         let [(fine, fine_se), (coarse, coarse_se)] = [16, 8].map(bias);
         let found = (coarse / fine).log2();
         let spread = (fine_se / fine).hypot(coarse_se / coarse) / std::f64::consts::LN_2;
-        // The reference has a bias of its own, of a sixteenth and a thirty-second of these: an order of 0.047 more. 4.9
-        // standard errors, and a fifth for the next order in the step.
+        // The reference is biased too, by a sixteenth and a thirty-second of these biases, which raises the measured
+        // order by 0.047. The tolerance is 4.9 standard errors plus a fifth for the next order in the step.
         let allowed = 4.9 * spread + 0.2;
         println!(
             "{integrator:?}: biases {fine:.2e} ± {fine_se:.0e}, {coarse:.2e} ± {coarse_se:.0e}: order {found:.2}, \
@@ -118,7 +119,7 @@ fn weak_orders_at_a_fixed_time_are_one() {
     }
 }
 
-/// Two machines side by side: with one key and one shape, under the same noise.
+/// Two machines side by side under the same noise: they share key and shape.
 struct Pair([Overdamped; 2]);
 
 impl Dynamics for Pair {
@@ -160,7 +161,7 @@ fn weak_orders_at_equilibrium_are_one_and_two() {
         };
         let own = |s| Overdamped::unchecked(s, zero().into(), dt, Key::new(3)).with_integrator(integrator);
         let start = |s: &Substrate| s.uncoupled_equilibrium(rows, Key::new(4)).unwrap();
-        // The memory of the start, at relaxation rates above one, is below e^(−8) at t = 8.
+        // At relaxation rates above one, less than e^(−8) of the initial state is left at t = 8.
         let (skip, steps, every) = ((8.0 / dt) as usize, (40.0 / dt) as usize, (0.5 / dt) as usize);
         let mut squares = [vec![0.0; rows], vec![0.0; rows]];
         let mut count = 0.0;
@@ -174,7 +175,7 @@ fn weak_orders_at_equilibrium_are_one_and_two() {
             }
         })
         .unwrap();
-        // Rows are independent; the coefficient of least variance.
+        // Rows are independent; this coefficient gives the least variance.
         let [x, y] = squares.map(|sums| sums.into_iter().map(|sum| sum / count).collect::<Vec<f64>>());
         let mean = |values: &[f64]| values.iter().sum::<f64>() / rows as f64;
         let (mx, my) = (mean(&x), mean(&y));
@@ -192,7 +193,7 @@ fn weak_orders_at_equilibrium_are_one_and_two() {
         let [(fine, fine_se), (coarse, coarse_se)] = steps.map(|dt| bias(integrator, rows, dt));
         let found = (coarse / fine).log2();
         let spread = (fine_se / fine).hypot(coarse_se / coarse) / std::f64::consts::LN_2;
-        // 4.9 standard errors, and a fifth for the next order in the step.
+        // The tolerance is 4.9 standard errors plus a fifth for the next order in the step.
         let allowed = 4.9 * spread + 0.2;
         println!(
             "{integrator:?}: biases {fine:.2e} ± {fine_se:.0e}, {coarse:.2e} ± {coarse_se:.0e} at Δt = {steps:?}: \

@@ -7,9 +7,9 @@
 //! x_i ← x_i − μ_i ∂_iV(x) Δt + ½(√(2 μ_i kT Δt) η_i + √(2 μ_i kT′ Δt) η_i′)            (21)
 //! ```
 //!
-//! Equation (3) is the scheme of Euler and Maruyama (S. Whitelam, PNAS 123, e2528413123 (2026)); (21), in which η′ is
-//! the normal of the next step and kT′ its temperature, that of B. Leimkuhler and C. Matthews (Appl. Math. Res. eXpress 2013, 34), with the
-//! same cost but for the noise.
+//! Equation (3) is the Euler–Maruyama scheme (S. Whitelam, PNAS 123, e2528413123 (2026)). Equation (21) is the scheme
+//! of B. Leimkuhler and C. Matthews (Appl. Math. Res. eXpress 2013, 34), where η′ is the normal of the next step and
+//! kT′ its temperature. Apart from the extra normals the two cost the same.
 //!
 //! | | Euler–Maruyama | Leimkuhler–Matthews |
 //! |---|---|---|
@@ -25,8 +25,8 @@
 //! x − μΔt ∇V = x [1 − μΔt (2J₂ + J)] − 4μΔt J₄ x³ − μΔt h,
 //! ```
 //!
-//! whose bracket is a constant of the run, and so is the last term unless a [protocol](crate::network::protocol) moves
-//! it. Step n is made with the control parameters at t = nΔt.
+//! where the bracket is constant during a run, and so is the last term unless a [protocol](crate::network::protocol)
+//! changes it. Step n uses the control parameters at t = nΔt.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -53,7 +53,8 @@ pub enum Integrator {
 
 /// The dynamics of a substrate under a protocol: the constants of one run, assembled once.
 ///
-/// [`Substrate::simulate`] and its kin are the convenient [front](crate::dynamics::simulate); with this type a run chooses its [`Integrator`].
+/// [`Substrate::simulate`] and its [siblings](crate::dynamics::simulate) are more convenient; use this type to choose
+/// the [`Integrator`].
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -80,7 +81,7 @@ pub struct Overdamped {
     pub(crate) drift: Protocol,
     /// μΔt, `[1, unit]`.
     mobility: Tensor<2>,
-    /// √(2μkTΔt) of each unit at the temperature of the substrate.
+    /// √(2μkTΔt) of each unit, at the temperature of the substrate.
     sigma: Vec<f32>,
     /// √(2μΔt), `[1, unit]`, for a temperature that is a control parameter.
     spread: Tensor<2>,
@@ -91,13 +92,13 @@ pub struct Overdamped {
 }
 
 impl Overdamped {
-    /// Steps of `dt` by Euler and Maruyama's scheme, with the noise of `key`.
+    /// Euler–Maruyama steps of length `dt`, with the noise of `key`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when control parameters do not fit, [`Error::Constant`] for a kT that is negative or not finite,
-    /// [`Error::StepTooLarge`] when `dt` is beyond [`step_limit`](Substrate::step_limit), and
-    /// [`Error::NotJointlyConfining`] when units without a quartic well do not hold together with the softest wells and the
-    /// largest gains between two knots.
+    /// [`Error::Shape`] when control parameters do not fit, [`Error::Constant`] for a kT that is negative or not
+    /// finite, [`Error::StepTooLarge`] when `dt` is beyond [`step_limit`](Substrate::step_limit), and
+    /// [`Error::NotJointlyConfining`] when units without a quartic well are not confined with the softest wells and
+    /// the largest gains between two knots.
     pub fn new(substrate: &Substrate, protocol: impl Into<Protocol>, dt: f64, key: Key) -> Result<Self> {
         let (protocol, units) = (protocol.into(), substrate.free_units());
         protocol.check_units(units)?;
@@ -112,18 +113,18 @@ impl Overdamped {
         Ok(Self::unchecked(substrate, protocol, dt, key))
     }
 
-    /// With steps made by another scheme.
+    /// With another integration scheme.
     pub fn with_integrator(self, integrator: Integrator) -> Self {
         Self { integrator, ..self }
     }
 
-    /// The same without a look at shapes and stability: for what is trained, many times a second.
+    /// The same without checks of shapes and stability, for training, which calls it many times a second.
     pub(crate) fn unchecked(substrate: &Substrate, protocol: Protocol, dt: f64, key: Key) -> Self {
         let potential = substrate.potential();
         let mobility = substrate.unit_row(|group, unit| group.mobility.at(unit) * dt);
         let diffusion = |group: &Group, unit| 2.0 * group.mobility.at(unit) * dt;
         let sigma = substrate.unit_values(|group, unit| (diffusion(group, unit) * substrate.kt()).sqrt());
-        // Gains act on couplings alone and shifts on the diagonal alone: either keeps the two apart.
+        // Gains act on couplings only and shifts on the diagonal only, so either requires the two to be kept apart.
         let Control { gain, well, .. } = &protocol.controls()[0];
         let fold = gain.is_none() && well.is_none();
         let (propagator, diagonal) =
@@ -259,7 +260,8 @@ impl Dynamics for Overdamped {
     }
 }
 
-/// −μΔtJ with 1 − 2μΔtJ₂ on its diagonal where a small product has one (and `fold` says so), and as a row where not.
+/// −μΔtJ, with 1 − 2μΔtJ₂ on its diagonal if `fold` is set and the product is small and has a diagonal; otherwise 1 −
+/// 2μΔtJ₂ is returned as a row.
 fn propagator(
     coupling: Coupling,
     mobility: &Tensor<2>,

@@ -1,8 +1,9 @@
-//! The one loop: every machine of this crate, and any of yours, is stepped, observed and watched by [`run`].
+//! The one loop over steps: [`run`] steps and observes every machine of this crate, or one of your own, and checks it
+//! for divergence.
 //!
 //! A machine says how it [steps](Dynamics::step) from one state to the next. All its memory is in the state, and its
-//! noise is a function of the number of the step; so a stretch of a run can be run again and gives the same numbers,
-//! which is how the first step of a divergence is found.
+//! noise is a function of the step number. Any stretch of a run can therefore be repeated with the same result, which
+//! is how the first diverged step is found.
 
 use std::ops::Range;
 
@@ -40,10 +41,10 @@ pub trait Dynamics {
     /// The state after step `index`, a function of its arguments alone.
     fn step(&self, index: usize, state: Self::State) -> Self::State;
 
-    /// The first place that left the finite numbers, if any.
+    /// The first value that is not finite, if any.
     fn diverged(&self, state: &Self::State) -> Option<Place>;
 
-    /// Refuses a state that does not fit the machine, before the first step.
+    /// Refuses a state that does not fit the machine; called before the first step.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), typically.
@@ -51,18 +52,18 @@ pub trait Dynamics {
         Ok(())
     }
 
-    /// The time after so many steps; the number of steps itself for machines without a clock.
+    /// The time after `steps` steps; by default the number of steps.
     fn time(&self, steps: usize) -> f64 {
         steps as f64
     }
 
-    /// The energy of one trajectory after so many steps, for the report of a divergence.
+    /// The energy of one trajectory after `steps` steps, for the report of a divergence.
     fn energy(&self, _steps: usize, _state: &Self::State, _trajectory: usize) -> Option<f64> {
         None
     }
 }
 
-/// One number of a state.
+/// The position of one number in a state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The trajectory within the batch.
@@ -84,15 +85,15 @@ pub struct Step<S = Tensor<2>> {
     pub after: S,
 }
 
-/// Steps between two looks at whether the numbers are still finite.
+/// Steps between two checks that the numbers are still finite.
 const LOOK: usize = 32;
 
-/// The state after `steps` steps from `start`; `observe` sees each of them: recording, streamed action, heat and
-/// statistics are observers.
+/// Makes `steps` steps from `start`, hands each of them to `observe` and returns the final state. Recording, streamed
+/// action, heat and statistics are observers.
 ///
 /// # Errors
-/// Those of [`Dynamics::fits`], and [`Error::Diverged`](crate::Error::Diverged) naming the first step, and the place in
-/// it, that is not finite. Up to 32 steps later are seen by then.
+/// Those of [`Dynamics::fits`], and [`Error::Diverged`](crate::Error::Diverged), which names the first step whose
+/// result is not finite and the value. The observer may by then have seen up to 32 later steps.
 pub fn run<D: Dynamics>(
     dynamics: &D,
     start: D::State,
@@ -111,7 +112,7 @@ pub fn run<D: Dynamics>(
     Ok(state)
 }
 
-/// The loop of [`run`] without its looks: for what is differentiated, or checked by other means.
+/// The loop of [`run`] without its checks, for runs that are differentiated or checked by other means.
 pub fn advance<D: Dynamics>(
     dynamics: &D,
     start: D::State,
@@ -126,7 +127,7 @@ pub fn advance<D: Dynamics>(
     })
 }
 
-/// Runs a stretch that ends at `last` again, and finds its first step that is not finite.
+/// Repeats a stretch that ends at `last` and finds its first step whose result is not finite.
 fn divergence<D: Dynamics>(
     dynamics: &D,
     start: D::State,
@@ -147,7 +148,7 @@ fn divergence<D: Dynamics>(
     Box::new(Divergence { step, time: dynamics.time(step + 1), trajectory, group, unit, energy })
 }
 
-/// An observer that keeps states at equal intervals, of any machine whose state is one tensor.
+/// An observer that records states at equal intervals, for any machine whose state is one tensor.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     states: Vec<Tensor<2>>,
@@ -155,19 +156,19 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Keeps the initial state and every `every`-th after it (every one if zero).
+    /// Keeps the initial state and every `every`-th after it (every state if zero).
     pub fn new(start: Tensor<2>, every: usize) -> Self {
         Self { states: vec![start], every: every.max(1) }
     }
 
-    /// Enters one step.
+    /// Records one step.
     pub fn observe(&mut self, step: &Step) {
         if (step.index + 1).is_multiple_of(self.every) {
             self.states.push(step.after.clone());
         }
     }
 
-    /// What was recorded of steps of `dt`.
+    /// The recorded trajectory of a run with steps of length `dt`.
     pub fn trajectory(self, dt: f64) -> Trajectory {
         Trajectory { states: Tensor::stack(self.states, 0), interval: dt * self.every as f64 }
     }
@@ -183,7 +184,7 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
-    /// The state at the end, `[batch, unit]`.
+    /// The final state, `[batch, unit]`.
     pub fn last(&self) -> Tensor<2> {
         let [times, batch, units] = self.states.dims();
         self.states.clone().slice_dim(0, times - 1..times).reshape([batch, units])
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
 
-    /// Two numbers, x ← x + y and y ← 2y: the second is memory, and the first overflows.
+    /// Two numbers, x ← x + y and y ← 2y: the second is the memory, and the first overflows.
     struct Runaway;
 
     impl Dynamics for Runaway {
@@ -224,7 +225,7 @@ mod tests {
         }
     }
 
-    /// After n steps x = 2ⁿ − 1, which is beyond single precision, and not only beyond what the look sees, at n = 128.
+    /// After n steps x = 2ⁿ − 1, which overflows single precision at n = 128.
     #[test]
     fn a_divergence_is_found_at_its_step_whatever_memory_a_machine_has() {
         for steps in [128, 129, 150, 400] {

@@ -1,4 +1,4 @@
-//! The front of the dynamics: a [`Substrate`] run, observed and recorded in one call.
+//! Runs, observes and records a [`Substrate`] in one call.
 
 use burn::tensor::Tensor;
 
@@ -11,9 +11,9 @@ use crate::noise::Key;
 use crate::schedule::Schedule;
 
 impl Substrate {
-    /// The state after the run: what training differentiates through.
+    /// The state after the run, differentiable for training.
     ///
-    /// `protocol` is a field, or the course of one. Nothing is recorded or checked on the way;
+    /// `protocol` is a field, or the course of one. Nothing is recorded or checked during the run;
     /// [`simulate`](Self::simulate) does both.
     ///
     /// # Shapes
@@ -29,13 +29,13 @@ impl Substrate {
         advance(&dynamics, x0, 0..schedule.steps, |_| {})
     }
 
-    /// Runs and hands every step to `observe`.
+    /// Runs, and hands every step to `observe`.
     ///
     /// # Shapes
     /// As [`forward`](Self::forward).
     ///
     /// # Errors
-    /// Those of [`Overdamped::new`], and of [`run`]: a state that does not fit, or a number that is no longer finite.
+    /// Those of [`Overdamped::new`] and of [`run`]: a state of the wrong shape, or a value that is not finite.
     pub fn simulate(
         &self,
         x0: Tensor<2>,
@@ -47,7 +47,7 @@ impl Substrate {
         run(&Overdamped::new(self, protocol, schedule.dt, key)?, x0, schedule.steps, observe)
     }
 
-    /// Runs under a field that answers to the state: `field(t, x)` gives it before every step.
+    /// Runs under a field that depends on the state: `field(t, x)` is called before every step.
     ///
     /// # Shapes
     /// As [`forward`](Self::forward); `field` gives `[batch, unit]` or `[1, unit]`.
@@ -94,9 +94,10 @@ impl Substrate {
     }
 }
 
-/// The same under a field that answers to the state: `field(t, x)` gives it before every step.
+/// The same under a field that depends on the state: `field(t, x)` is called before every step.
 ///
-/// For what is not simulated but acts on the units, such as units so fast that only their mean is felt.
+/// The field can represent units that are not simulated, for example units so fast that only their mean acts on the
+/// others.
 struct Answered<F> {
     dynamics: Overdamped,
     field: F,

@@ -1,9 +1,9 @@
 //! The largest time step: both schemes of [`overdamped`](crate::dynamics::overdamped) are stable only below 2/λ.
 //!
-//! λ is the largest eigenvalue of √μ(C + sJs)√μ, where C is the curvature of each uncoupled well on the thermal scale:
-//! 2J₂ + 12J₄⟨x²⟩ with ⟨x²⟩ ≤ min(kT/2J₂, √(kT/4J₄)), and in a double well at least −4J₂, that of its bottoms, and
-//! 12J₄√(kT/4J₄), that of a unit hot enough not to see its barrier. Under a protocol, the largest gains, the stiffest
-//! wells and the highest temperature at any knot count.
+//! λ is the largest eigenvalue of √μ(C + sJs)√μ, where C is the curvature of each uncoupled well on the thermal
+//! scale: 2J₂ + 12J₄⟨x²⟩ with ⟨x²⟩ ≤ min(kT/2J₂, √(kT/4J₄)). In a double well C is at least −4J₂, the curvature at
+//! the minima, and at least 12J₄√(kT/4J₄), the curvature for a unit so hot that the barrier does not matter. Under a
+//! protocol, λ is computed with the largest gains, the stiffest wells and the highest temperature at any knot.
 
 use burn::tensor::Tensor;
 
@@ -24,17 +24,18 @@ impl Substrate {
 
     /// The largest stable step, 2/λ.
     ///
-    /// Strong fields drive units further out, where the quartic wells are stiffer still: a step below the limit
-    /// can diverge, and one above it does where the stiffest unit is harmonic.
+    /// Strong fields drive units further out, where quartic wells are stiffer, so a step below the limit can still
+    /// diverge. A step above it does diverge if the stiffest unit is harmonic.
     pub fn step_limit(&self) -> f64 {
         2.0 / relaxation_rates(self, None, &[], self.kt()).largest_eigenvalue()
     }
 }
 
-/// Refuses a time step that is too large at some knot of a protocol, and couplings by which units may let go at any time.
+/// Refuses a time step that is too large at some knot of a protocol, and couplings under which units are not confined
+/// at some time.
 pub(crate) fn check_under(substrate: &Substrate, dt: f64, protocol: &Protocol) -> Result<()> {
     let controls = protocol.controls();
-    // Between two knots: the softest wells and the largest gains of both.
+    // Between two knots, the softest wells and the largest gains of both are the worst case.
     for knot in 0..controls.len() {
         let both = &controls[knot..controls.len().min(knot + 2)];
         let softest = both.iter().filter_map(|control| control.well.clone()).reduce(Tensor::min_pair);
@@ -49,7 +50,7 @@ pub(crate) fn check_under(substrate: &Substrate, dt: f64, protocol: &Protocol) -
 }
 
 fn check_rates(dt: f64, rates: &Symmetric) -> Result<()> {
-    // No eigenvalue is above the bound: most steps need no closer look.
+    // No eigenvalue is above this bound, and most steps are below its limit, so most need no eigenvalue.
     if dt < 2.0 / rates.bound() {
         return Ok(());
     }
@@ -61,7 +62,7 @@ fn check_rates(dt: f64, rates: &Symmetric) -> Result<()> {
     }
 }
 
-/// √μ(C + sJs)√μ, with the stiffest of the wells that some shifts make.
+/// √μ(C + sJs)√μ, with the stiffest wells that the shifts produce.
 fn relaxation_rates(
     substrate: &Substrate,
     gain: Option<Tensor<2>>,
@@ -80,7 +81,7 @@ fn relaxation_rates(
     Symmetric { diagonal: (0..j2.len()).map(|i| mobility[i] * stiffest(i)).collect(), pairs }
 }
 
-/// The curvature of one well where an uncoupled unit at `kt` spends its time.
+/// The curvature of one well in the range where an uncoupled unit at `kt` moves.
 fn well_curvature(j2: f64, j4: f64, kt: f64) -> f64 {
     let quartic = if j4 > 0.0 { (kt / (4.0 * j4)).sqrt() } else { f64::INFINITY };
     if j2 < 0.0 {

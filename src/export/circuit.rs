@@ -1,19 +1,20 @@
-//! Couplings as a circuit: a SPICE netlist that runs as the Langevin dynamics does.
+//! Couplings as a circuit: a SPICE netlist that follows the Langevin dynamics.
 //!
 //! A unit is a capacitor C whose voltage v is x. With v = V₀x and t = τ times the reduced time, the equation of
-//! motion (3) is Kirchhoff's law of its node,
+//! motion (3) is Kirchhoff's current law at its node,
 //!
 //! ```text
 //! C dv_i/dt = −I₀μ_i [2J₂(v_i/V₀) + 4J₄(v_i/V₀)³ + h_i + Σ_j J_ij v_j/V₀] + i_n,      I₀ = CV₀/τ      (20)
 //! ⟨i_n(t) i_n(t′)⟩ = 2μ_i kT I₀² τ δ(t − t′)
 //! ```
 //!
-//! so that the well is a nonlinear conductance, a coupling a transconductance I₀μJ/V₀ into each of its two nodes, the
-//! field (bias and clamped units) a current source, and noise a current source of that spectral density. A resistor R
-//! at temperature T has the noise 2k_BT/R: the one of this strength is named in the netlist.
+//! so the well is a nonlinear conductance, a coupling is a transconductance I₀μJ/V₀ into each of its two nodes, the
+//! field (bias and clamped units) is a current source, and the noise is a current source of that spectral density. A
+//! resistor R at temperature T has the noise 2k_BT/R; a comment in the netlist gives the resistance with the same
+//! noise.
 //!
-//! ngspice's transient noise is a row of normals, one every NT, joined by straight lines; their standard deviation is
-//! √(2μkT/NT)·I₀ with NT in reduced time. Its generator is seeded by the process, so that two runs differ.
+//! ngspice's transient noise is a sequence of normals, one every NT, joined by straight lines; their standard
+//! deviation is √(2μkT/NT)·I₀ with NT in reduced time. ngspice seeds its generator itself, so two runs differ.
 
 use std::fmt::Write;
 
@@ -23,21 +24,22 @@ use crate::network::topology::Group;
 use crate::schedule::Schedule;
 use crate::units::thermal_energy;
 
-/// What reduced units are in a circuit.
+/// The scales that turn reduced units into SI units of a circuit.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Scales {
     /// V₀, volts per unit of x.
     pub volts: f64,
-    /// C, the capacitor of a unit.
+    /// C, the capacitance of a unit.
     pub farads: f64,
     /// τ, seconds per unit of time.
     pub seconds: f64,
-    /// The temperature that heat is given off at; it names a resistor, and a joule for a kT, and is in no element.
+    /// The temperature of the bath. It appears only in comments (the equivalent resistor, and kT in joules), not in
+    /// any element.
     pub kelvin: f64,
 }
 
 impl Scales {
-    /// Capacitors of `farads` whose voltage is the unit of x where thermal noise alone makes it: V₀ = √(k_BT/C).
+    /// Capacitors of `farads`, with the voltage of their thermal noise as the unit of x: V₀ = √(k_BT/C).
     pub fn thermal(farads: f64, seconds: f64, kelvin: f64) -> Self {
         Self { volts: (thermal_energy(kelvin) / farads).sqrt(), farads, seconds, kelvin }
     }
@@ -48,7 +50,7 @@ impl Scales {
     }
 
     fn validate(&self) -> Result<()> {
-        // Volts last: they may have been made from the others.
+        // Volts are checked last, because they may have been computed from the others.
         let Self { volts, farads, seconds, kelvin } = *self;
         let all = [("farads", farads), ("seconds", seconds), ("kelvin", kelvin), ("volts", volts)];
         match all.into_iter().find(|(_, value)| !(*value > 0.0 && value.is_finite())) {
@@ -60,16 +62,16 @@ impl Scales {
     }
 }
 
-/// What is run.
+/// A circuit to simulate.
 #[derive(Clone, Copy, Debug)]
 pub struct Circuit<'a> {
     /// The units and their couplings.
     pub substrate: &'a Substrate,
-    /// h of every free unit: biases, and what clamped units do.
+    /// h of every free unit: biases and the contribution of clamped units.
     pub field: &'a [f64],
-    /// The state at the beginning.
+    /// The initial state.
     pub start: &'a [f64],
-    /// t_f, and the step of noise and of the table that is written.
+    /// t_f, and the interval of the noise samples and of the table that is written.
     pub schedule: Schedule,
     /// Volts, farads, seconds.
     pub scales: Scales,
@@ -79,7 +81,7 @@ pub struct Circuit<'a> {
 
 impl Circuit<'_> {
     /// The names of the nodes, in the order of the free units: `<group>_<unit>`, or `g<number of the group>_<unit>`
-    /// where names of groups are none for SPICE.
+    /// if a group name is not valid in SPICE.
     pub fn nodes(&self) -> Vec<String> {
         let free: Vec<&Group> = self.substrate.topology().free().collect();
         let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -97,12 +99,12 @@ impl Circuit<'_> {
         free.iter().enumerate().flat_map(node).collect()
     }
 
-    /// The netlist, which when run by `ngspice -b` writes time and node voltages as columns to `table`, and says where the
-    /// units of a group `output` end, and which is the largest.
+    /// The netlist. Run with `ngspice -b`, it writes time and node voltages as columns to `table`, and prints the
+    /// final values of a group `output` and which of them is the largest.
     ///
     /// # Errors
-    /// [`Error::Shape`] when field or start are not one number a unit, [`Error::Constant`] for scales that are not
-    /// positive, [`Error::Couplings`] when `table` is no name for a file in a netlist.
+    /// [`Error::Shape`] when field or start are not one number per unit, [`Error::Constant`] for scales that are not
+    /// positive, [`Error::Couplings`] when `table` cannot be used as a file name in a netlist.
     pub fn netlist(&self, table: &str) -> Result<String> {
         self.scales.validate()?;
         let units = self.substrate.free_units();
@@ -178,7 +180,7 @@ impl Circuit<'_> {
             }
             let _ = writeln!(text, ".ic V({node})={:e}", self.start[i] * volts);
         }
-        // Each pair is a conductance into either of its nodes.
+        // Each pair is a transconductance into both of its nodes.
         let pairs = self.substrate.free_pairs().into_iter();
         let mut pairs: Vec<_> =
             pairs.flat_map(|([i, j], coupling)| [([i, j], coupling), ([j, i], coupling)]).collect();
@@ -194,7 +196,7 @@ impl Circuit<'_> {
     fn run(&self, text: &mut String, table: &str) {
         let Scales { volts, farads, seconds, .. } = self.scales;
         let noisy = self.noise && self.substrate.kt() > 0.0;
-        // Without noise the path is smooth and worth following closely; with it, every step ends on a new sample.
+        // Without noise the path is smooth and is followed closely; with noise, every step ends on a new sample.
         let (relative, over) = if noisy { (1e-3, 7) } else { (1e-5, 1) };
         let _ = writeln!(
             text,
@@ -209,7 +211,7 @@ impl Circuit<'_> {
             text,
             ".control\nset wr_singlescale\nset wr_vecnames\nset numdgt=9\nrun\nwrdata {table}"
         );
-        // Names go to lines of their own: lines of a netlist must not be long.
+        // One name per line, because the lines of a netlist must not be long.
         text.truncate(text.len() - 1);
         for node in self.nodes() {
             let _ = write!(text, "\n+ v({node})");
@@ -219,7 +221,7 @@ impl Circuit<'_> {
         text.push_str("quit\n.endc\n.end\n");
     }
 
-    /// Says where the outputs end, in units of x, and which is the largest: what a classifier has read.
+    /// Prints the final outputs in units of x and which is the largest, that is, the class that a classifier reads.
     fn read_out(&self, text: &mut String) {
         let Ok(outputs) = self.substrate.topology().columns("output") else {
             return;

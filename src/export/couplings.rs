@@ -1,10 +1,10 @@
-//! Trained couplings as a self-describing value: what users take away.
+//! Trained couplings as a self-describing value, which can be saved and used elsewhere.
 //!
-//! Its tensors are `J.<from>-<to>`, one a block, and `b.<group>`, one a group with biases, and `d.<group>` where a
-//! [`Course`] shifts the wells of a group; its [`Description`] says what they mean, with the energy written out. A
-//! [full](Pattern::Full) block is a matrix, and within a group the whole symmetric matrix with zeros on its diagonal;
-//! of a block of [listed pairs](Pattern::Pairs) it is one number a pair. The files it comes in are
-//! [`formats`](crate::export::formats).
+//! It consists of tensors and a [`Description`] of what they mean, with the energy written out. There is a tensor
+//! `J.<from>-<to>` for each block, `b.<group>` for each group with biases, and `d.<group>` where a [`Course`] shifts
+//! the wells of a group. A [full](Pattern::Full) block is stored as a matrix (within a group, as the whole symmetric
+//! matrix with zeros on its diagonal), and a block of [listed pairs](Pattern::Pairs) as one number per pair.
+//! [`formats`](crate::export::formats) holds the file formats.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ impl Couplings {
         Self { description: Description::of(substrate.config().clone(), schedule, normalisation), tensors }
     }
 
-    /// Couplings of a described network from the values of its tensors.
+    /// The couplings of a described network, from the values of its tensors.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -75,7 +75,7 @@ impl Couplings {
     /// The pairs of a block with their couplings, each once, in the order of [`Topology::pairs`](crate::Topology::pairs).
     ///
     /// # Panics
-    /// When the block is none of these couplings.
+    /// When these couplings do not have that block.
     pub fn pairs<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = ([usize; 2], f32)> + 'a {
         let (shape, values) = &self.tensors[&format!("J.{}", block.name())];
         let value = move |(index, [i, j]): (usize, [usize; 2])| match block.pattern {
@@ -85,8 +85,8 @@ impl Couplings {
         self.description.substrate.topology.pairs(block).enumerate().map(value)
     }
 
-    /// The couplings between two groups as a matrix, row-major, whichever way round and however they are stored; none
-    /// if the groups do not couple.
+    /// The couplings between two groups as a row-major matrix, in whichever order and form they are stored; none if
+    /// the groups do not couple.
     ///
     /// # Shapes
     /// `[units of from, units of to]`.
@@ -107,7 +107,7 @@ impl Couplings {
         Some(dense)
     }
 
-    /// Of a computer whose free units start as thermal noise.
+    /// Marks the free units as starting from thermal noise.
     pub fn from_noise(mut self) -> Self {
         self.description.start = Start::Noise;
         self
@@ -140,7 +140,9 @@ impl Couplings {
     /// The substrate with these couplings, on a device.
     ///
     /// # Errors
-    /// [`Error::Couplings`](crate::Error::Couplings) and the errors of [`SubstrateConfig::init`](crate::SubstrateConfig::init), when the value was put together by hand.
+    /// [`Error::Couplings`](crate::Error::Couplings) and the errors of
+    /// [`SubstrateConfig::init`](crate::SubstrateConfig::init), which can only occur if the value was assembled by
+    /// hand.
     pub fn substrate(&self, options: impl Into<TensorCreationOptions>) -> Result<Substrate> {
         self.validate()?;
         let config = &self.description.substrate;
@@ -166,8 +168,8 @@ impl Couplings {
         substrate.with_bias(bias)
     }
 
-    /// Refuses units without a quartic well that let each other go, with the softest wells and the largest gains between
-    /// two knots.
+    /// Refuses units without a quartic well that are not confined together with the softest wells and the largest
+    /// gains between two knots.
     fn check_confinement(&self) -> Result<()> {
         let topology = &self.description.substrate.topology;
         let of_block = |block: usize| -> Vec<f32> {
@@ -201,8 +203,8 @@ impl Couplings {
         topology.blocks.iter().map(|block| topology.pair_count(block)).sum()
     }
 
-    /// Checks that every block is there once, in its shape, finite, and symmetric within a group, and that the units
-    /// hold together.
+    /// Checks that every block is present once, has the right shape, is finite and, within a group, symmetric, and
+    /// that the units are confined.
     ///
     /// # Errors
     /// [`Error::Couplings`](crate::Error::Couplings), those of the description, and

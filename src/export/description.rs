@@ -1,4 +1,4 @@
-//! What the numbers of exported couplings mean: everything that is not one of them.
+//! What the numbers of exported couplings mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,11 @@ use crate::network::substrate::SubstrateConfig;
 use crate::network::topology::Pattern;
 use crate::schedule::Schedule;
 
-/// Units that a description may promise: more than any network that fits a file, few enough to count with.
+/// The most units that a description may have: more than any network that fits a file, and few enough for index
+/// arithmetic.
 pub const MOST_UNITS: usize = 1 << 24;
 
-/// Groups that a description may promise.
+/// The most groups that a description may have.
 const MOST_GROUPS: usize = 1 << 10;
 
 /// How an image becomes clamped values: (p/255 − offset)/scale, then scaled to the L2 norm `norm`.
@@ -28,13 +29,13 @@ pub struct Normalisation {
     pub norm: Option<f64>,
 }
 
-/// In which state the free units start.
+/// The state in which the free units start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Start {
     /// At zero.
     #[default]
     Rest,
-    /// In equilibrium, each in its own well, without couplings, fields and shifts.
+    /// In equilibrium, each alone in its well, without couplings, fields and shifts.
     Noise,
 }
 
@@ -61,12 +62,12 @@ pub struct Description {
     pub substrate: SubstrateConfig,
     /// Δt and the number of steps until t_f.
     pub schedule: Schedule,
-    /// In which state the free units start.
+    /// The state in which the free units start.
     pub start: Start,
     /// How inputs are prepared.
     pub normalisation: Option<Normalisation>,
-    /// How gains, wells, temperature and clamped values move in time; not at all if none. The values of its wells are
-    /// tensors of their own.
+    /// How gains, wells, temperature and clamped values change in time; they are constant if none. The shifts of the
+    /// wells are separate tensors.
     pub course: Option<Course>,
     /// A constant added to V, for spin models whose energies are to be compared.
     pub offset: f64,
@@ -87,7 +88,10 @@ impl Sampling {
         }
         let output = topology.free().find(|group| group.name == self.output).map_or(0, |group| group.units);
         if self.classes == 0 || output == 0 || output % self.classes != 0 {
-            return refuse(format!("{} classes cannot be read from {output} units of `{}`", self.classes, self.output));
+            return refuse(format!(
+                "{} classes cannot be read from {output} units of `{}`",
+                self.classes, self.output
+            ));
         }
         if self.sweeps == 0 {
             return refuse("no sweep is read".into());
@@ -99,7 +103,15 @@ impl Sampling {
 impl Description {
     /// The description of a computer whose free units start at rest.
     pub fn of(substrate: SubstrateConfig, schedule: Schedule, normalisation: Option<Normalisation>) -> Self {
-        Self { substrate, schedule, start: Start::Rest, normalisation, course: None, offset: 0.0, sampling: None }
+        Self {
+            substrate,
+            schedule,
+            start: Start::Rest,
+            normalisation,
+            course: None,
+            offset: 0.0,
+            sampling: None,
+        }
     }
 
     /// Checks groups, blocks, constants, schedule and normalisation.
@@ -137,7 +149,7 @@ impl Description {
     /// The names and shapes of all tensors of the described network.
     ///
     /// # Errors
-    /// [`Error::Topology`](crate::Error::Topology) when a block or a course names no group.
+    /// [`Error::Topology`](crate::Error::Topology) when a block or a course names an unknown group.
     pub fn tensors(&self) -> Result<BTreeMap<String, Vec<usize>>> {
         let topology = &self.substrate.topology;
         let units = |name: &str| topology.group(name).map(|group| topology.groups[group].units);

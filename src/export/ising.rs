@@ -6,8 +6,8 @@
 //!
 //! Each pair counts once, and positive couplings favour opposite spins: the convention of dimod, and that of V in (1)
 //! with x_i = s_i. A thermodynamic computer realises it with [bistable](WELLS) units, whose wells have their minima
-//! at ±1; there V is E up to a constant, and the signs of the units are the spins as far as noise and couplings leave
-//! units in their wells.
+//! at ±1; there V equals E up to a constant, and the signs of the units are the spins, as long as noise and couplings
+//! leave the units near their minima.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub struct Ising {
 }
 
 impl Ising {
-    /// E of some spins.
+    /// The energy E of spins.
     ///
     /// # Panics
     /// When there are fewer spins than fields.
@@ -81,17 +81,17 @@ impl Ising {
         (linear, quadratic, offset)
     }
 
-    /// The spin model of couplings among bistable units with minima at ±1; couplings that are zero in a full block
+    /// The spin model of couplings among bistable units with minima at ±1. Couplings of a full block that are zero
     /// are left out.
     ///
     /// # Errors
-    /// [`Problem::Unsupported`] when units are clamped, move their wells, or have others.
+    /// [`Problem::Unsupported`] when units are clamped, their wells move, or their minima are not at ±1.
     pub fn of(couplings: &Couplings) -> Result<Self> {
         let description = &couplings.description;
         let topology = &description.substrate.topology;
         let refuse = |reason: String| {
             let advice = "files that hold everything are .safetensors, .npz and .csv";
-            Err(Problem::Unsupported(format!("no spin model: {reason}; {advice}")).into())
+            Err(Problem::Unsupported(format!("not a spin model: {reason}; {advice}")).into())
         };
         if let Some(group) = topology.clamped().next() {
             return refuse(format!("group `{}` is clamped", group.name));
@@ -126,10 +126,10 @@ impl Ising {
         Ok(Self { fields, couplings: pairs, offset: description.offset })
     }
 
-    /// The model on a computer of one group `spin`, in single precision; repeated pairs are added.
+    /// The model as couplings of one group `spin`, in single precision; the couplings of repeated pairs are summed.
     ///
     /// # Errors
-    /// [`Problem::NotFinite`] when a number has no single precision, and those of [`Description::validate`].
+    /// [`Problem::NotFinite`] when a number overflows single precision, and those of [`Description::validate`].
     pub fn couplings(&self) -> Result<Couplings> {
         let mut pairs: BTreeMap<[usize; 2], f64> = BTreeMap::new();
         for &([i, j], coupling) in &self.couplings {

@@ -1,11 +1,11 @@
-//! How couplings leave: a self-describing value, the files it comes in, and what else it can be written as.
+//! Export of couplings: a self-describing value, its file formats, and other forms such as spin models and circuits.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`couplings`] | trained couplings with their description |
-//! | [`description`], [`schema`] | what the numbers mean, and how files say it, in every version there was |
-//! | [`formats`] | the bytes they come in, one file a format |
-//! | [`ising`] | spin models, and the bistable units that stand for them |
+//! | [`description`], [`schema`] | what the numbers mean, and how files say it, in every version |
+//! | [`formats`] | encoding to bytes and decoding, one file per format |
+//! | [`ising`] | spin models, and the bistable units that realise them |
 //! | [`circuit`] | couplings as a SPICE netlist |
 
 pub mod circuit;

@@ -1,12 +1,12 @@
-//! The description as it stands in files: types of their own, so that what a machine is may grow without touching what
-//! was written of it.
+//! The description as files hold it. These types are separate from those of the network, so that the latter can
+//! change without changing the files.
 //!
-//! | version | what it said otherwise |
+//! | version | difference |
 //! |---|---|
-//! | 1 | listed pairs were stored as a matrix, and their units named here |
-//! | 2 | whether units start as noise was said in the sentence on the dynamics alone; no course of kT, one constant a group |
-//! | 3 | is written where units are no spins |
-//! | 4 | is written where they are: how they are sampled |
+//! | 1 | listed pairs were stored as a matrix, and the pairs listed in the description |
+//! | 2 | only the sentence on the dynamics said whether units start from noise; no course of kT, one constant per group |
+//! | 3 | written where units follow Langevin dynamics |
+//! | 4 | written where units are spins: it says how they are sampled |
 //!
 //! Every version is read.
 
@@ -32,7 +32,7 @@ const NO_SPINS: u32 = 3;
 /// The version that stored listed pairs as a matrix.
 pub(crate) const MATRICES: u32 = 1;
 
-/// The newest version that said how units start in a sentence alone.
+/// The newest version that said how units start only in a sentence.
 const SENTENCES: u32 = 2;
 
 const ENERGY: &str = "V = sum_i (J2 x_i^2 + J4 x_i^4) + sum_i b_i x_i + sum_(ij) J_ij x_i x_j; force = -dV/dx; each \
@@ -140,7 +140,7 @@ struct ScheduleFile {
 struct CourseFile {
     times: Vec<f64>,
     gains: BTreeMap<String, Vec<f64>>,
-    /// Names of the groups; their values are the tensors `d.<group>`.
+    /// The groups whose wells move; the values are the tensors `d.<group>`.
     wells: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kt: Option<Vec<f64>>,
@@ -156,12 +156,12 @@ impl Description {
         serde_json::to_string(&write(self, true)).expect("plain data")
     }
 
-    /// The same without the lists of pairs, which files have as tensors.
+    /// The same without the lists of pairs, which files store as tensors.
     pub(crate) fn outline(&self) -> String {
         serde_json::to_string(&write(self, false)).expect("plain data")
     }
 
-    /// A description of any version, and the version.
+    /// Reads a description of any version, and returns its version as well.
     ///
     /// # Errors
     /// [`Problem::Description`], [`Problem::Duplicate`] and [`Problem::Version`].
@@ -180,7 +180,7 @@ impl Description {
 }
 
 impl Couplings {
-    /// The description as indented JSON. Pairs are left to the tensors.
+    /// The description as indented JSON, without the lists of pairs.
     pub fn describe(&self) -> String {
         serde_json::to_string_pretty(&write(&self.description, false)).expect("plain data")
     }
@@ -202,7 +202,14 @@ fn write(description: &Description, pairs: bool) -> DescriptionFile {
     };
     DescriptionFile {
         version: if sampling.is_some() { VERSION } else { NO_SPINS },
-        energy: if sampling.is_some() { SPINS } else if course.is_some() { MOVED } else { ENERGY }.into(),
+        energy: if sampling.is_some() {
+            SPINS
+        } else if course.is_some() {
+            MOVED
+        } else {
+            ENERGY
+        }
+        .into(),
         dynamics: match sampling {
             Some(_) => SWEEPS.into(),
             None => format!("{STEP}, {from}, read at t_f = dt * steps"),

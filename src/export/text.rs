@@ -1,4 +1,4 @@
-//! Reading texts of any origin.
+//! Reading untrusted text.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor
 
 use crate::error::{Problem, Result};
 
-/// JSON whose objects name everything once.
+/// Reads JSON in which no object has a key twice.
 pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
     let mut twice = None;
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -18,7 +18,7 @@ pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
         .map_err(|error| Problem::Description(error.to_string()).into())
 }
 
-/// Reads any JSON and remembers a name that an object has twice.
+/// Reads any JSON and refuses objects that have a key twice.
 struct Unique<'a>(&'a mut Option<String>);
 
 impl<'de> DeserializeSeed<'de> for Unique<'_> {
@@ -41,7 +41,7 @@ impl<'de> Visitor<'de> for Unique<'_> {
         while let Some(name) = map.next_key::<String>()? {
             if seen.contains(&name) {
                 *self.0 = Some(name);
-                return Err(serde::de::Error::custom("a name is there twice"));
+                return Err(serde::de::Error::custom("a name occurs twice"));
             }
             seen.insert(name);
             map.next_value_seed(Unique(self.0))?;
@@ -74,14 +74,14 @@ impl<'de> Visitor<'de> for Unique<'_> {
     }
 }
 
-/// The text of a file without the mark that some editors put first, or an error that names its format.
+/// The text of a file without its byte-order mark, or an error that names the format.
 pub(crate) fn text<'a>(bytes: &'a [u8], format: &'static str) -> Result<&'a str> {
     std::str::from_utf8(bytes)
         .map(|text| text.strip_prefix('\u{feff}').unwrap_or(text))
         .map_err(|error| Problem::Container { format, reason: format!("not text ({error})") }.into())
 }
 
-/// A number of a text file.
+/// Parses a number of a text file.
 pub(crate) fn number<T: std::str::FromStr>(word: &str, line: usize) -> Result<T> {
     let reason =
         || format!("`{}` is no {}", word.chars().take(40).collect::<String>(), std::any::type_name::<T>());

@@ -1,19 +1,19 @@
-//! The energy account of one inference of a device: what is measured, what is assumed, and what a digital network
-//! would spend.
+//! The energy of one inference on a device: what is measured, what is assumed, and what a digital network would
+//! spend.
 //!
 //! | line | in kT | assumption |
 //! |---|---|---|
 //! | trajectory | ⟨Q⟩ = ⟨V(x₀) − V(x(t_f))⟩, equation (9) | none: the simulation gives it |
-//! | reset | ⟨V₀(x(t_f)) − V₀(x₀)⟩ with V₀ = Σ(J₂x² + J₄x⁴) | couplings and fields are switched off at once, and the units fall back in their wells |
-//! | clamping | Σ⟨C (V₀X)²⟩/k_BT | every clamped unit is a line of capacitance C, charged from a supply and discharged: CV² |
-//! | conversion | clamped units · 2^bits · price | inputs come as numbers, through converters that cost as much a step as those of the read-out |
-//! | read-out | read units · 2^bits · price | one analogue-to-digital conversion a unit, at a price a conversion step |
+//! | reset | ⟨V₀(x(t_f)) − V₀(x₀)⟩ with V₀ = Σ(J₂x² + J₄x⁴) | couplings and fields are switched off instantly, and the units relax in their wells |
+//! | clamping | Σ⟨C (V₀X)²⟩/k_BT | every clamped unit is a line of capacitance C that is charged from a supply and discharged: CV² |
+//! | conversion | clamped units · 2^bits · price | inputs arrive as numbers, through converters with the same price per step as those of the read-out |
+//! | read-out | read units · 2^bits · price | one analogue-to-digital conversion per unit, at a price per conversion step |
 //! | digital | multiply–accumulates · price | the conventional network with the same layers |
 //!
-//! Trajectory and reset together are the work that whoever switches couplings and fields on and off does on the
-//! device in one cycle that ends as it began, at rest or in thermal noise: all of it comes out as heat. They
-//! scale with kT. The other lines are those of electronics, which does not. Not in any line: amplifiers that realise
-//! couplings and their bias currents, clocks, memory and control.
+//! Trajectory and reset together are the work done on the device by switching couplings and fields on and off in one
+//! cycle that ends as it began, at rest or in thermal noise; all of it becomes heat. These two lines scale with kT.
+//! The other lines are costs of electronics and do not. No line covers the amplifiers that realise couplings, their
+//! bias currents, clocks, memory or control.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use crate::network::substrate::Substrate;
 use crate::tensors::to_f64;
 use crate::units::thermal_energy;
 
-/// Prices and sizes that the simulation does not know.
+/// Prices and sizes that a simulation cannot provide.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Assumptions {
@@ -32,19 +32,19 @@ pub struct Assumptions {
     pub kelvin: f64,
     /// The capacitance of the line of a clamped unit.
     pub farads: f64,
-    /// Volts per unit of X; where thermal noise makes it, √(k_BT/C), if none.
+    /// Volts per unit of X; if none, the voltage of thermal noise, √(k_BT/C).
     pub volts: Option<f64>,
     /// Bits of a conversion.
     pub bits: u32,
-    /// Joules a conversion step: energy over 2^bits.
+    /// Joules per conversion step: the energy of a conversion over 2^bits.
     pub conversion_joules: f64,
-    /// Joules a multiply–accumulate.
+    /// Joules per multiply–accumulate.
     pub mac_joules: f64,
 }
 
 impl Default for Assumptions {
-    /// 300 K, 1 fF, 8 bits at 10 fJ a step (the order of magnitude of good converters: B. Murmann, "ADC Performance
-    /// Survey 1997–2024"), 1 pJ a multiply–accumulate (M. Horowitz, ISSCC 2014).
+    /// 300 K, 1 fF, 8 bits at 10 fJ per step (the order of magnitude of good converters: B. Murmann, "ADC Performance
+    /// Survey 1997–2024"), 1 pJ per multiply–accumulate (M. Horowitz, ISSCC 2014).
     fn default() -> Self {
         Self {
             kelvin: 300.0,
@@ -58,10 +58,10 @@ impl Default for Assumptions {
 }
 
 impl Assumptions {
-    /// Checks that prices and sizes are some.
+    /// Checks that prices and sizes are in range.
     ///
     /// # Errors
-    /// [`Error::Constant`] when one is not positive, or when there are no conversions of so many bits.
+    /// [`Error::Constant`] when one is not positive, or when the number of bits is out of range.
     pub fn validate(&self) -> Result<()> {
         let positive = [
             ("kelvin", self.kelvin),
@@ -84,12 +84,12 @@ impl Assumptions {
     }
 }
 
-/// What a simulation measures, means over inferences.
+/// What a simulation measures, as means over inferences.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// Heat of the trajectory, in kT.
     pub heat: f64,
-    /// Energy left in the wells at the end, over that at the start, in kT: [`reset`].
+    /// Energy in the wells at the end minus that at the start, in kT: [`reset`].
     pub reset: f64,
     /// ΣX² over the clamped units.
     pub clamped_square: f64,
@@ -141,7 +141,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Adds up.
+    /// Computes the account.
     ///
     /// # Errors
     /// Those of [`Assumptions::validate`].
@@ -152,14 +152,10 @@ impl Account {
         let kt = thermal_energy(kelvin);
         let line = |name, joules: f64, basis: String| Line { name, kt: joules / kt, joules, basis };
         let conversions = |units: usize| units as f64 * 2_f64.powi(bits as i32) * conversion_joules;
-        let price = format!("{bits} bits at {conversion_joules:e} J a step");
+        let price = format!("{bits} bits at {conversion_joules:e} J per step");
         let lines = vec![
             line("trajectory", measured.heat * kt, "measured: V(0) - V(t_f), inputs held".into()),
-            line(
-                "reset",
-                measured.reset * kt,
-                "measured: couplings off, units fall back in their wells".into(),
-            ),
+            line("reset", measured.reset * kt, "measured: couplings off, units relax in their wells".into()),
             line(
                 "clamping",
                 farads * volts * volts * measured.clamped_square,
@@ -187,7 +183,7 @@ impl Account {
         Ok(Self { assumptions, measured, lines, total_joules, digital })
     }
 
-    /// How many times the digital network spends what the first `lines` lines add up to.
+    /// The energy of the digital network over the sum of the first `lines` lines.
     pub fn ratio(&self, lines: usize) -> Option<f64> {
         let spent: f64 = self.lines.iter().take(lines).map(|line| line.joules).sum();
         self.digital.as_ref().map(|digital| digital.joules / spent)
@@ -198,7 +194,7 @@ impl Account {
 mod tests {
     use super::*;
 
-    /// By hand: at 300 K, kT is 4.1419e-21 J; with V₀ = √(kT/C) a clamped square of 1 costs one kT.
+    /// By hand: at 300 K, kT is 4.1419e-21 J; with V₀ = √(kT/C), a clamped unit with X² = 1 costs one kT.
     #[test]
     fn lines_add_up_to_the_numbers_of_a_calculator() {
         let measured = Measured {

@@ -1,10 +1,10 @@
-//! Couplings that follow the units they couple with a delay, as a line with a finite bandwidth makes them.
+//! Couplings that respond to their units with a delay, as lines of finite bandwidth do.
 //!
 //! ```text
 //! force_i = −2J₂x_i − 4J₄x_i³ − h_i − Σ_j J_ij y_j,      dy_j/dt = ω (x_j − y_j),      y(0) = x(0)      (19)
 //! ```
 //!
-//! with bandwidth ω. That network has no energy: its force on i by j is not the force on j by i.
+//! with bandwidth ω. Such a network has no energy function: the forces between two units are not reciprocal.
 
 use burn::tensor::Tensor;
 
@@ -18,7 +18,7 @@ use crate::noise::Key;
 
 /// The dynamics (19) of a substrate in a constant field.
 pub(crate) struct Delayed {
-    /// The units without their couplings to each other.
+    /// The dynamics of the units without couplings to each other.
     uncoupled: Overdamped,
     coupling: Coupling,
     field: Tensor<2>,
@@ -26,7 +26,7 @@ pub(crate) struct Delayed {
     keep: f64,
 }
 
-/// Displacements, and what the couplings have seen of them, both `[batch, unit]`.
+/// Displacements x, and the delayed displacements y that the couplings respond to, both `[batch, unit]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Filtered {
     pub(crate) x: Tensor<2>,
@@ -53,12 +53,12 @@ impl Delayed {
         })
     }
 
-    /// The state in which the couplings have seen the displacements as they are.
+    /// The state without delay: y = x.
     pub(crate) fn at_rest(&self, x0: Tensor<2>) -> Filtered {
         Filtered { y: x0.clone(), x: x0 }
     }
 
-    /// What an observer of displacements sees of a step.
+    /// The same step with displacements only, for an observer of displacements.
     pub(crate) fn displacements(&self, step: &Step<Filtered>) -> Step {
         Step { index: step.index, before: step.before.x.clone(), after: step.after.x.clone() }
     }

@@ -1,7 +1,7 @@
-//! What hardware does to couplings: a device as a wrapper of the substrate it was meant to be.
+//! Hardware imperfections: a device as a wrapper of the ideal substrate.
 //!
-//! Nothing here is part of the dynamics. Most [imperfections](Imperfection) give another [`Substrate`]: other
-//! couplings, other wells, another temperature. Two act while a device is used and are kept beside it: noise of the
+//! Nothing here changes the dynamics. Most [imperfections](Imperfection) produce another [`Substrate`], with other
+//! couplings, wells or temperature. Two act while a device is used and are stored next to the substrate: noise of the
 //! read-out, and couplings that follow their units with a [delay](crate::hardware::delay).
 
 use burn::optim::GradientsParams;
@@ -17,58 +17,59 @@ use crate::noise::Key;
 use crate::schedule::Schedule;
 use crate::tensors::to_f64;
 
-/// What shares one full scale of a quantised coupling.
+/// Which couplings share one full scale when they are quantised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// All couplings between two groups.
     Block,
-    /// The couplings from one group to one unit of the other (the group that a block names last); within a group,
-    /// all.
+    /// The couplings from one group to one unit of the other (the group that a block names last); within a group, all
+    /// couplings.
     #[default]
     Unit,
 }
 
-/// One way in which a device is not what it was meant to be.
+/// One way in which a device differs from the ideal one.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Imperfection {
-    /// Couplings on 2^bits − 1 equally spaced levels, zero among them, biases likewise with one scale a group. The
-    /// full scale is the one of least squared error.
+    /// Couplings are rounded to 2^bits − 1 equally spaced levels, one of them zero, and biases likewise with one
+    /// scale per group. The full scale is chosen for the least squared error.
     Quantised {
         /// At least 2.
         bits: u32,
-        /// What shares a full scale.
+        /// Which couplings share a full scale.
         scale: Scale,
     },
-    /// Couplings and biases multiplied by 1 + sd·η, each by its own standard normal η.
+    /// Couplings and biases are multiplied by 1 + sd·η, each with its own standard normal η.
     Mismatch {
         /// The relative standard deviation.
         sd: f64,
     },
-    /// Couplings cut at ±limit.
+    /// Couplings are clipped at ±limit.
     Range {
         /// The largest magnitude, as an energy.
         limit: f64,
     },
-    /// Each free unit keeps its strongest couplings; one between two free units must be among those of both.
+    /// Each free unit keeps its strongest couplings. A coupling between two free units must be among the strongest of
+    /// both.
     FanIn {
-        /// How many.
+        /// How many couplings a unit keeps.
         limit: usize,
     },
     /// A bath at another temperature.
     Temperature {
-        /// kT is multiplied by it.
+        /// kT is multiplied by this factor.
         factor: f64,
     },
-    /// Wells of all free units that have drifted.
+    /// A drift of the wells of all free units.
     Wells {
-        /// J₂ is multiplied by it.
+        /// J₂ is multiplied by this factor.
         j2: f64,
-        /// J₄ is multiplied by it.
+        /// J₄ is multiplied by this factor.
         j4: f64,
     },
-    /// J₂, J₄ and μ of every free unit multiplied by 1 + sd·η, each by its own standard normal η.
+    /// J₂, J₄ and μ of every free unit are multiplied by 1 + sd·η, each with its own standard normal η.
     UnitMismatch {
         /// The relative standard deviation.
         sd: f64,
@@ -85,30 +86,31 @@ pub enum Imperfection {
     },
 }
 
-/// A device: a substrate as it was made, and how it is read.
+/// A device: the substrate as manufactured, and how it is read.
 #[derive(Clone, Debug)]
 pub struct Hardware {
-    /// The couplings, wells and temperature that it has.
+    /// Its actual couplings, wells and temperature.
     pub substrate: Substrate,
-    /// The standard deviation of what is read around what is there.
+    /// The standard deviation of the read-out noise.
     pub read_out: f64,
     /// The bandwidth of its couplings; infinite if none.
     pub bandwidth: Option<f64>,
-    /// ∂(coupling as made)/∂(coupling as meant), in the place of every parameter; 1 if none.
+    /// ∂(actual coupling)/∂(intended coupling) for every parameter; 1 if none.
     slope: Option<Substrate>,
 }
 
 impl Hardware {
-    /// The device as it was meant to be.
+    /// The ideal device.
     pub fn ideal(substrate: Substrate) -> Self {
         Self { substrate, read_out: 0.0, bandwidth: None, slope: None }
     }
 
-    /// The same with one more imperfection. The key is that of the device: another key, another specimen, the same for a
-    /// whole batch.
+    /// The device with one more imperfection. The key stands for the specimen: another key gives another device, and
+    /// a whole batch runs on the same one.
     ///
     /// # Errors
-    /// [`Error::Constant`] when a parameter is out of range, [`Error::NotConfining`] when drifted wells let units go.
+    /// [`Error::Constant`] when a parameter is out of range, [`Error::NotConfining`] when drifted wells no longer
+    /// confine their units.
     pub fn with(self, imperfection: Imperfection, key: Key) -> Result<Self> {
         let (Self { substrate, .. }, key) = (&self, key.batch());
         let substrate = match imperfection {
@@ -155,9 +157,9 @@ impl Hardware {
         Ok(Self { substrate, ..self })
     }
 
-    /// The gradient with respect to the couplings that the device was meant to have, of one with respect to those it
-    /// has. It goes straight through rounding, cuts and limits, which have no useful slope of their own (Y. Bengio et
-    /// al., arXiv:1308.3432 (2013)).
+    /// Turns the gradient with respect to the actual couplings into the gradient with respect to the intended ones.
+    /// It passes rounding, clipping and limited fan-in unchanged (straight-through estimator), because these have no
+    /// useful derivative (Y. Bengio et al., arXiv:1308.3432 (2013)).
     pub fn pull_back(&self, mut gradients: GradientsParams) -> GradientsParams {
         let Some(slope) = &self.slope else {
             return gradients;
@@ -193,7 +195,7 @@ impl Hardware {
         Ok(run(&delayed, delayed.at_rest(x0), schedule.steps, seen)?.x)
     }
 
-    /// What is read of a state.
+    /// The read-out of a state.
     ///
     /// # Shapes
     /// `[batch, unit]` → `[batch, unit]`.
@@ -230,7 +232,7 @@ fn with_bias(substrate: Substrate, bias: Vec<f64>) -> Result<Substrate> {
     substrate.with_bias(bias)
 }
 
-/// A one in the place of every coupling and bias.
+/// Ones in the shapes of all couplings and biases.
 fn ones(substrate: &Substrate) -> Result<Substrate> {
     let ones = each_block(substrate, |_, couplings| vec![1.0; couplings.len()])?;
     with_bias(ones, vec![1.0; substrate.free_units()])
@@ -275,19 +277,19 @@ fn quantised(substrate: &Substrate, bits: u32, scale: Scale) -> Result<Substrate
     with_bias(made, bias)
 }
 
-/// The largest level, counted in spacings: 2^(bits − 1) − 1.
+/// The largest level in units of the spacing: 2^(bits − 1) − 1.
 fn levels(bits: u32) -> f64 {
     f64::from((1_u32 << (bits - 1)) - 1)
 }
 
 fn round_to_level(value: f64, step: f64, bits: u32) -> f64 {
     let most = levels(bits);
-    // Adding zero makes −0 the same level as 0.
+    // Adding zero turns −0 into 0, so the two are one level.
     if step > 0.0 { (value / step).round().clamp(-most, most) * step + 0.0 } else { 0.0 }
 }
 
-/// The spacing of levels that rounds some values with the least squared error, of those that put the highest level
-/// at 4/16, 5/16, … 16/16 of the largest magnitude.
+/// The spacing of levels with the least squared rounding error, among those that put the highest level at 4/16, 5/16,
+/// … 16/16 of the largest magnitude.
 fn level_spacing(values: &[f64], bits: u32) -> f64 {
     let largest = values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
     let error = |step: f64| -> f64 {
@@ -301,7 +303,7 @@ fn fanned_in(substrate: &Substrate, limit: usize) -> Result<Substrate> {
     let topology = substrate.topology();
     let all: Vec<Vec<f64>> =
         (0..topology.blocks.len()).map(|block| substrate.pair_couplings(block)).collect();
-    // Every coupling (block, place) that reaches a free unit, by unit.
+    // For each unit, the couplings (block, index) that reach it.
     let mut reaching = vec![Vec::new(); substrate.free_units()];
     for (index, block) in topology.blocks.iter().enumerate() {
         let ends =
@@ -316,7 +318,7 @@ fn fanned_in(substrate: &Substrate, limit: usize) -> Result<Substrate> {
     }
     let mut kept = all.clone();
     for couplings in &mut reaching {
-        // The strongest first; of equal ones the first stays.
+        // The strongest first; among equals, the first one is kept.
         couplings.sort_by(|a, b| all[b.0][b.1].abs().total_cmp(&all[a.0][a.1].abs()));
         couplings.iter().skip(limit).for_each(|&(block, pair)| kept[block][pair] = 0.0);
     }
@@ -333,7 +335,7 @@ fn drifted(substrate: &Substrate, j2: f64, j4: f64) -> Result<Substrate> {
     substrate.clone().with_config(config)
 }
 
-/// Every constant of every free unit multiplied by a factor of its own.
+/// Multiplies every constant of every free unit by its own factor.
 fn unlike(substrate: &Substrate, sd: f64, key: Key) -> Result<Substrate> {
     let mut config: SubstrateConfig = substrate.config().clone();
     for (index, group) in config.topology.groups.iter_mut().enumerate().filter(|(_, group)| !group.clamped) {
@@ -362,8 +364,8 @@ mod tests {
             distinct.dedup();
             assert!(distinct.len() < 1 << bits, "{bits} bits: {} levels", distinct.len());
             let error = values.iter().zip(&rounded).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / 4000.0;
-            // The best uniform quantiser of a normal has a mean squared error of 0.1902, 0.01154 and 0.00104 with
-            // 3 to 2^bits levels (J. Max, IRE Trans. Inf. Theory 6, 7 (1960)); ours has one level less.
+            // The best uniform quantiser of a normal has a mean squared error of 0.1902, 0.01154 and 0.00104 with 3
+            // to 2^bits levels (J. Max, IRE Trans. Inf. Theory 6, 7 (1960)); this one has one level less.
             let bound = [0.25, 0.016, 0.0015][(bits as usize - 2) / 2];
             println!("{bits} bits: mean squared error {error:.5}, bound {bound}");
             assert!(error < bound);

@@ -1,10 +1,10 @@
-//! What a real device makes of a machine.
+//! What changes when a machine is realised in hardware.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`imperfections`] | a device as a wrapper of the substrate it was meant to be |
-//! | [`delay`] | couplings that follow their units with a delay |
-//! | [`account`] | the energy of one use: measured, assumed, digital |
+//! | [`imperfections`] | a device as a wrapper of the ideal substrate |
+//! | [`delay`] | couplings that respond to their units with a delay |
+//! | [`account`] | the energy of one inference: measured, assumed, digital |
 
 pub mod account;
 pub mod delay;

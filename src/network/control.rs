@@ -1,11 +1,12 @@
-//! The control parameters at one moment: everything by which a computer is steered from outside.
+//! The control parameters at one moment: everything by which a computer is controlled from outside.
 //!
 //! ```text
 //! V(x, t) = Σ_i ((J₂ + d_i(t)) x_i² + J₄ x_i⁴) + Σ_i h_i(t) x_i + Σ_(ij) s_i(t) J_ij s_j(t) x_i x_j      (11)
 //! ```
 //!
 //! with the field h (biases and couplings to clamped units), the gains s of the units and a shift d of their wells.
-//! The temperature kT(t) of the bath is one of them too: it is in no energy, and so whoever changes it does no work.
+//! The temperature kT(t) of the bath is a control parameter too; V does not depend on it, so changing it does no
+//! work.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -18,7 +19,7 @@ pub struct Control {
     pub gain: Option<Tensor<2>>,
     /// d, `[1, unit]`; zero if none.
     pub well: Option<Tensor<2>>,
-    /// kT, `[1, 1]`, or `[batch, 1]` for trajectories each in a bath of its own; that of the substrate if none.
+    /// kT, `[1, 1]`, or `[batch, 1]` if each trajectory has its own bath; that of the substrate if none.
     pub kt: Option<Tensor<2>>,
 }
 
@@ -36,7 +37,7 @@ impl Control {
         Self { kt: Some(kt), ..self }
     }
 
-    /// What is the fraction `fraction` of the way to `other`.
+    /// Linear interpolation: the control parameters a fraction `fraction` of the way to `other`.
     pub(crate) fn towards(&self, other: &Self, fraction: f64) -> Self {
         let mix = |a: &Tensor<2>, b: &Tensor<2>| a.clone() * (1.0 - fraction) + b.clone() * fraction;
         let both =

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! (S. Whitelam, PNAS 123, e2528413123 (2026); equation numbers are those of docs/NOTATION.md). The last sum of V
-//! counts each pair of free units once. h is the *field*: biases and the couplings to clamped units at their values
-//! X, constant along a trajectory and therefore computed once an image, unless a [protocol](crate::network::protocol) moves
-//! it; gains are one here. Energies are in the units of kT, forces in energy per displacement.
+//! counts each pair of free units once. h is the *field*: the biases, and the couplings to clamped units at their
+//! values X. It is constant along a trajectory, and so is computed once per image, unless a
+//! [protocol](crate::network::protocol) changes it. Gains are one here. Energies are in the units of kT, forces in
+//! energy per displacement.
 
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ use crate::network::control::Control;
 use crate::tensors::indices;
 
 /// V and ∇V as differentiable functions of a state, assembled from the parameters of a
-/// [`Substrate`](crate::Substrate) for one pass.
+/// [`Substrate`](crate::Substrate) for one forward pass.
 ///
 /// States and fields are `[batch, unit]` over the free units in the order of their groups.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ impl Potential {
         (wells + (field + pairs) * x).sum_dim(1).squeeze_dim(1)
     }
 
-    /// Σ(J₂x² + J₄x⁴) of each state: what is left of V without couplings and fields.
+    /// Σ(J₂x² + J₄x⁴) of each state: V without couplings and fields.
     ///
     /// # Shapes
     /// `[batch, unit]` → `[batch]`.
@@ -66,7 +67,7 @@ impl Potential {
         well.map_or_else(|| self.j2.clone(), |well| self.j2.clone() + well)
     }
 
-    /// The part of the force that is steered from outside: −h − s∘J(s∘x) − 2d∘x, without the fixed wells.
+    /// The force without the fixed wells, −h − s∘J(s∘x) − 2d∘x.
     ///
     /// # Shapes
     /// As [`gradient`](Self::gradient).
@@ -78,10 +79,10 @@ impl Potential {
     }
 }
 
-/// The couplings among free units as few dense products: target columns, each with runs of source columns; and what is
-/// too [sparse](crate::Topology::is_sparse) for that.
+/// The couplings among free units as a few dense matrix products, each from runs of source columns to target columns,
+/// and the couplings that are too [sparse](crate::Topology::is_sparse) for that.
 ///
-/// Blocks that do not exist are not multiplied; neighbouring groups with the same sources share a product.
+/// Missing blocks cost nothing; neighbouring groups with the same sources share a product.
 #[derive(Clone, Debug)]
 pub(crate) struct Coupling {
     pub(crate) units: usize,
@@ -89,7 +90,7 @@ pub(crate) struct Coupling {
     pub(crate) listed: Vec<Listed>,
 }
 
-/// Couplings one by one, each from a source column to a target column.
+/// A list of couplings, each from a source column to a target column.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     pub(crate) sources: Tensor<1, Int>,
@@ -99,7 +100,7 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// Couplings `[1, pair]` of pairs of a source and a target.
+    /// The couplings `[1, pair]` of pairs of source and target.
     pub(crate) fn new(pairs: impl Iterator<Item = [usize; 2]> + Clone, values: Tensor<2>) -> Self {
         let device = values.device();
         let (sources, targets) = (pairs.clone().map(|[i, _]| i), pairs.map(|[_, j]| j));
@@ -116,7 +117,7 @@ impl Listed {
         Self { sources: self.targets.clone(), targets: self.sources.clone(), values: self.values.clone() }
     }
 
-    /// −J∘rate, a rate for each target.
+    /// −J∘rate, with one rate per target.
     pub(crate) fn scaled(self, rate: Tensor<2>) -> Self {
         let values = -(self.values * rate.select(1, self.targets.clone()));
         Self { values, ..self }
@@ -132,8 +133,8 @@ pub(crate) struct Product {
 }
 
 impl Coupling {
-    /// Assembles products from `blocks[a][b]`, the couplings `[units of a, units of b]` from free group a to b, beside
-    /// what is listed.
+    /// Assembles the products from `blocks[a][b]`, the couplings `[units of a, units of b]` from free group a to b,
+    /// and the listed couplings.
     pub(crate) fn new(sizes: &[usize], blocks: &[Vec<Option<Tensor<2>>>], listed: Vec<Listed>) -> Self {
         let starts: Vec<usize> = sizes
             .iter()
@@ -188,7 +189,7 @@ impl Coupling {
         self.listed.iter().fold(dense, |sum, listed| listed.add_to(sum, &x))
     }
 
-    /// s_i Σ_j J_ij s_j x_j with gains s `[1, unit]`, if there are any.
+    /// s_i Σ_j J_ij s_j x_j with gains s `[1, unit]`; without gains, s = 1.
     pub(crate) fn apply_with(&self, x: Tensor<2>, gain: Option<Tensor<2>>) -> Tensor<2> {
         match gain {
             None => self.apply(x),
@@ -211,7 +212,7 @@ impl Coupling {
         self.listed.iter().fold(dense, |sum, listed| listed.transposed().add_to(sum, &g))
     }
 
-    /// The matrix of every term of every product, and what is listed.
+    /// The matrix of every term of every product, and the listed couplings.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Tensor<2>> {
         let matrices =
             self.products.iter().flat_map(|product| product.terms.iter().map(|(_, matrix)| matrix));
@@ -238,8 +239,8 @@ impl Coupling {
     }
 }
 
-/// Entries from which on a matrix of couplings is multiplied as (Jᵀxᵀ)ᵀ: a batch is then the narrow side of the
-/// product, which saves a third of the time at 16 rows (`benches/sampling.rs`).
+/// Matrices of couplings with at least this many entries are multiplied as (Jᵀxᵀ)ᵀ. The batch is then the narrow side
+/// of the product, which saves a third of the time at 16 rows (`benches/sampling.rs`).
 const LARGE: usize = 1 << 17;
 
 /// Whether a matrix is large.
@@ -255,7 +256,7 @@ fn multiply(x: Tensor<2>, matrix: &Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// −J∘rate, a rate for each target, in the layout that [`multiply`] wants.
+/// −J∘rate, with one rate per target, in the layout that [`multiply`] expects.
 pub(crate) fn scaled(matrix: Tensor<2>, rate: Tensor<2>) -> Tensor<2> {
     match is_large(&matrix) {
         true => (-(matrix.transpose() * rate.transpose())).transpose(),
@@ -263,7 +264,7 @@ pub(crate) fn scaled(matrix: Tensor<2>, rate: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// Some columns of `x`, without work when they are all.
+/// Some columns of `x`; free of cost when they are all of them.
 fn columns(x: &Tensor<2>, range: &Range<usize>) -> Tensor<2> {
     match range.len() == x.dims()[1] {
         true => x.clone(),
@@ -271,7 +272,7 @@ fn columns(x: &Tensor<2>, range: &Range<usize>) -> Tensor<2> {
     }
 }
 
-/// `x` in its columns of a wider tensor of zeros.
+/// A wider tensor of zeros with `x` in the given columns.
 fn pad(x: Tensor<2>, range: &Range<usize>, units: usize) -> Tensor<2> {
     if range.len() == units {
         return x;
@@ -291,7 +292,7 @@ mod tests {
         Tensor::from_data(TensorData::new(values, [rows, columns]), &Device::flex())
     }
 
-    /// Listed couplings, one of them beside a block that is not listed, against their matrix.
+    /// Compares listed couplings, one of them next to a block that is not listed, with their matrix.
     #[test]
     fn listed_couplings_act_as_their_matrix() {
         let (pairs, values) = ([[0, 1], [1, 0], [4, 2], [4, 0]], random(1, 1, 4));

@@ -1,8 +1,9 @@
-//! Protocols: the course of the [control parameters](crate::network::control) in time.
+//! Protocols: the [control parameters](crate::network::control) as functions of time.
 //!
-//! Between its knots a protocol is linear in h, s, d and kT, before the first and after the last it is constant. A
-//! field alone is the protocol that never changes. Whoever moves field, gains or wells does work on the computer;
-//! whoever moves kT, as annealing does, changes what the heat is worth ([`Ledger`](crate::Ledger)).
+//! A protocol interpolates h, s, d and kT linearly between its knots, and is constant before the first and after the
+//! last. A single field is a protocol that never changes. Changing field, gains or wells does work on the computer.
+//! Changing kT, as annealing does, does no work but changes the entropy that a given heat carries
+//! ([`Ledger`](crate::Ledger)).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::network::substrate::Substrate;
 use crate::network::topology::{Group, Topology};
 use crate::tensors::{check_shape, row, to_f64};
 
-/// Control parameters that run linearly from knot to knot.
+/// Control parameters that are linear in time between knots.
 #[derive(Clone, Debug)]
 pub struct Protocol {
     times: Vec<f64>,
@@ -31,8 +32,8 @@ impl Protocol {
     /// The protocol through `controls` at `times`.
     ///
     /// # Errors
-    /// [`Error::Protocol`] unless there is one control a time, times increase, fields have one shape, and all
-    /// knots have gains, shifts and temperatures, or none has.
+    /// [`Error::Protocol`] unless there is one control per time, times increase, all fields have the same shape, and
+    /// each of gains, shifts and temperatures is given at all knots or at none.
     pub fn new(times: Vec<f64>, controls: Vec<Control>) -> Result<Self> {
         let refuse = |reason: String| Err(Error::Protocol(reason));
         check_times(&times)?;
@@ -59,12 +60,12 @@ impl Protocol {
         }
     }
 
-    /// Whether nothing changes.
+    /// Whether it is constant.
     pub fn is_constant(&self) -> bool {
         self.controls.len() == 1
     }
 
-    /// The lowest and the highest kT at any knot; none where the substrate's holds.
+    /// The lowest and the highest kT at any knot; none if the kT of the substrate applies.
     pub(crate) fn temperatures(&self) -> Option<(f64, f64)> {
         let all: Option<Vec<_>> = self.controls.iter().map(|c| c.kt.clone().map(to_f64)).collect();
         let all = all?.concat();
@@ -74,7 +75,7 @@ impl Protocol {
         )
     }
 
-    /// Refuses control parameters of other units.
+    /// Refuses control parameters for another number of units.
     ///
     /// # Errors
     /// [`Error::Shape`].
@@ -91,7 +92,7 @@ impl Protocol {
         Ok(())
     }
 
-    /// Refuses control parameters of other units, or of another number of trajectories.
+    /// Refuses control parameters for another number of units or of trajectories.
     ///
     /// # Errors
     /// [`Error::Shape`].
@@ -106,8 +107,8 @@ impl Protocol {
         Ok(())
     }
 
-    /// Whether V never changes: nothing moves, or the temperature alone. Knots without a temperature are there to move V,
-    /// and are not compared.
+    /// Whether V is constant: nothing changes, or only the temperature. A protocol without temperatures is assumed to
+    /// change V; its knots are not compared.
     pub(crate) fn keeps_energy(&self) -> bool {
         let values = |row: &Option<Tensor<2>>| row.clone().map(|row| to_f64(row.inner()));
         let of = |c: &Control| (to_f64(c.field.clone().inner()), values(&c.gain), values(&c.well));
@@ -120,13 +121,13 @@ impl Protocol {
         &self.controls
     }
 
-    /// With `change` applied at all knots.
+    /// The protocol with `change` applied at all knots.
     pub(crate) fn map(self, change: impl Fn(Control) -> Control) -> Self {
         Self { controls: self.controls.into_iter().map(change).collect(), ..self }
     }
 
-    /// The control parameters of `steps` recorded steps of `dt` as rows that list the batch step after step; a row
-    /// for all where they do not differ.
+    /// The control parameters of `steps` recorded steps of `dt`, as rows that list the batch step by step, or one row
+    /// for all if they do not differ.
     pub(crate) fn rows(&self, batch: usize, steps: usize, dt: f64) -> Control {
         let first = &self.controls[0];
         if self.is_constant() {
@@ -155,22 +156,22 @@ impl Protocol {
     }
 }
 
-/// A protocol as part of a trained computer: when its knots are, and what happens at them.
+/// A protocol as part of a trained computer: the times of its knots and the values there.
 ///
-/// Clamped groups of such a computer have their units once for every knot: unit k·w + j of a group that carries w
-/// values belongs to knot k, and is held at the weight of that knot (one there, falling linearly to zero at the
-/// neighbouring knots) times value j. So the couplings to clamped units, which are constants, hold the course of the
-/// fields.
+/// A clamped group of such a computer has one set of units per knot: unit k·w + j of a group that carries w values
+/// belongs to knot k, and is held at value j times the weight of that knot (one there, falling linearly to zero at
+/// the neighbouring knots). The couplings to clamped units, which are constants, thereby encode the fields as
+/// functions of time.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Course {
     /// The times of the knots.
     pub times: Vec<f64>,
-    /// The gain of the units of a free group at each knot; one for groups that are not listed.
+    /// The gain of the units of a free group at each knot; groups that are not listed have gain one.
     pub gains: BTreeMap<String, Vec<f64>>,
-    /// What is added to J₂ of each unit of a free group at each knot, `[knot, unit]` row-major; nothing for groups
-    /// that are not listed.
+    /// The shift added to J₂ of each unit of a free group at each knot, `[knot, unit]` row-major; groups that are not
+    /// listed have none.
     pub wells: BTreeMap<String, Vec<f32>>,
-    /// kT at each knot: an annealing schedule; that of the substrate throughout if none.
+    /// kT at each knot, an annealing schedule; if none, the kT of the substrate applies throughout.
     pub kt: Option<Vec<f64>>,
 }
 
@@ -214,7 +215,7 @@ impl Course {
 
 fn check_times(times: &[f64]) -> Result<()> {
     if times.is_empty() || !times[0].is_finite() {
-        return Err(Error::Protocol("there is no first knot".into()));
+        return Err(Error::Protocol("there are no knots".into()));
     }
     match (1..times.len()).find(|&k| times[k] <= times[k - 1] || !times[k].is_finite()) {
         Some(knot) => {
@@ -226,14 +227,15 @@ fn check_times(times: &[f64]) -> Result<()> {
 }
 
 impl Substrate {
-    /// The protocol of a course for some clamped values.
+    /// The protocol of a course for given clamped values.
     ///
     /// # Shapes
-    /// `clamped`: one `[batch, values]` a clamped group, in order.
+    /// `clamped`: one `[batch, values]` per clamped group, in order.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a clamped group has not its values once for every knot, [`Error::Protocol`] when gains
-    /// and times do not count the same knots, [`Error::Topology`] when a group with gains is unknown.
+    /// [`Error::Shape`] when the units of a clamped group are not its values times the number of knots,
+    /// [`Error::Protocol`] when gains and times have different numbers of knots, [`Error::Topology`] when a group
+    /// with gains is unknown.
     pub fn protocol(&self, course: &Course, clamped: &[Tensor<2>]) -> Result<Protocol> {
         course.validate(self.topology())?;
         let knots = course.times.len();
@@ -274,8 +276,8 @@ fn bracket(times: &[f64], time: f64) -> (usize, f64) {
     (next - 1, (time - times[next - 1]) / (times[next] - times[next - 1]))
 }
 
-/// The weights of the knots at `time`: at most two are not zero, and they sum to one. A clamped unit that is held at
-/// the weight of its knot makes the couplings to it a course of fields.
+/// The weights of the knots at `time`: at most two are not zero, and they sum to one. If a clamped unit is held at
+/// the weight of its knot, its couplings define the field at that knot.
 pub fn weights(times: &[f64], time: f64) -> Vec<f64> {
     let mut weights = vec![0.0; times.len()];
     let (knot, fraction) = bracket(times, time);

@@ -1,13 +1,14 @@
-//! The quadratic form of units that couple, which decides how large a step may be and whether the units hold together.
+//! The quadratic form of coupled units, which decides how large a step may be and whether the units are confined.
 //!
-//! Where no unit has a quartic well,
+//! If no unit has a quartic well,
 //!
 //! ```text
 //! V = ½ xᵀAx + hᵀx,      A_ij = 2J₂ δ_ij + J_ij,                                                       (22)
 //! ```
 //!
-//! which confines if and only if A is positive definite. Where some have one, the others must be confined whatever those do: A restricted to the units
-//! with J₄ = 0 must be positive definite, and then it is enough, since x⁴ outgrows any product of two units.
+//! which is confining if and only if A is positive definite. If some units have a quartic well, the others must be
+//! confined for any state of those: A restricted to the units with J₄ = 0 must be positive definite. That is also
+//! sufficient, since x⁴ grows faster than any product of two units.
 
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::matrix_free::LinOp;
@@ -18,18 +19,18 @@ use faer::{Col, Mat, MatMut, MatRef, Par, Scale, Side};
 use crate::error::{Error, Result};
 use crate::network::topology::Topology;
 
-/// A symmetric matrix as its diagonal and the pairs off it, each once.
+/// A symmetric matrix as its diagonal and its off-diagonal pairs, each once.
 #[derive(Clone, Debug)]
 pub(crate) struct Symmetric {
     pub(crate) diagonal: Vec<f64>,
     pub(crate) pairs: Vec<([usize; 2], f64)>,
 }
 
-/// Rows up to which all eigenvalues are as quickly found as the largest one.
+/// Up to this many rows, computing all eigenvalues is as fast as computing the largest one.
 const FEW: usize = 128;
 
 impl Symmetric {
-    /// The sum of the magnitudes of each row: no eigenvalue is above the largest (Gershgorin).
+    /// The sum of the magnitudes in each row. No eigenvalue is above the largest of these sums (Gershgorin).
     fn row_sums(&self) -> Vec<f64> {
         let mut sums: Vec<f64> = self.diagonal.iter().map(|value| value.abs()).collect();
         for &([i, j], value) in &self.pairs {
@@ -44,7 +45,7 @@ impl Symmetric {
         self.row_sums().into_iter().fold(0.0, f64::max)
     }
 
-    /// The rows and columns that `kept` says, and no others.
+    /// The submatrix of the rows and columns for which `kept` is true.
     fn restricted(&self, kept: &[bool]) -> Self {
         let places: Vec<Option<usize>> = kept
             .iter()
@@ -58,7 +59,8 @@ impl Symmetric {
         Self { diagonal: diagonal.collect(), pairs: self.pairs.iter().filter_map(pair).collect() }
     }
 
-    /// Whether all eigenvalues are above `shift`: whether the matrix less that on its diagonal has a Cholesky factor.
+    /// Whether all eigenvalues are above `shift`, that is, whether the matrix minus `shift` on its diagonal has a
+    /// Cholesky factor.
     fn exceeds(&self, shift: f64) -> bool {
         let n = self.diagonal.len();
         if 16 * self.pairs.len() > n * n {
@@ -73,7 +75,7 @@ impl Symmetric {
         matrix.sp_cholesky(Side::Lower).is_ok()
     }
 
-    /// The smallest eigenvalue, by bisection: to 1e-9 of the largest sum of a row's magnitudes.
+    /// The smallest eigenvalue by bisection, accurate to 1e-9 of the largest row sum of magnitudes.
     fn smallest_eigenvalue(&self) -> f64 {
         let bound = self.bound();
         let (mut below, mut above) = (-bound, bound);
@@ -84,7 +86,7 @@ impl Symmetric {
         0.5 * (below + above)
     }
 
-    /// With its zeros.
+    /// The dense matrix.
     fn dense(&self) -> Mat<f64> {
         let n = self.diagonal.len();
         let mut dense = Mat::zeros(n, n);
@@ -95,9 +97,9 @@ impl Symmetric {
         dense
     }
 
-    /// The largest eigenvalue: of few rows by the full decomposition; of many by Lanczos' iteration on a shift that
-    /// makes it the largest in magnitude. Where an iteration does not converge, the bound of Gershgorin, which is on
-    /// the safe side for a step.
+    /// The largest eigenvalue: for few rows by full decomposition, for many by Lanczos iteration with a shift that
+    /// makes it the largest in magnitude. If the iteration does not converge, the result is Gershgorin's bound, which
+    /// is on the safe side for a step.
     pub(crate) fn largest_eigenvalue(&self) -> f64 {
         let (n, shift) = (self.diagonal.len(), self.bound());
         if n <= FEW {
@@ -153,11 +155,11 @@ impl LinOp<f64> for Symmetric {
     }
 }
 
-/// Refuses units without a quartic well that let each other go, with `shift` added to the J₂ of each unit, `gain` as the gain
-/// of each, and `pairs` among the free units.
+/// Refuses units without a quartic well that are not confined together, with `shift` added to the J₂ of each unit,
+/// `gain` as the gain of each, and `pairs` among the free units.
 ///
-/// Of gains up to some magnitudes those magnitudes themselves are the worst: xᵀ(C + sJs)x is linear in each s_i, so least
-/// at the corners of their box, and the signs of a corner are those of x.
+/// Among gains up to given magnitudes, those magnitudes themselves are the worst case: xᵀ(C + sJs)x is linear in each
+/// s_i, so it is least at the corners of their box, and the signs of a corner can be absorbed into x.
 ///
 /// # Errors
 /// [`Error::NotJointlyConfining`] with the smallest eigenvalue.
@@ -181,11 +183,11 @@ pub(crate) fn check_confinement(
         pairs.iter_mut().for_each(|([i, j], value)| *value *= gain[*i] * gain[*j]);
     }
     let harmonic = Symmetric { diagonal, pairs }.restricted(&is_harmonic);
-    // Every row outweighed by its diagonal (Gershgorin): most need no closer look.
+    // Every row is outweighed by its diagonal (Gershgorin), which settles most cases.
     if harmonic.row_sums().iter().zip(&harmonic.diagonal).all(|(sum, diagonal)| 2.0 * diagonal > *sum) {
         return Ok(());
     }
-    // What rounding leaves of a zero is no confinement.
+    // A zero eigenvalue that rounding has made slightly positive does not confine.
     if harmonic.exceeds(1e-12 * harmonic.bound()) {
         return Ok(());
     }
@@ -193,7 +195,7 @@ pub(crate) fn check_confinement(
     Err(Error::NotJointlyConfining { eigenvalue, units })
 }
 
-/// The couplings among free units, each pair once as columns of the state, from those of every block.
+/// The couplings among free units from those of every block, each pair once, as columns of the state.
 pub(crate) fn free_pairs<V: Into<f64>>(
     topology: &Topology,
     of_block: impl Fn(usize) -> Vec<V>,
@@ -223,7 +225,8 @@ mod tests {
         (matrix, Mat::from_fn(n, n, |i, j| value(i, j) + if i == j { offset } else { 0.0 }))
     }
 
-    /// Against the full decomposition: random symmetric matrices, one of them with eigenvalues far below zero.
+    /// Compares with the full decomposition on random symmetric matrices, one of them with eigenvalues far below
+    /// zero.
     #[test]
     fn eigenvalues_at_the_ends_are_those_of_the_whole_spectrum() {
         for (n, offset) in [(1, 2.0), (2, 1.0), (128, 3.0), (129, 0.0), (200, -20.0), (200, 90.0)] {
@@ -238,7 +241,7 @@ mod tests {
         }
     }
 
-    /// A stiff elastic chain, (2 − 2cos k)² + 1 in the mode k: its low eigenvalues lie as close as they can.
+    /// A stiff elastic chain, (2 − 2cos k)² + 1 in the mode k: its low eigenvalues are very close together.
     #[test]
     fn a_long_chain_is_positive_definite_as_far_as_it_is() {
         for n in [1000, 20_000] {
@@ -247,7 +250,7 @@ mod tests {
             let pairs: Vec<_> = near.chain(far).collect();
             let chain = |offset: f64| Symmetric { diagonal: vec![6.0 + offset; n], pairs: pairs.clone() };
             assert!(chain(1.0).exceeds(0.0) && chain(1e-3).exceeds(0.0));
-            // With free ends its lowest mode is (π/n)⁴ or so: nothing, next to rounding.
+            // With free ends its lowest mode is about (π/n)⁴, which is lost in rounding.
             assert!(!chain(-1e-3).exceeds(0.0));
             let found = chain(0.25).smallest_eigenvalue();
             assert!((found - 0.25).abs() < 1e-5, "{n}: {found}");

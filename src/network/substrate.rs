@@ -1,4 +1,4 @@
-//! The thermodynamic computer as a Burn module: couplings and biases are its parameters.
+//! The thermodynamic computer as a Burn module whose parameters are couplings and biases.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
@@ -20,7 +20,7 @@ pub struct SubstrateConfig {
 }
 
 impl SubstrateConfig {
-    /// A computer of this topology at kT = 1.
+    /// A computer with this topology at kT = 1.
     pub fn new(topology: Topology) -> Self {
         Self { topology, kt: 1.0 }
     }
@@ -35,7 +35,7 @@ impl SubstrateConfig {
     /// `options` is a device, or a device and a data type: `(&device, DType::F64)`.
     ///
     /// # Errors
-    /// [`Error::Topology`], [`Error::NotConfining`] or [`Error::Constant`] when the description is not one of a
+    /// [`Error::Topology`], [`Error::NotConfining`] or [`Error::Constant`] when the description is not that of a
     /// network that confines its units.
     ///
     /// ```
@@ -58,7 +58,7 @@ impl SubstrateConfig {
         })
     }
 
-    /// Checks that this describes a network that confines its units, at a temperature.
+    /// Checks that this describes a network that confines its units, at a valid temperature.
     ///
     /// # Errors
     /// As [`init`](Self::init).
@@ -99,17 +99,17 @@ impl SubstrateConfig {
 /// |---|---|
 /// | fold clamped values into the field | [`field`](Self::field) |
 /// | run | [`forward`](Self::forward), [`trajectory`](Self::trajectory), [`simulate`](Self::simulate) |
-/// | judge a given trajectory | [`action`](Self::action) |
+/// | compute how likely a trajectory is | [`action`](Self::action) |
 /// | account for heat | [`heat`](Self::heat), [`path_heat`](Self::path_heat) |
 #[derive(Module, Debug)]
 pub struct Substrate {
-    /// One tensor a block, in the order of the blocks.
+    /// One tensor per block, in the order of the blocks.
     pub(crate) couplings: Vec<Param<Tensor<2>>>,
-    /// One `[1, unit]` tensor a biased group, in the order of the groups.
+    /// One `[1, unit]` tensor per biased group, in the order of the groups.
     pub(crate) biases: Vec<Param<Tensor<2>>>,
     #[module(skip)]
     pub(crate) config: SubstrateConfig,
-    /// Device and data type of a computer that has no parameters.
+    /// Device and data type, for a computer that has no parameters.
     #[module(skip)]
     bare: TensorCreationOptions,
 }
@@ -120,7 +120,7 @@ impl Substrate {
         &self.config
     }
 
-    /// The same couplings under other constants: another temperature, other wells.
+    /// The same couplings with other constants: another temperature, other wells.
     ///
     /// # Errors
     /// Those of [`SubstrateConfig::init`], and [`Error::Topology`] when groups or blocks do not fit the couplings.
@@ -159,7 +159,7 @@ impl Substrate {
         }
     }
 
-    /// The couplings of one block, symmetric and with a zero diagonal within a group.
+    /// The couplings of one block; within a group, symmetric with a zero diagonal.
     ///
     /// # Shapes
     /// `[units of from, units of to]`.
@@ -181,7 +181,7 @@ impl Substrate {
         }
     }
 
-    /// With the couplings of one block replaced; within a group, by the symmetric part of `dense`.
+    /// Replaces the couplings of one block; within a group, by the symmetric part of `dense`.
     ///
     /// # Shapes
     /// `[units of from, units of to]`; entries outside the pattern of the block are ignored.
@@ -210,7 +210,7 @@ impl Substrate {
         }
     }
 
-    /// With the couplings of one block replaced, each pair once, in the order of [`Topology::pairs`].
+    /// Replaces the couplings of one block, each pair once, in the order of [`Topology::pairs`].
     ///
     /// # Errors
     /// [`Error::Shape`] when there are more or fewer.
@@ -237,7 +237,7 @@ impl Substrate {
         Ok(self.with_stored(block, stored))
     }
 
-    /// With the stored values of one block replaced, in the shape of [`SubstrateConfig::stored_shape`].
+    /// Replaces the stored values of one block, in the shape of [`SubstrateConfig::stored_shape`].
     pub(crate) fn with_stored(mut self, block: usize, stored: Tensor<2>) -> Self {
         self.couplings[block] = replace(&self.couplings[block], stored);
         self
@@ -256,7 +256,7 @@ impl Substrate {
         Tensor::cat(self.config.topology.free().map(bias).collect(), 1)
     }
 
-    /// With the biases replaced; entries of groups without biases are ignored.
+    /// Replaces the biases; entries of groups without biases are ignored.
     ///
     /// # Shapes
     /// `[1, unit]`.
@@ -270,9 +270,9 @@ impl Substrate {
         Ok(self)
     }
 
-    /// With independent normal couplings of standard deviation `scale`/√(units of the network).
+    /// Draws independent normal couplings of standard deviation `scale`/√(units of the network).
     ///
-    /// Within a group the symmetric part of them is what couples, with 1/√2 of that deviation.
+    /// Within a group the couplings are the symmetric part of the values drawn, with 1/√2 of that deviation.
     pub fn randomised(mut self, scale: f64, key: Key) -> Self {
         let key = key.batch().fork("couplings");
         let fan_in = self.config.topology.groups.iter().map(|g| g.units).sum::<usize>();
@@ -287,10 +287,10 @@ impl Substrate {
         self
     }
 
-    /// The field h of biases and clamped units: one product an image, constant along its trajectory.
+    /// The field h of biases and clamped units, computed once per image and constant along its trajectory.
     ///
     /// # Shapes
-    /// `clamped`: one `[batch, units]` a clamped group, in order → `[batch, unit]` over the free units. Without
+    /// `clamped`: one `[batch, units]` per clamped group, in order → `[batch, unit]` over the free units. Without
     /// clamped groups the field is `[1, unit]` and broadcasts.
     ///
     /// # Errors
@@ -325,7 +325,7 @@ impl Substrate {
         self.listed(from, 0).iter().fold(dense, |sum, listed| listed.add_to(sum, values))
     }
 
-    /// The sparse couplings from a group, whose units begin at column `first`, to every free unit.
+    /// The sparse couplings from a group, whose units start at column `first`, to every free unit.
     fn listed(&self, from: &Group, first: usize) -> Vec<Listed> {
         let topology = &self.config.topology;
         let mut listed = Vec::new();
@@ -356,21 +356,21 @@ impl Substrate {
         Tensor::cat(self.config.topology.free().map(block).collect(), 1)
     }
 
-    /// The couplings from one group to another, whichever way round the block is described.
+    /// The couplings from one group to another, in whichever order the block names them.
     pub(crate) fn coupling_between(&self, from: &str, to: &str) -> Option<Tensor<2>> {
         let (index, forward) = self.config.topology.block_between(from, to)?;
         let coupling = self.coupling(index);
         Some(if forward { coupling } else { coupling.transpose() })
     }
 
-    /// The same where they are not sparse.
+    /// The same, if they are not sparse.
     fn dense_between(&self, from: &str, to: &str) -> Option<Tensor<2>> {
         let topology = &self.config.topology;
         let (index, _) = topology.block_between(from, to)?;
         (!topology.is_sparse(&topology.blocks[index])).then(|| self.coupling_between(from, to)).flatten()
     }
 
-    /// The potential of the free units for one pass: differentiable with respect to the parameters.
+    /// The potential of the free units for one forward pass, differentiable with respect to the parameters.
     pub fn potential(&self) -> Potential {
         let free: Vec<&Group> = self.config.topology.free().collect();
         let sizes: Vec<usize> = free.iter().map(|group| group.units).collect();
@@ -388,12 +388,12 @@ impl Substrate {
         }
     }
 
-    /// J of every pair of free units that may couple, each once, on the host.
+    /// J of every coupled pair of free units, each once, on the host.
     pub(crate) fn free_pairs(&self) -> Vec<([usize; 2], f64)> {
         free_pairs(self.topology(), |block| self.pair_couplings(block))
     }
 
-    /// J among the free units on the host, row-major, each pair in both places.
+    /// J among the free units as a full symmetric matrix, row-major, on the host.
     pub fn free_couplings(&self) -> Vec<f64> {
         let units = self.free_units();
         let mut dense = vec![0.0; units * units];
@@ -403,7 +403,7 @@ impl Substrate {
         dense
     }
 
-    /// The couplings sJs between gains, likewise.
+    /// The couplings with gains, sJs, likewise.
     pub(crate) fn steered_pairs(&self, gain: Option<Tensor<2>>) -> Vec<([usize; 2], f64)> {
         let mut pairs = self.free_pairs();
         if let Some(gain) = gain.map(to_f64) {
@@ -412,7 +412,7 @@ impl Substrate {
         pairs
     }
 
-    /// Refuses couplings by which units without a quartic well let each other go.
+    /// Refuses couplings with which units without a quartic well are not confined together.
     ///
     /// # Errors
     /// [`Error::NotJointlyConfining`].
@@ -430,7 +430,7 @@ impl Substrate {
         check_confinement(self.topology(), shift, gain, || self.free_pairs())
     }
 
-    /// A constant of every free unit, given its group and its number there, as a row `[1, unit]`.
+    /// A constant of every free unit as a row `[1, unit]`; `value` is given the group and the index within it.
     pub(crate) fn unit_row(&self, constant: impl Fn(&Group, usize) -> f64) -> Tensor<2> {
         row(self.unit_values(constant), self.options())
     }

@@ -1,4 +1,4 @@
-//! Which units there are and which pairs of them couple: named groups, and blocks of couplings between groups.
+//! The units and which pairs of them couple: named groups, and blocks of couplings between groups.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub enum PerUnit {
     /// The same for every unit.
     Same(f64),
-    /// One value a unit, in order.
+    /// One value per unit, in order.
     Each(Vec<f64>),
 }
 
@@ -35,7 +35,7 @@ impl PerUnit {
         }
     }
 
-    /// A function of every value.
+    /// Applies a function to every value.
     pub fn map(&self, mut f: impl FnMut(f64) -> f64) -> Self {
         match self {
             Self::Same(value) => Self::Same(f(*value)),
@@ -88,7 +88,7 @@ pub struct Group {
     pub name: String,
     /// How many units it has.
     pub units: usize,
-    /// Held at given values (an input) instead of fluctuating.
+    /// Whether its units are held at given values (inputs) instead of fluctuating.
     pub clamped: bool,
     /// Whether each unit has a trainable bias.
     pub bias: bool,
@@ -108,7 +108,7 @@ impl Group {
         Self { name: name.into(), units, clamped: false, bias: true, j2, j4, mobility }
     }
 
-    /// Units held at given values: their own energy is a constant and left out, and they have no bias.
+    /// Units held at given values. They have no bias, and their own energy is a constant that is left out.
     pub fn clamped(name: &str, units: usize) -> Self {
         Self { clamped: true, bias: false, ..Self::free(name, units) }
     }
@@ -145,7 +145,7 @@ pub struct Block {
     pub from: String,
     /// The group of the columns; the same as `from` for couplings within a group.
     pub to: String,
-    /// Which pairs.
+    /// Which pairs of units couple.
     pub pattern: Pattern,
 }
 
@@ -163,13 +163,13 @@ impl Block {
 
 /// Groups and blocks: the wiring of a thermodynamic computer.
 ///
-/// The ready-made choices are starting points; the fields are open, and [`validate`](Topology::validate) says
-/// what is wrong with a hand-made one.
+/// The constructors are starting points; the fields are public, and [`validate`](Topology::validate) checks a
+/// topology made by hand.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Topology {
     /// The groups, in the order of the units of a state.
     pub groups: Vec<Group>,
-    /// The blocks, at most one for a pair of groups.
+    /// The blocks, at most one per pair of groups.
     pub blocks: Vec<Block>,
 }
 
@@ -184,7 +184,7 @@ impl Topology {
         Self::coupling(groups.into(), |a, b| b == a + 1)
     }
 
-    /// Two groups, coupled to each other and not within themselves.
+    /// Two groups, coupled to each other but not within themselves.
     pub fn bipartite(a: Group, b: Group) -> Self {
         Self::layered([a, b])
     }
@@ -219,7 +219,7 @@ impl Topology {
         Self { groups, blocks }
     }
 
-    /// The pairs that a block couples, each once, by rows; within a full group i < j.
+    /// The pairs that a block couples, each once, in row-major order; within a full group, i < j.
     ///
     /// # Panics
     /// When the block names no group.
@@ -248,8 +248,8 @@ impl Topology {
         }
     }
 
-    /// Whether a block couples few pairs of many, so that its couplings are multiplied one by one: as a matrix they would
-    /// take time and memory for what is not there.
+    /// Whether a block couples so few of its pairs that they are multiplied one by one; a matrix would spend time and
+    /// memory on zeros.
     ///
     /// # Panics
     /// When the block names no group.
@@ -259,14 +259,15 @@ impl Topology {
         matches!(&block.pattern, Pattern::Pairs(pairs) if large && pairs.len() as u128 * FEW < entries)
     }
 
-    /// The entries of a matrix between two groups, and whether they are too many for one that is mostly empty.
+    /// The number of entries of a matrix between two groups, and whether that is too many for a matrix that is mostly
+    /// zeros.
     fn matrix(&self, from: &str, to: &str) -> (u128, bool) {
         const LARGE: u128 = 1 << 22;
         let entries = self.units(from) as u128 * self.units(to) as u128;
         (entries, entries >= LARGE)
     }
 
-    /// Whether a matrix from a clamped group to all free ones would be large and mostly empty.
+    /// Whether a matrix from a clamped group to all free units would be large and mostly zeros.
     pub(crate) fn is_scattered(&self, from: &str) -> bool {
         let empty = |to: &Group| match self.block_between(from, &to.name) {
             Some((block, _)) => self.is_sparse(&self.blocks[block]),
@@ -275,7 +276,7 @@ impl Topology {
         self.free().any(empty)
     }
 
-    /// The size of a group that is known to be there.
+    /// The size of a group that is known to exist.
     pub(crate) fn units(&self, name: &str) -> usize {
         self.groups[self.group(name).expect("a validated topology")].units
     }
@@ -299,14 +300,13 @@ impl Topology {
         self.clamped().map(|group| group.units).sum()
     }
 
-    /// The block that couples two groups, whichever way round it is described: its index, and whether it runs from
-    /// `from` to `to`.
+    /// The block that couples two groups, in either order: its index, and whether it runs from `from` to `to`.
     pub fn block_between(&self, from: &str, to: &str) -> Option<(usize, bool)> {
         let find = |a: &str, b: &str| self.blocks.iter().position(|block| block.from == a && block.to == b);
         find(from, to).map(|index| (index, true)).or_else(|| find(to, from).map(|index| (index, false)))
     }
 
-    /// A constant of every free unit, given its group and its number there.
+    /// A constant of every free unit; `value` is given the group and the index within it.
     pub(crate) fn unit_values(&self, constant: impl Fn(&Group, usize) -> f64) -> Vec<f64> {
         let of = |group: &Group| (0..group.units).map(|unit| constant(group, unit)).collect::<Vec<_>>();
         self.free().flat_map(of).collect()
@@ -326,14 +326,16 @@ impl Topology {
     pub fn columns(&self, name: &str) -> Result<Range<usize>> {
         let index = self.group(name)?;
         if self.groups[index].clamped {
-            return Err(Error::Topology(format!("group `{name}` is clamped and has no place in the state")));
+            return Err(Error::Topology(format!(
+                "group `{name}` is clamped and so is not part of the state"
+            )));
         }
         let before = self.groups[..index].iter().filter(|group| !group.clamped);
         let start = before.map(|group| group.units).sum::<usize>();
         Ok(start..start + self.groups[index].units)
     }
 
-    /// Checks that the description is one of a network that confines its units.
+    /// Checks that this describes a network that confines its units.
     pub fn validate(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Topology(reason));
         let mut names = BTreeSet::new();
@@ -356,7 +358,7 @@ impl Topology {
             }
         }
         if self.free_units() == 0 {
-            return refuse("every group is clamped, nothing can move".into());
+            return refuse("every group is clamped, so nothing can move".into());
         }
         let mut seen = BTreeSet::new();
         for block in &self.blocks {
@@ -438,7 +440,7 @@ fn check_pattern(block: &Block, from: usize, to: usize) -> Result<()> {
     Ok(())
 }
 
-/// Each unit with its right and its lower neighbour.
+/// Couples each unit to its right and its lower neighbour.
 pub(crate) fn grid_pairs(width: usize, height: usize, periodic: bool) -> Vec<[usize; 2]> {
     let mut pairs = BTreeSet::new();
     for row in 0..height {
@@ -478,7 +480,7 @@ mod tests {
     fn grids_count_their_neighbours() {
         assert_eq!(grid_pairs(4, 3, false).len(), 3 * 3 + 2 * 4);
         assert_eq!(grid_pairs(4, 3, true).len(), 2 * 12);
-        assert_eq!(grid_pairs(2, 2, true).len(), 4); // wrapping meets the same neighbour
+        assert_eq!(grid_pairs(2, 2, true).len(), 4); // wrapping would reach the same neighbour
         assert_eq!(grid_pairs(1, 1, true).len(), 0);
     }
 
@@ -510,7 +512,7 @@ mod tests {
         let mut bistable = good;
         bistable.groups[1] = Group::free("b", 3).wells(-0.5, 1.0);
         bistable.validate().unwrap();
-        // One unit of three lets go, has no value, or does not move.
+        // One unit of three is not confined, has no value, or cannot move.
         bistable.groups[1] = Group::free("b", 3).wells(vec![1.0, -0.5, 1.0], vec![0.0, 1.0, 0.0]);
         bistable.validate().unwrap();
         let mut bad = bistable.clone();

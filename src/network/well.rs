@@ -1,4 +1,4 @@
-//! One unit alone in its well: its equilibrium by quadrature, its relaxation by its master equation.
+//! A single unit in its well: equilibrium by quadrature, relaxation by a master equation.
 //!
 //! A unit under a force f has the density ρ(x) ∝ exp(−(J₂x² + J₄x⁴ − fx)/kT) at equilibrium; away from it, ρ obeys
 //! the Fokker–Planck equation of (3),
@@ -7,9 +7,9 @@
 //! ∂ρ/∂t = ∂_x [μ (2J₂x + 4J₄x³ − f) ρ] + μkT ∂²_x ρ.      (13)
 //! ```
 //!
-//! On a grid of spacing h it becomes hopping between neighbours at rates (μkT/h²) exp(−ΔU/2kT), which keeps detailed
-//! balance whatever the spacing; time goes by the trapezoidal rule (Crank and Nicolson 1947), of second order. Units
-//! that do not couple are described completely by it, so that moments of whole networks of them need no simulation.
+//! On a grid of spacing h this becomes hopping between neighbours at rates (μkT/h²) exp(−ΔU/2kT), which obeys
+//! detailed balance for any spacing. Time is integrated by the trapezoidal rule (Crank and Nicolson 1947), of second
+//! order. This describes uncoupled units completely, so moments of whole networks of them need no simulation.
 
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
@@ -21,10 +21,10 @@ use crate::network::substrate::Substrate;
 use crate::network::topology::{Group, check_constants};
 use crate::noise::Key;
 
-/// Points of the grid.
+/// Number of grid points.
 const POINTS: usize = 241;
 
-/// Energy at the edges of the grid above the lowest, in kT: e⁻³⁰ of the density is cut off.
+/// Energy at the edges of the grid above the minimum, in kT: the density there is e⁻³⁰ of its maximum.
 const EDGE: f64 = 30.0;
 
 /// A unit without couplings, on a grid wide enough for forces up to some magnitude.
@@ -45,7 +45,7 @@ pub struct Density {
 }
 
 impl Well {
-    /// A unit of `group`, whose units are all alike, at `kt`, for forces of magnitude up to `force`.
+    /// A unit of `group`, whose units must all be alike, at `kt`, for forces of magnitude up to `force`.
     ///
     /// # Errors
     /// [`Error::Topology`] when its units differ, [`Error::NotConfining`], and [`Error::Constant`] when kT is not
@@ -72,7 +72,7 @@ impl Well {
         }
         let [j2, j4, mobility] = [&group.j2, &group.j4, &group.mobility].map(|constant| constant.at(unit));
         let mut well = Self { j2, j4, mobility, kt, edge: 1e-3 };
-        // Wide enough for the unit that is pushed away from the edge to be rare there.
+        // Wide enough that even the edge against which the force pushes is rarely reached.
         let high = |edge: f64| {
             let energy = |x: f64| well.potential(x) - force * x;
             let lowest = (0..=200).map(|k| energy(edge * k as f64 / 200.0)).fold(0.0, f64::min);
@@ -110,7 +110,7 @@ impl Well {
         Density { edge: self.edge, weights: weights.into_iter().map(|weight| weight / sum).collect() }
     }
 
-    /// The density a time `dt` later, under `force`.
+    /// The density after a time `dt` under `force`.
     pub fn relax(&self, density: &Density, force: f64, dt: f64) -> Density {
         let x: Vec<f64> = grid(self.edge).collect();
         let h = x[1] - x[0];
@@ -123,7 +123,7 @@ impl Well {
         let down: Vec<f64> = x.windows(2).map(|pair| hop(pair[1], pair[0])).collect();
         let n = x.len();
         let away = |i: usize| if i + 1 < n { up[i] } else { 0.0 } + if i > 0 { down[i - 1] } else { 0.0 };
-        // (1 − ½dt L) ρ′ = (1 + ½dt L) ρ with L the hopping: tridiagonal, by elimination.
+        // (1 − ½dt L) ρ′ = (1 + ½dt L) ρ with L the hopping operator: tridiagonal, solved by elimination.
         let (half, rho) = (0.5 * dt, &density.weights);
         let right = |i: usize| {
             let from_below = if i > 0 { up[i - 1] * rho[i - 1] } else { 0.0 };
@@ -144,7 +144,7 @@ impl Well {
         Density { edge: self.edge, weights: value }
     }
 
-    /// Values at equilibrium under no force, drawn by the inverse of the distribution function.
+    /// Samples of the equilibrium without force, by inversion of the distribution function.
     ///
     /// # Shapes
     /// Row-major `[row, unit]`; rows are the trajectories of the key.
@@ -162,7 +162,7 @@ impl Well {
 }
 
 impl Substrate {
-    /// States of units that are in equilibrium each in its own well, without couplings and fields.
+    /// States in which each unit is in equilibrium alone in its well, without couplings and fields.
     ///
     /// # Shapes
     /// `[rows, unit]`; rows are the trajectories of the key.
@@ -184,7 +184,7 @@ impl Substrate {
     }
 }
 
-/// Row-major `[row, unit]` from the distribution of every unit, or from the one of all.
+/// Row-major `[row, unit]` samples from the distribution of each unit, or from one distribution that all share.
 fn draw(distributions: &[Quantiles], rows: usize, units: usize, key: Key) -> Vec<f32> {
     let of_row = |row: usize| {
         let mut rng = key.row(row as u64).rng();
@@ -235,7 +235,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// The value below which the fraction `fraction` of the probability lies.
+    /// The quantile: the value below which the fraction `fraction` of the probability lies.
     pub fn at(&self, fraction: f64) -> f64 {
         let next = self.knots.partition_point(|knot| knot.0 <= fraction).clamp(1, self.knots.len() - 1);
         let ((p0, x0), (p1, x1)) = (self.knots[next - 1], self.knots[next]);
@@ -253,16 +253,17 @@ pub struct Response {
 }
 
 impl Response {
-    /// Forces that the fit sees.
+    /// Number of forces at which the function is fitted.
     const FORCES: usize = 400;
-    /// Its terms.
+    /// Number of terms.
     const TERMS: usize = 4;
 
     fn fit(well: &Well, force: f64) -> Result<Self> {
         let forces: Vec<f64> =
             (1..=Self::FORCES).map(|k| force * (k as f64 / Self::FORCES as f64).powi(2)).collect();
         let means: Vec<f64> = forces.iter().map(|&f| well.equilibrium(f).moments().0).collect();
-        // The force at which the well's own curve bends sets the smallest scale; the largest force the largest.
+        // The force at which the well's response becomes nonlinear sets the smallest scale, and the largest force the
+        // largest.
         let bend = means[Self::FORCES - 1] * forces[0] / means[0].max(f64::MIN_POSITIVE);
         let candidates = (1..=20).flat_map(|k| (1..=8).map(move |l| (k, l))).map(|(k, l)| {
             let (smallest, largest) = (bend * 0.1 * f64::from(k), force * 0.25 * f64::from(l));
@@ -331,7 +332,7 @@ mod tests {
         }
         let (later, still) = density.moments();
         let expected = mean * (-2.0 * mobility * j2 * 0.2_f64).exp();
-        // The rates are those of diffusion up to h²/12⟨x²⟩ = 1e-3.
+        // The rates reproduce diffusion up to h²/12⟨x²⟩ = 1e-3.
         assert!((later - expected).abs() < 2e-3 * mean, "{later} {expected}");
         assert!((still - variance).abs() < 2e-3 * variance, "{still} {variance}");
         assert!((density.weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);

@@ -1,4 +1,4 @@
-//! The Onsager–Machlup action: −ln of the probability that a computer makes a given trajectory.
+//! The Onsager–Machlup action: −ln of the probability of a trajectory.
 //!
 //! ```text
 //! −ln P(x → x + Δx)       = Σ_i (Δx_i + μ_i ∂_iV(x) Δt)² / (4 μ_i kT Δt)   + const      (4)
@@ -6,13 +6,13 @@
 //! x′ = x + Δx
 //! ```
 //!
-//! The first line is minimised to teach a trajectory (S. Whitelam, PNAS 123, e2528413123 (2026)); the second,
-//! the same step made backwards, to teach its reversal (S. Whitelam, PRL 136, 037101 (2026)). The constant
-//! ½ Σ_i ln(4πμ_i kTΔt) is the same in both and left out, so the difference of the two is Crooks' ratio: the entropy
-//! that the step produces in the bath (G. E. Crooks, Phys. Rev. E 60, 2721 (1999)), up to the error of the scheme.
-//! Where kT is a control parameter, each step has the kT of its time, and so the constant depends on the protocol
-//! alone. All of it is about the steps of Euler and Maruyama's scheme.
-//! Its gradient is a local rule: with r_i = (Δx_i + μ_i∂_iV Δt)/2kT,
+//! Minimising (4) trains a computer to generate a trajectory (S. Whitelam, PNAS 123, e2528413123 (2026)). Minimising
+//! (5), the action of the same step reversed, trains it to generate the reversed trajectory (S. Whitelam, PRL 136,
+//! 037101 (2026)). The constant ½ Σ_i ln(4πμ_i kTΔt) is the same in both and is left out, so the difference of the
+//! two is the logarithm of Crooks' ratio: the entropy that the step produces in the bath (G. E. Crooks, Phys. Rev. E
+//! 60, 2721 (1999)), up to the error of the scheme. If kT is a control parameter, each step uses the kT of its time,
+//! and the constant depends only on the protocol. All of this applies to Euler–Maruyama steps. Its gradient is a
+//! local rule: with r_i = (Δx_i + μ_i∂_iV Δt)/2kT,
 //!
 //! ```text
 //! ∂/∂J_ij = r_i x_j + r_j x_i,      ∂/∂b_i = r_i.      (6)
@@ -29,16 +29,16 @@ use crate::network::substrate::Substrate;
 use crate::network::topology::Block;
 use crate::tensors::{check_shape, to_f64};
 
-/// In which order of time a trajectory is judged.
+/// The direction of time in which a trajectory is evaluated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// As it happened.
     Forward,
-    /// Every step made backwards, from its end to its start.
+    /// Every step reversed, from its end to its start.
     Reverse,
 }
 
-/// The action of single steps under one substrate: constants assembled once, differentiable in the parameters.
+/// The action of single steps under one substrate, with constants assembled once, differentiable in the parameters.
 #[derive(Clone, Debug)]
 pub struct StepAction {
     potential: Potential,
@@ -52,7 +52,7 @@ pub struct StepAction {
 }
 
 impl StepAction {
-    /// The action of the steps x → x′, one a row.
+    /// The action of the steps x → x′, one per row.
     ///
     /// # Shapes
     /// `before`, `after` `[row, unit]`, the field `[row, unit]` or `[1, unit]` → `[row]`.
@@ -66,12 +66,12 @@ impl StepAction {
         (residual.clone() * residual * weight).sum_dim(1).squeeze_dim(1)
     }
 
-    /// The action of an observed [`Step`]: the streamed form, for [`Substrate::simulate`].
+    /// The action of an observed [`Step`], for use as an observer of [`Substrate::simulate`].
     pub fn of_step(&self, step: &Step, control: impl Into<Control>) -> Tensor<1> {
         self.of(step.before.clone(), step.after.clone(), control)
     }
 
-    /// Where each step starts in the direction judged, and Δx + μ∇VΔt there.
+    /// The state from which each step starts in this direction, and Δx + μ∇VΔt there.
     fn residual(&self, before: Tensor<2>, after: Tensor<2>, control: Control) -> (Tensor<2>, Tensor<2>) {
         let (start, end) = match self.direction {
             Direction::Forward => (before, after),
@@ -104,7 +104,7 @@ impl Substrate {
         }
     }
 
-    /// The action of each trajectory, its steps being the recorded intervals.
+    /// The action of each trajectory, with the recorded intervals as its steps.
     ///
     /// # Shapes
     /// states `[time, batch, unit]`, fields `[batch, unit]` or `[1, unit]` → `[batch]`.
@@ -141,17 +141,17 @@ fn check_temperature(kt: f64) -> Result<()> {
     }
 }
 
-/// The gradient of an action in closed form, equation (6): what a device can find out locally.
+/// The gradient of an action in closed form, equation (6), which a device can compute locally.
 #[derive(Clone, Debug)]
 pub struct LocalRule {
-    /// Σ r_i x_j + r_j x_i, one `[units of from, units of to]` a block; per pair, also within a group.
+    /// Σ r_i x_j + r_j x_i, one `[units of from, units of to]` per block; derivatives per pair, also within a group.
     pub couplings: Vec<Tensor<2>>,
     /// Σ r_i, `[1, unit]`.
     pub bias: Tensor<2>,
 }
 
 impl LocalRule {
-    /// The sum of two.
+    /// The sum of two gradients.
     pub fn plus(&self, other: &Self) -> Self {
         let add = |(a, b): (&Tensor<2>, &Tensor<2>)| a.clone() + b.clone();
         Self {
@@ -162,11 +162,11 @@ impl LocalRule {
 }
 
 impl Substrate {
-    /// The gradient of the action of steps x → x′ of length `dt`, summed over the rows. Couplings to clamped units
-    /// have the clamped value in the place of x_j, and no second term.
+    /// The gradient of the action of steps x → x′ of length `dt`, summed over the rows. For couplings to clamped
+    /// units x_j is the clamped value, and there is no second term.
     ///
     /// # Shapes
-    /// `clamped`: one `[row, units]` a clamped group; `before`, `after` `[row, unit]`.
+    /// `clamped`: one `[row, units]` per clamped group; `before`, `after` `[row, unit]`.
     ///
     /// # Errors
     /// [`Error::Shape`] when the clamped values do not fit, [`Error::Constant`] at kT = 0.
@@ -201,10 +201,10 @@ impl Substrate {
         Ok(LocalRule { couplings: topology.blocks.iter().map(coupling).collect(), bias: r.sum_dim(0) })
     }
 
-    /// One step down a local rule: J ← J − rate ∂/∂J, b ← b − rate ∂/∂b.
+    /// One step of gradient descent with a local rule: J ← J − rate ∂/∂J, b ← b − rate ∂/∂b.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the rule is one of another network.
+    /// [`Error::Shape`] when the rule belongs to another network.
     pub fn descend(mut self, rule: &LocalRule, rate: f64) -> Result<Self> {
         for (index, gradient) in rule.couplings.iter().enumerate() {
             let coupling = self.coupling(index) - gradient.clone() * rate;

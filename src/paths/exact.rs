@@ -1,23 +1,22 @@
-//! The exact optimum of the action on given trajectories.
+//! The couplings that minimise the action on given trajectories, in closed form.
 //!
 //! The force is linear in couplings and biases, so the action is a convex quadratic in them. With
 //!
 //! ```text
-//! y = Δx/(μΔt) + 2J₂x + 4J₄x³       the coupling force the trajectory asks for,
-//! z = (1, X)                        bias and clamped values,
-//! y ≈ zΩ + xS                       Ω = −(b, J_in), S = −J symmetric with a zero diagonal,
+//! y = Δx/(μΔt) + 2J₂x + 4J₄x³       the coupling force that the trajectory requires, z = (1, X)
+//! bias and clamped values, y ≈ zΩ + xS                       Ω = −(b, J_in), S = −J symmetric with a zero diagonal,
 //! ```
 //!
 //! the action is Σ_i μ_i |y_i − (zΩ + xS)_i|² Δt/4kT. Eliminating Ω by ridge regression, Ω = (ZᵀZ + Λ)⁻¹Zᵀ(y − xS),
 //! leaves second moments of residuals G = ⟨x x⟩, B = ⟨x y⟩ and a symmetric Sylvester equation on the pairs that
-//! couple (D holds the multipliers of those that do not, the diagonal among them):
+//! couple (D holds the Lagrange multipliers of the pairs that do not, including the diagonal):
 //!
 //! ```text
 //! G S M + M S G + D = B M + M Bᵀ,      M = diag μ.      (7)
 //! ```
 //!
-//! It is solved by conjugate gradients on the coupled pairs, so any topology with full input blocks is served.
-//! The classifier's action is that of S. Whitelam, PNAS 123, e2528413123 (2026); its closed form is ours.
+//! It is solved by conjugate gradients on the coupled pairs, so any topology with full input blocks is supported. The
+//! classifier's action is that of S. Whitelam, PNAS 123, e2528413123 (2026); the closed form is new here.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -33,11 +32,11 @@ use crate::network::topology::{Group, Pattern, PerUnit};
 use crate::shards::Shards;
 use crate::tensors::to_f64;
 
-/// Columns of S that are worked on together.
+/// Columns of S that are processed together.
 const PIECE: usize = 256;
 
-/// How strongly the optimum is held small, and how well it is solved: the first two are each a variance in the units
-/// of the values it multiplies.
+/// Regularisation of the optimum, and the accuracy of its solution. The first two are variances in the units of the
+/// values that the couplings multiply.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ridge {
@@ -62,7 +61,8 @@ impl Default for Ridge {
     }
 }
 
-/// Second moments of trajectories: all that the optimum depends on. Added up in f64, in any number of parts.
+/// Second moments of trajectories, on which alone the optimum depends. They are summed in f64, in any number of
+/// parts.
 #[derive(Clone, Debug)]
 pub struct Moments {
     rows: f64,
@@ -91,7 +91,7 @@ impl Moments {
     /// Adds steps x → x′ of length `dt`, several for each row of clamped values.
     ///
     /// # Shapes
-    /// `clamped`: one `[batch, units]` a clamped group; `before`, `after` `[time · batch, unit]`, time-major.
+    /// `clamped`: one `[batch, units]` per clamped group; `before`, `after` `[time · batch, unit]`, time-major.
     ///
     /// # Errors
     /// [`Error::Shape`] when rows and batch do not fit.
@@ -133,9 +133,9 @@ impl Moments {
         Ok(())
     }
 
-    /// Adds what independent units are expected to do, without trajectories: each row is one moment in the life of a
-    /// network whose unit i has mean `means`, variance `variances`, and asks on average for the coupling force
-    /// `targets`, whatever the other units do.
+    /// Adds the expected moments of independent units, without trajectories. Each row is one moment in time, at which
+    /// unit i has mean `means` and variance `variances` and requires on average the coupling force `targets`,
+    /// independently of the other units.
     ///
     /// Only for networks without clamped groups.
     ///
@@ -147,9 +147,7 @@ impl Moments {
     pub fn add_expected(&mut self, means: &[f64], variances: &[f64], targets: &[f64]) -> Result<()> {
         let units = self.xx.nrows();
         if self.zz.nrows() != 1 {
-            return Err(Error::Exact(
-                "expected moments are those of a network without clamped groups".into(),
-            ));
+            return Err(Error::Exact("expected moments need a network without clamped groups".into()));
         }
         let found = vec![means.len(), variances.len(), targets.len()];
         if !means.len().is_multiple_of(units) || found.iter().any(|&length| length != means.len()) {
@@ -182,7 +180,7 @@ impl Moments {
         self.xy += &other.xy;
     }
 
-    /// The substrate with the couplings and biases that minimise the action: the relative residual of (7) is below
+    /// The substrate with the couplings and biases that minimise the action. The relative residual of (7) is below
     /// `ridge.tolerance`.
     ///
     /// # Errors
@@ -204,7 +202,7 @@ impl Moments {
     }
 }
 
-/// The columns of z that a free group listens to: bias first, then the units of coupled clamped groups.
+/// The columns of z that act on a free group: bias first, then the units of coupled clamped groups.
 fn design(substrate: &Substrate, group: &Group) -> Result<Vec<usize>> {
     let mut columns = Vec::new();
     if group.bias {
@@ -228,7 +226,7 @@ fn design(substrate: &Substrate, group: &Group) -> Result<Vec<usize>> {
     Ok(columns)
 }
 
-/// One free group's targets with bias and clamped units regressed out.
+/// The regression of one free group's targets on bias and clamped units.
 struct Regression {
     /// Columns of z.
     inputs: Vec<usize>,
@@ -281,7 +279,7 @@ impl Regression {
     }
 }
 
-/// Which pairs of free units couple.
+/// Which pairs of free units are coupled.
 fn coupled(substrate: &Substrate) -> Result<Mat<f64>> {
     let topology = substrate.topology();
     let units = substrate.free_units();
@@ -306,11 +304,11 @@ fn coupled(substrate: &Substrate) -> Result<Mat<f64>> {
     Ok(mask)
 }
 
-/// The symmetric S on the coupled pairs with G S M + M S G = B M + M Bᵀ there, by conjugate gradients
-/// preconditioned with the diagonal of the operator.
+/// Solves G S M + M S G = B M + M Bᵀ on the coupled pairs for a symmetric S, by conjugate gradients preconditioned
+/// with the diagonal of the operator.
 fn sylvester(regressions: &[Regression], mask: &Mat<f64>, tolerance: f64) -> Result<Mat<f64>> {
     let units = mask.nrows();
-    // Columns of one regression, few enough that there is work for every thread.
+    // Columns of one regression, few enough that every thread has work.
     let pieces: Vec<(&Regression, Range<usize>)> = regressions
         .iter()
         .flat_map(|r| {
@@ -335,7 +333,7 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>, tolerance: f64) -> Res
         }
         Mat::from_fn(units, units, |i, j| mask[(i, j)] * (full[(i, j)] + full[(j, i)]))
     };
-    // Rows of S from the first to the last that are not zero in the columns of a regression.
+    // The range of rows of S that are not zero in the columns of a regression.
     let sources: BTreeMap<usize, Range<usize>> = regressions
         .iter()
         .map(|r| {
@@ -388,7 +386,7 @@ fn sylvester(regressions: &[Regression], mask: &Mat<f64>, tolerance: f64) -> Res
     )))
 }
 
-/// Writes J = −S, J_in and b from −Ω into the blocks.
+/// Writes J = −S into the blocks, and J_in and b from −Ω.
 fn write(substrate: &Substrate, regressions: &[Regression], s: &Mat<f64>) -> Result<Substrate> {
     let topology = substrate.topology();
     let clamped = topology.clamped_units();

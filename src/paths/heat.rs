@@ -7,19 +7,19 @@
 //! ```
 //!
 //! (K. Sekimoto, Prog. Theor. Phys. Suppl. 130, 17 (1998)). A [protocol](crate::network::protocol) changes V between
-//! the steps and so does work: the step x → x′ is made under V(·, t), then the control parameters move on,
+//! the steps and so does work: the step x → x′ is made under V(·, t), and then the control parameters change,
 //!
 //! ```text
 //! Q = Σ_t q_t = Σ_t V(x, t) − V(x′, t),      W = Σ_t V(x′, t + Δt) − V(x′, t),      ΔV = W − Q.      (12)
 //! ```
 //!
-//! A bath at kT(t) that is given q_t gains the entropy S = Σ_t q_t/kT(t) in units of Boltzmann's constant: Q/kT where
-//! the temperature stays, and what the heat of an annealing run is worth where it does not. The [`Ledger`] adds all of
-//! them up while a trajectory runs. The sum of (9) over steps is taken with Simpson's rule on the
-//! straight line between two states, (∇V(x) + 4∇V(½(x + x′)) + ∇V(x′))/6 · Δx: the gradient is a cubic along it, so
-//! the rule is exact and the first law ΔV = −Q holds to rounding, while the sum sees every force on the way. The
-//! entropy produced is the difference of reversed and forward [action](crate::paths::action); it equals Q/kT in the limit
-//! of small steps.
+//! A bath at kT(t) that receives q_t gains the entropy S = Σ_t q_t/kT(t) in units of Boltzmann's constant. At
+//! constant temperature this is Q/kT; in an annealing run it replaces Q/kT. The [`Ledger`] adds up heat, work and
+//! entropy while a trajectory runs. The sum of (9) over steps uses Simpson's rule on the straight line between two
+//! states, (∇V(x) + 4∇V(½(x + x′)) + ∇V(x′))/6 · Δx. The gradient is a cubic along that line, so the rule is exact
+//! and the first law ΔV = −Q holds up to rounding, although the sum is computed from forces. The entropy produced is
+//! the difference between reversed and forward [action](crate::paths::action); it equals Q/kT in the limit of small
+//! steps.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -31,19 +31,19 @@ use crate::network::protocol::Protocol;
 use crate::network::substrate::Substrate;
 use crate::paths::action::Direction;
 
-/// Mean, spread and standard error of independent values.
+/// Mean, standard deviation and standard error of independent values.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
     /// The standard deviation of one value.
     pub sd: f64,
-    /// How many values.
+    /// The number of values.
     pub count: usize,
 }
 
 impl Estimate {
-    /// The statistics of `values`; NaN where there are too few of them.
+    /// The statistics of `values`; NaN if there are too few of them.
     pub fn of(values: &[f64]) -> Self {
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count as f64;
@@ -106,17 +106,17 @@ impl Substrate {
     }
 }
 
-/// Heat and work of a batch while it runs: an observer of [`Substrate::simulate`].
+/// Heat and work of a batch, added up during a run as an observer of [`Substrate::simulate`].
 #[derive(Clone, Debug)]
 pub struct Ledger {
     potential: Potential,
     protocol: Protocol,
-    /// Whether field, gains or wells move.
+    /// Whether field, gains or wells change.
     moves: bool,
     kt: f64,
     dt: f64,
     start: Option<Tensor<1>>,
-    /// The latest state and the number of steps until it.
+    /// The latest state and the number of steps so far.
     latest: Option<(usize, Tensor<2>)>,
     work: Option<Tensor<1>>,
     /// Of a bath whose temperature is a control parameter.
@@ -131,12 +131,12 @@ impl Ledger {
         Self { potential, protocol, moves, kt, dt, start: None, latest: None, work: None, entropy: None }
     }
 
-    /// V of a state after so many steps.
+    /// V of a state after `steps` steps.
     fn energy(&self, x: &Tensor<2>, steps: usize) -> Tensor<1> {
         self.potential.energy(x.clone(), self.protocol.at(steps as f64 * self.dt))
     }
 
-    /// Enters one step. Steps come in order, from the first.
+    /// Records one step. Steps must come in order, from the first.
     pub fn observe(&mut self, step: &Step) {
         if self.start.is_none() {
             self.start = Some(self.energy(&step.before, step.index));
@@ -153,24 +153,24 @@ impl Ledger {
         self.latest = Some((step.index + 1, step.after.clone()));
     }
 
-    /// V after the last step minus V before the first, `[batch]`; none before a step.
+    /// V after the last step minus V before the first, `[batch]`; none before the first step.
     pub fn energy_change(&self) -> Option<Tensor<1>> {
         let (steps, x) = self.latest.as_ref()?;
         Some(self.energy(x, *steps) - self.start.clone()?)
     }
 
-    /// The work done on each trajectory until now, `[batch]`; none before a step.
+    /// The work done on each trajectory so far, `[batch]`; none before the first step.
     pub fn work(&self) -> Option<Tensor<1>> {
         self.work.clone().or_else(|| self.start.as_ref().map(Tensor::zeros_like))
     }
 
-    /// The heat each trajectory has given to the bath until now, Q = W − ΔV, `[batch]`; none before a step.
+    /// The heat that each trajectory has given to the bath so far, Q = W − ΔV, `[batch]`; none before the first step.
     pub fn heat(&self) -> Option<Tensor<1>> {
         Some(self.work()? - self.energy_change()?)
     }
 
-    /// The entropy each trajectory has given to the bath until now, in units of Boltzmann's constant, `[batch]`; none
-    /// before a step, infinite at kT = 0.
+    /// The entropy that each trajectory has given to the bath so far, in units of Boltzmann's constant, `[batch]`;
+    /// none before the first step, infinite at kT = 0.
     pub fn entropy(&self) -> Option<Tensor<1>> {
         self.entropy.clone().or_else(|| Some(self.heat()? / self.kt))
     }

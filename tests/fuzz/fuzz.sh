@@ -22,7 +22,7 @@ chmod +x "$scratch/instrument"
 for name in "${names[@]}"; do
   mkdir -p "$scratch/$name"
   echo "== $name, ${seconds} s"
-  # 8 MB hold every file that is worth it; a decoder that needs two gigabytes for one has a fault.
+  # 8 MB are enough for every interesting file; a decoder that needs two gigabytes for one is faulty.
   THERMOGRAD_FUZZ="$name" RUSTC_WORKSPACE_WRAPPER="$scratch/instrument" \
     cargo test --release --workspace --locked --quiet --features thermograd-fuzz/libfuzzer --test decode -- \
     -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \

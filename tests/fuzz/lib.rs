@@ -1,4 +1,4 @@
-//! Every decoder of bytes of any origin, by name: what `fuzz.sh` runs, and what the corpus is replayed on.
+//! Every decoder of untrusted bytes, by name, for `fuzz.sh` and for replaying the corpus.
 
 use thermograd::Format;
 use thermograd_datasets::idx;
@@ -11,7 +11,8 @@ pub fn names() -> Vec<&'static str> {
 /// Decodes, and checks that what was accepted is sound.
 ///
 /// # Panics
-/// When the decoder does, when it accepts what it cannot write again, or when there is no such decoder.
+/// When the decoder panics, when it accepts something that does not survive a round trip, or when there is no such
+/// decoder.
 pub fn decode(name: &str, bytes: &[u8]) {
     if name == "idx" {
         let _ = idx::decode(bytes, 3, "images");

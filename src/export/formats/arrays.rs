@@ -8,8 +8,8 @@ use crate::export::description::Description;
 use crate::export::schema::MATRICES;
 use crate::network::topology::Pattern;
 
-/// Couplings as the named arrays that files hold: `J.`, `b.` and `d.` as they are, pairs apart as `P.<from>-<to>`
-/// `[pairs, 2]`.
+/// Couplings as the named arrays that files hold: `J.`, `b.` and `d.` unchanged, and lists of pairs as
+/// `P.<from>-<to>` `[pairs, 2]`.
 #[derive(Default)]
 pub(super) struct Arrays {
     pub(super) values: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
@@ -28,7 +28,7 @@ impl Arrays {
         Self { values: couplings.tensors.clone(), pairs }
     }
 
-    /// The couplings of a description, as JSON, whose lists of pairs are here.
+    /// The couplings of a description in JSON, whose lists of pairs are among these arrays.
     pub(super) fn join(mut self, described: &str) -> Result<Couplings> {
         let (mut description, version) = Description::from_json(described)?;
         for block in &mut description.substrate.topology.blocks {
@@ -46,7 +46,7 @@ impl Arrays {
             if !matches!(shape[..], [count, 2] if count * 2 == flat.len()) {
                 return Err(Problem::Shape { name, found: shape, expected: vec![flat.len() / 2, 2] }.into());
             }
-            // A negative number becomes one that is outside every group, and is refused as that.
+            // A negative number becomes one that is outside every group, and is refused for that.
             let unit = |&unit: &i32| usize::try_from(unit).unwrap_or(usize::MAX);
             *list = flat.chunks_exact(2).map(|pair| [unit(&pair[0]), unit(&pair[1])]).collect();
         }
@@ -58,7 +58,7 @@ impl Arrays {
         Ok(couplings)
     }
 
-    /// The listed pairs of what version 1 stored as a matrix.
+    /// The values of the listed pairs in a matrix, which is how version 1 stored them.
     fn gather(&mut self, block: &str, pairs: &[[usize; 2]]) -> Result<()> {
         let name = format!("J.{block}");
         let Some((shape, values)) = self.values.get_mut(&name) else {

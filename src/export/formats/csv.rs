@@ -2,13 +2,12 @@
 //!
 //! ```text
 //! # thermograd {"version":3,…}                 the description, on one line
-//! kind,from,i,to,j,value
-//! J,input,0,hidden,3,0.25                      J_ij between unit i of a group and unit j of another, each pair once
-//! b,hidden,3,,,-1.5                            the bias of a unit
-//! d,visible,2,,7,0.1                           where wells move: the shift of unit j at knot i
+//! kind,from,i,to,j,value J,input,0,hidden,3,0.25                      J_ij between unit i of a group and unit j of
+//! another, each pair once b,hidden,3,,,-1.5                            the bias of a unit d,visible,2,,7,0.1
+//! the shift of the well of unit j at knot i, if wells move
 //! ```
 //!
-//! Rows come in any order; those of a block with listed pairs are its list. Units count from 0.
+//! Rows may come in any order; the rows of a block with listed pairs are also its list of pairs. Units count from 0.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +48,7 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
     Ok(table.into_inner().expect("memory can be written"))
 }
 
-/// Where a value stands, and the value.
+/// The position of a value, and the value.
 type Entry = (usize, usize, f32);
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
@@ -59,7 +58,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     if descriptions.next().is_some() {
         return Err(Problem::Duplicate(MARK.trim().into()).into());
     }
-    // Lists of pairs are the rows, in every version.
+    // In every version the rows are the list of pairs.
     let (mut described, _) = Description::from_json(described)?;
 
     let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
@@ -84,7 +83,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
         entries.entry(name).or_default().push(entry);
     }
 
-    // With its lists of pairs, everything has a shape.
+    // Once the lists of pairs are known, so are all shapes.
     let mut tensors = BTreeMap::new();
     for block in &mut described.substrate.topology.blocks {
         let name = format!("J.{}", block.name());
@@ -125,14 +124,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
 fn undescribed(table: &str) -> &'static str {
     match table.contains(&format!("\"{MARK}")) {
         true => {
-            "a spreadsheet has rewritten the line `# thermograd …`; put the line of the original in its place, and let values \
-             have points and commas between them"
+            "a spreadsheet has changed the line `# thermograd …`; restore the original line, and make sure that values have \
+             decimal points and are separated by commas"
         }
         false => "no line begins with `# thermograd `",
     }
 }
 
-/// The tensor of rows that give every value once.
+/// The tensor from its rows, which must give every value once.
 fn dense(name: &str, shape: &[usize], rows: &[Entry], symmetric: bool) -> Result<Vec<f32>> {
     let (height, width) = (shape[0], shape.get(1).copied().unwrap_or(1));
     let entries =

@@ -1,4 +1,4 @@
-//! Files of couplings: one value, [`Couplings`], in and out of several formats.
+//! File formats of couplings: encodes [`Couplings`] to bytes and decodes them.
 //!
 //! | format | extension | holds | convention |
 //! |---|---|---|---|
@@ -11,13 +11,13 @@
 //! | [QUBO](spins) | `.qubo` | spin models | E = Σ Q z z over z = 0, 1, z = (1 + s)/2, each pair once |
 //! | [`parameters`] | `.txt` | the published classifier | one number a parameter, bonds first |
 //!
-//! The first three say everything about the network; the others take for granted what their row says. Couplings are
-//! energies on the scale of kT, positive ones favour opposite signs, and every format counts each pair once. Values
-//! are single precision. A text is recognised by what is in it: `.txt` may also be a G-set graph.
+//! The first three hold everything about the network; the others assume what the table says. Couplings are energies
+//! on the scale of kT, positive couplings favour opposite signs, and every format counts each pair once. Values are
+//! single precision. Text files are recognised by their contents: a `.txt` file may also be a G-set graph.
 //!
-//! Decoders take bytes of any origin: what is wrong is an [error](crate::Problem), and memory stays within
-//! a small multiple of what the bytes hold (for npz, of what they unpack to, up to [`npz::LIMIT`] and, for small files,
-//! less).
+//! Decoders accept untrusted bytes: anything wrong is an [error](crate::Problem), and memory stays within a small
+//! multiple of the size of the file (for npz, of its unpacked size, which is limited to [`npz::LIMIT`] and, for small
+//! files, to less).
 
 mod arrays;
 pub mod csv;
@@ -34,9 +34,9 @@ use crate::export::couplings::Couplings;
 /// A file format of couplings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// Tensors by name with a description: the native one.
+    /// The native format: tensors by name with a description.
     Safetensors,
-    /// The same for NumPy.
+    /// The same as NumPy arrays.
     Npz,
     /// The same as a table.
     Csv,
@@ -75,12 +75,12 @@ impl Format {
         found.map(|(format, ..)| *format).ok_or_else(|| {
             let known: Vec<String> =
                 Self::ALL.iter().flat_map(|(.., all)| all.iter()).map(|e| format!(".{e}")).collect();
-            let reason = format!("`{name}` has no extension of couplings, which are {}", known.join(" "));
+            let reason = format!("`{name}` does not end in a known extension; these are {}", known.join(" "));
             Problem::Unsupported(reason).into()
         })
     }
 
-    /// Whether it has words for spin models and nothing else.
+    /// Whether it can hold spin models only.
     pub fn holds_spins_alone(self) -> bool {
         matches!(self, Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo)
     }
@@ -88,7 +88,7 @@ impl Format {
     /// The bytes of a file.
     ///
     /// # Errors
-    /// [`Error::Couplings`](crate::Error::Couplings) when the couplings are not valid or the format has no words for
+    /// [`Error::Couplings`](crate::Error::Couplings) when the couplings are not valid or the format cannot express
     /// them.
     pub fn encode(self, couplings: &Couplings) -> Result<Vec<u8>> {
         couplings.validate()?;

@@ -1,6 +1,6 @@
 //! The native format: a safetensors file.
 //!
-//! Its tensors are little-endian `f32` `J.<from>-<to>` (a matrix, or one number a listed pair), `b.<group>` and
+//! Its tensors are little-endian `f32` `J.<from>-<to>` (a matrix, or one number per listed pair), `b.<group>` and
 //! `d.<group>`, and `i32` `P.<from>-<to>` `[pairs, 2]` where a block lists its pairs. Its metadata entry `thermograd`
 //! is the [`Description`](crate::Description) as JSON.
 
@@ -36,7 +36,7 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
 pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| refused(&error))?;
     let (length, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| refused(&error))?;
-    // The reader takes the last of two equal names.
+    // The reader would silently take the last of two entries with the same name.
     let header = bytes.get(8..8 + length).unwrap_or_default();
     let _: serde_json::Value = json(text(header, FORMAT)?)?;
     let described = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY));

@@ -15,16 +15,16 @@ use crate::export::couplings::Couplings;
 use crate::export::formats::arrays::Arrays;
 use crate::export::text::text;
 
-/// Bytes that the arrays of one file may unpack to.
+/// The most bytes that the arrays of one file may unpack to.
 pub const LIMIT: u64 = 1 << 30;
 
-/// Of a small file they may unpack to so many, and to [`RATIO`] times its size.
+/// The arrays of a small file may unpack to this many bytes, or to [`RATIO`] times its size if that is more.
 pub const SMALL: u64 = 1 << 26;
 
-/// How much smaller than its arrays a large file may be. Trained couplings hardly shrink.
+/// How many times smaller than its arrays a large file may be. Trained couplings hardly compress.
 pub const RATIO: u64 = 64;
 
-/// Bytes of the header of an array; NumPy writes 118 for arrays like ours.
+/// Bytes of the header of an array; NumPy writes 118 for arrays like these.
 const HEADER: usize = 512;
 
 const DESCRIPTION: &str = "description";
@@ -32,7 +32,8 @@ const DESCRIPTION: &str = "description";
 pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
     let packed = pack(couplings, CompressionMethod::Deflated)?;
     let values = couplings.tensors.values().map(|(_, values)| HEADER + 4 * values.len()).sum::<usize>();
-    // What shrinks too well, such as untrained couplings, would not be unpacked.
+    // Arrays that compress too well, such as untrained couplings, are stored uncompressed, because the reader would
+    // refuse them.
     match values as u64 <= limit(&packed) {
         true => Ok(packed),
         false => pack(couplings, CompressionMethod::Stored),
@@ -109,7 +110,8 @@ fn limit(bytes: &[u8]) -> u64 {
     LIMIT.min(SMALL + RATIO * bytes.len() as u64)
 }
 
-/// The number of files that the directory of an archive says it has: its reader keeps one of a name.
+/// The number of files that the directory of an archive lists. The reader keeps only one of several with the same
+/// name.
 fn listed(bytes: &[u8], comment: usize) -> Option<usize> {
     let end = bytes.get(bytes.len().checked_sub(comment + 22)?..)?;
     end.starts_with(b"PK\x05\x06").then(|| usize::from(u16::from_le_bytes([end[10], end[11]])))
@@ -121,7 +123,7 @@ enum Array {
     Units(Vec<i32>),
 }
 
-/// One `.npy` file of `size` bytes. Nothing is unpacked before its header has said as many.
+/// Reads one `.npy` file of `size` bytes. Values are unpacked only once the header has confirmed that size.
 fn array(name: &str, stream: impl Read, size: u64) -> Result<(Vec<usize>, Array)> {
     let mut stream = BufReader::new(stream);
     let refuse = |reason: String| -> Error {
@@ -130,7 +132,7 @@ fn array(name: &str, stream: impl Read, size: u64) -> Result<(Vec<usize>, Array)
     let failed = |error: std::io::Error| refuse(error.to_string());
     let mut header = vec![0; 10];
     stream.read_exact(&mut header).map_err(failed)?;
-    // Its length stands behind six bytes of magic and two of version.
+    // The length of the header follows six bytes of magic and two of version.
     let length = usize::from(u16::from_le_bytes([header[8], header[9]]));
     if header[6] != 1 || length > HEADER {
         return Err(refuse(format!("a header of version 1 and up to {HEADER} bytes is expected")));
@@ -144,7 +146,7 @@ fn array(name: &str, stream: impl Read, size: u64) -> Result<(Vec<usize>, Array)
     let mut stream = stream.take(data + 1);
     let file = NpyFile::new(header.chain(stream.by_ref())).map_err(failed)?;
     if file.order() != npyz::Order::C {
-        return Err(refuse("the order is Fortran's, expected C's".into()));
+        return Err(refuse("the array is in Fortran order, expected C order".into()));
     }
     let shape: Vec<usize> = file.shape().iter().map(|&size| size as usize).collect();
     let kind = file.dtype().descr();
@@ -157,7 +159,7 @@ fn array(name: &str, stream: impl Read, size: u64) -> Result<(Vec<usize>, Array)
         "<f4" => Array::Values(values(file, |value: f32| value).map_err(failed)?),
         "<f8" => Array::Values(values(file, |value: f64| value as f32).map_err(failed)?),
         "<i4" => Array::Units(values(file, |unit: i32| unit).map_err(failed)?),
-        // What does not fit is outside every group.
+        // An index that does not fit is outside every group and is refused later.
         "<i8" => Array::Units(values(file, |unit: i64| i32::try_from(unit).unwrap_or(-1)).map_err(failed)?),
         "|u1" => Array::Bytes(values(file, |byte: u8| byte).map_err(failed)?),
         other => {
@@ -167,12 +169,12 @@ fn array(name: &str, stream: impl Read, size: u64) -> Result<(Vec<usize>, Array)
     };
     match stream.read(&mut [0]).map_err(failed)? {
         0 => Ok((shape, array)),
-        _ => Err(refuse(format!("it goes on after the {size} bytes that the directory says it has"))),
+        _ => Err(refuse(format!("it is longer than the {size} bytes that the directory lists"))),
     }
 }
 
-/// Whether a header is a dictionary whose values are words and one tuple. What nests is not handed to its reader, which
-/// takes a time that doubles with every level.
+/// Whether a header is a dictionary whose values are words and one tuple. Nested headers are not passed to the
+/// parser, whose time doubles with every level.
 fn is_flat(header: &[u8]) -> bool {
     let brackets = header.iter().copied().filter(|byte| b"{}()[]".contains(byte));
     brackets.eq(b"{()}".iter().copied())

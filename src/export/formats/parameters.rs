@@ -1,13 +1,14 @@
-//! The parameter file of the published classifier: one number a parameter, separated by white space, nothing else.
+//! The parameter file of the published classifier: one number per parameter, separated by white space, and nothing
+//! else.
 //!
-//! Bonds first: input–input, each of the 784 inputs with two neighbours of its 28 × 28 lattice (left and down,
-//! periodic), which do nothing, since inputs are clamped, and are written as 0; input–hidden, input by input;
+//! Bonds come first: input–input, each of the 784 inputs with two neighbours on the 28 × 28 lattice (left and down,
+//! periodic), which have no effect because inputs are clamped, and are written as 0; input–hidden, input by input;
 //! hidden–hidden, i > j; hidden–output, hidden unit by hidden unit; output–output, i > j; input–output, input by
-//! input. Then one bias a unit, inputs (ignored, 0) before hidden before output. V = Σ (J₂x² + J₄x⁴) + Σ b x + Σ_(ij)
-//! J x x as in (1) (S. Whitelam, PNAS 123, e2528413123 (2026)).
+//! input. Then one bias per unit: inputs (ignored, 0), hidden, output. V = Σ (J₂x² + J₄x⁴) + Σ b x + Σ_(ij) J x x as
+//! in (1) (S. Whitelam, PNAS 123, e2528413123 (2026)).
 //!
-//! The file says nothing else; what it takes for granted is [`published`]. The number of hidden units (64 in the
-//! publication) is found from the count of numbers.
+//! [`published`] supplies everything that the file does not say. The number of hidden units (64 in the publication)
+//! follows from the count of numbers.
 
 use std::fmt::Write;
 
@@ -22,9 +23,9 @@ use crate::schedule::Schedule;
 const INPUTS: usize = 784;
 const OUTPUTS: usize = 10;
 
-/// Everything about the published classifier but its couplings, with `hidden` hidden units: μ = kT = J₂ = J₄ = 1, Δt
-/// = 1e-3, t_f = 0.2, and images of MNIST brought to mean 0, standard deviation 1 and the largest norm of the
-/// training set.
+/// Everything about the published classifier except its couplings, with `hidden` hidden units: μ = kT = J₂ = J₄ = 1,
+/// Δt = 1e-3, t_f = 0.2, and MNIST images scaled to mean 0, standard deviation 1 and the largest norm of the training
+/// set.
 pub fn published(hidden: usize) -> Description {
     let groups =
         [Group::clamped("input", INPUTS), Group::free("hidden", hidden), Group::free("output", OUTPUTS)];
@@ -33,7 +34,7 @@ pub fn published(hidden: usize) -> Description {
     Description::of(config, Schedule { dt: 1e-3, steps: 200 }, Some(normalisation))
 }
 
-/// How many numbers a file has.
+/// How many numbers a file with `hidden` hidden units has.
 fn count(hidden: usize) -> usize {
     let bonds = 2 * INPUTS + INPUTS * hidden + hidden * (hidden - 1) / 2 + hidden * OUTPUTS;
     bonds + OUTPUTS * (OUTPUTS - 1) / 2 + INPUTS * OUTPUTS + INPUTS + hidden + OUTPUTS
@@ -42,7 +43,7 @@ fn count(hidden: usize) -> usize {
 pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
     let topology = &couplings.description.substrate.topology;
     let refuse = |reason: String| {
-        Problem::Unsupported(format!("no parameter file of the published classifier: {reason}"))
+        Problem::Unsupported(format!("not a parameter file of the published classifier: {reason}"))
     };
     let groups: Vec<(&str, bool)> = topology.groups.iter().map(|g| (g.name.as_str(), g.clamped)).collect();
     let sizes: Vec<usize> = topology.groups.iter().map(|group| group.units).collect();
@@ -58,7 +59,7 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
         return Err(refuse("control parameters move in time".into()).into());
     }
     let hidden = sizes[1];
-    // The file cannot say what these are; how images are prepared is left to whoever reads it.
+    // The file cannot store these; how images are prepared is left to the reader of the file.
     let (own, taken) = (&couplings.description, published(hidden));
     let constants = |description: &Description| {
         let groups = description.substrate.topology.groups.iter().filter(|group| !group.clamped);
@@ -131,14 +132,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
         ("b.hidden", take(hidden)),
         ("b.output", take(OUTPUTS)),
     ];
-    // A single unit has nobody of its group to couple to.
+    // A single unit has no other unit in its group to couple to.
     if hidden > 1 {
         tensors.push(("J.hidden-hidden", hidden_hidden));
     }
     Couplings::new(published(hidden), tensors)
 }
 
-/// The matrix of its lower triangle.
+/// The symmetric matrix with this lower triangle.
 fn symmetric(triangle: &[f32], n: usize) -> Vec<f32> {
     let at = |i: usize, j: usize| match i.cmp(&j) {
         std::cmp::Ordering::Equal => 0.0,

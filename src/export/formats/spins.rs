@@ -1,11 +1,11 @@
-//! Spin models as others write them. Units keep their order; their names are lost.
+//! Spin models in the formats of other programs. Units keep their order but lose their names.
 //!
 //! | | text |
 //! |---|---|
 //! | BQM JSON | dimod's serialised binary quadratic model, schema 3; `SPIN` and `BINARY` are read, `SPIN` is written |
 //! | BQM COO | `# vartype=SPIN` (or `BINARY`), then rows `i j value`; `i i value` is a field; no offset |
 //! | G-set | `spins edges`, then rows `i j weight` counted from 1; weight = J; neither fields nor offset. A cut, the weight between −1 and +1, is (Σ weights − E)/2 |
-//! | QUBO | qbsolv's: `p qubo 0 spins nodes couplers`, rows `i i a` and `i j Q`, comments `c …`; `c offset …` is ours |
+//! | QUBO | qbsolv's: `p qubo 0 spins nodes couplers`, rows `i i a` and `i j Q`, comments `c …`; `c offset …` is an extension |
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use crate::export::description::MOST_UNITS;
 use crate::export::ising::{Ising, Pair};
 use crate::export::text::{json, number, text};
 
-/// The fields of dimod's schema that mean something to us.
+/// The fields of dimod's schema that are used here.
 #[derive(Serialize, Deserialize)]
 struct Bqm {
     #[serde(rename = "type")]
@@ -50,7 +50,7 @@ const SCHEMA: &str = "3.0.0";
 
 pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
     let model = Ising::of(couplings)?;
-    // A single is written as the shortest number that is it.
+    // A single-precision number is written with the fewest digits that identify it.
     let short = |value: f64| (value as f32).to_string().parse::<f64>().expect("a number");
     let bqm = Bqm {
         kind: KIND.into(),
@@ -81,7 +81,7 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
     }
     let value: serde_json::Value = json(text(bytes, FORMAT)?)?;
     if value.get("substrate").is_some() {
-        return Err(refuse("this is a description; the couplings are in the file beside it".into()));
+        return Err(refuse("this is a description; the couplings are in the file next to it".into()));
     }
     let (kind, schema) = (&value["type"], &value["version"]["bqm_schema"]);
     if kind != KIND || !schema.as_str().is_some_and(|schema| schema.starts_with("3.")) {
@@ -96,7 +96,7 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
     let counts = [bqm.quadratic_biases.len(), bqm.quadratic_head.len(), bqm.quadratic_tail.len()];
     if bqm.num_variables != spins || counts != [bqm.num_interactions; 3] {
         return Err(refuse(format!(
-            "{} variables and {} interactions are promised, {spins} and {counts:?} are there",
+            "{} variables and {} interactions are declared, but {spins} and {counts:?} were found",
             bqm.num_variables, bqm.num_interactions
         )));
     }
@@ -110,7 +110,7 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
     model(&bqm.variable_type, bqm.linear_biases, pairs, bqm.offset)
 }
 
-/// Couplings of a model over spins or over zeros and ones.
+/// Couplings of a model over spins, or over zeros and ones.
 fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Result<Couplings> {
     let mut seen = BTreeSet::new();
     for &([i, j], _) in &pairs {
@@ -129,7 +129,7 @@ fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Resu
     model.couplings()
 }
 
-/// Rows `i j value`, `first` being the number of the first unit.
+/// Rows `i j value`, where `first` is the number of the first unit.
 fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Result<Vec<Pair>> {
     let mut rows = Vec::new();
     for (line, row) in lines {
@@ -163,8 +163,8 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty())
 }
 
-/// Rows with the fields taken from the diagonal. A unit may be named by a number far beyond what is listed, but not
-/// by one beyond what `units` says.
+/// A model from rows whose diagonal holds the fields. The number of a unit may be far larger than the count of rows,
+/// but not larger than `units`.
 fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
     if let Some(([i, j], _)) = rows.iter().find(|([i, j], _)| i.max(j) >= &units) {
         return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {units}")).into());
@@ -184,7 +184,7 @@ fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
 pub(super) fn to_coo(couplings: &Couplings) -> Result<Vec<u8>> {
     let model = Ising::of(couplings)?;
     if model.offset != 0.0 {
-        let reason = format!("rows have no place for the offset {}; BQM JSON has", model.offset);
+        let reason = format!("rows cannot hold the offset {}; BQM JSON can", model.offset);
         return Err(Problem::Unsupported(reason).into());
     }
     let mut out = String::from("# vartype=SPIN\n");
@@ -214,7 +214,7 @@ pub(super) fn to_gset(couplings: &Couplings) -> Result<Vec<u8>> {
     let model = Ising::of(couplings)?;
     if model.offset != 0.0 || model.fields.iter().any(|&field| field != 0.0) {
         return Err(
-            Problem::Unsupported("a graph has no place for fields and offsets; BQM JSON has".into()).into()
+            Problem::Unsupported("a graph cannot hold fields and offsets; BQM JSON can".into()).into()
         );
     }
     let mut out = format!("{} {}\n", model.fields.len(), model.couplings.len());
@@ -224,13 +224,13 @@ pub(super) fn to_gset(couplings: &Couplings) -> Result<Vec<u8>> {
     Ok(out.into_bytes())
 }
 
-/// The two counts on the first line of a graph.
+/// The numbers of units and edges on the first line of a graph.
 fn counts(line: &str) -> Option<[usize; 2]> {
     let words: Vec<usize> = line.split_whitespace().take(3).map(str::parse).collect::<Result<_, _>>().ok()?;
     <[usize; 2]>::try_from(words).ok()
 }
 
-/// Whether a text of numbers is a graph: two counts on the first line, rows of three on the second.
+/// Whether a text of numbers is a graph: two counts on the first line, and three numbers on the second.
 pub(super) fn looks_like_gset(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
@@ -253,8 +253,8 @@ pub(super) fn from_gset(bytes: &[u8]) -> Result<Couplings> {
     model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)
 }
 
-/// A promised number of units, if a file like this can have so many: thousands may have neither field nor coupling, but
-/// not millions.
+/// The declared number of units, if it is plausible for a file of this size: thousands of units may have neither
+/// field nor coupling, but not millions.
 fn promised(units: usize, bytes: &[u8]) -> Result<usize> {
     let limit = MOST_UNITS.min((1 << 16) + bytes.len());
     if units <= limit {
@@ -285,7 +285,7 @@ pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
     for (line, row) in lines(text) {
         match row.split_once(char::is_whitespace) {
             Some(("c", comment)) => {
-                // Any other comment may begin with the same word.
+                // Other comments may begin with the same word.
                 if let ["offset", value] = comment.split_whitespace().collect::<Vec<_>>()[..] {
                     offset = value.parse().unwrap_or(offset);
                 }
