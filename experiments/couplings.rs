@@ -10,6 +10,8 @@ mod diff;
 mod inspect;
 #[path = "couplings/perturb.rs"]
 mod perturb;
+#[path = "couplings/reader.rs"]
+mod reader;
 #[path = "couplings/settings.rs"]
 mod settings;
 #[path = "couplings/simulate.rs"]

@@ -88,7 +88,7 @@ impl Setup {
         let shards = self.bench.shards.threads as u128 + 1;
         let batch = self.settings.shard.min(self.settings.trainer.recipe.batch) as u128;
         let what = format!("training {untrained} couplings of {spins} spins");
-        afford(&what, 32 * untrained as u128 + shards * batch * 64 * spins as u128)
+        afford(&what, 32 * untrained + shards * batch * 64 * spins)
     }
 
     fn untrained(&self) -> Result<IsingNet> {

@@ -19,6 +19,7 @@
 //! | cli | the binaries as a user runs them |
 //! | abuse | misuse of the programs: malicious files, outputs that are inputs, useless flags |
 //! | takeaway | exported couplings used by NumPy and C |
+//! | ising | Ising networks: layers, both machines, training, read-out, export |
 //! | layers | which crate and module may depend on which |
 
 mod abuse;
@@ -32,6 +33,7 @@ mod formats;
 mod generators;
 mod gradients;
 mod hardware;
+mod ising;
 mod layers;
 mod learning;
 mod physics;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use maud::{Markup, html};
 use thermograd::export::schema::VERSION;
-use thermograd::{Couplings, Start};
+use thermograd::{Couplings, Sampling, Start};
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts as table, fields, row};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{output, run};
@@ -55,6 +55,11 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
             ),
         };
         say(&format!("group {}", group.name), format!("{units}, {kind}"));
+    }
+    if let Some(Sampling { betas, burn_in, sweeps, .. }) = &description.sampling {
+        let betas =
+            betas.iter().map(|(group, beta)| format!("{group} {beta}")).collect::<Vec<_>>().join(", ");
+        say("spins", format!("{burn_in} sweeps of burn-in, {sweeps} averaged; beta: {betas}"));
     }
     let schedule = description.schedule;
     say("kT", description.substrate.kt.to_string());

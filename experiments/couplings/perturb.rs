@@ -9,15 +9,15 @@ use thermograd_experiments::say;
 use thermograd_experiments::workbench::{
     Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, refuse_useless, run, version,
 };
-use thermograd_models::Classifier;
 
-use crate::arguments::{Knob, Perturb, load_classifier};
+use crate::arguments::{Knob, Perturb};
+use crate::reader::Reader;
 
 /// One point of the sweep.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 struct Point {
     value: f64,
-    /// Single-trajectory accuracy of each device.
+    /// The accuracy of each device.
     accuracies: Vec<f64>,
 }
 
@@ -40,11 +40,11 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     refuse_useless([("--scale", task.scale.is_some(), task.by == Knob::Bits, "only with --by bits")])?;
     task.data.check_flags()?;
     afford(&format!("{} devices", task.devices), task.devices as u128 * 1024)?;
-    let classifier = load_classifier(&task.file, &task.data.source()?.backend.device()?)?;
+    let reader = Reader::load(&task.file, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
     // Refuse impossible values before an hour of work.
     for &value in &values {
-        made(&classifier, task, value, Key::new(0))?;
+        made(&reader, task, value, Key::new(0))?;
     }
     let kept = task.out.iter().flat_map(|out| ["sweep.json", "sweep.csv"].map(|name| out.join(name)));
     run::keep_apart([&task.file], &kept.collect::<Vec<_>>())?;
@@ -60,17 +60,17 @@ pub fn perturb(task: &Perturb) -> Result<()> {
         source,
     };
     let session = Session::evaluation("perturb", task.out.as_deref(), &settings)?;
-    let (by, images) = (name(&task.by), bench.data.test.len());
-    say!("{by:>14}  accuracy of one trajectory, {images} test images, {} devices", task.devices);
+    let (by, images, effort) = (name(&task.by), bench.data.test.len(), reader.effort());
+    say!("{by:>14}  accuracy of {effort}, {images} test images, {} devices", task.devices);
 
     let bar = bar("devices", ((values.len() + 1) * task.devices) as u64);
-    let Some(ideal) = measure(&classifier, task, None, &bench, &bar)? else {
+    let Some(ideal) = measure(&reader, task, None, &bench, &bar)? else {
         return session.go_on();
     };
     tell(&bar, "none", &ideal);
     let mut points = Vec::new();
     for value in values {
-        let Some(accuracies) = measure(&classifier, task, Some(value), &bench, &bar)? else {
+        let Some(accuracies) = measure(&reader, task, Some(value), &bench, &bar)? else {
             break;
         };
         tell(&bar, &value.to_string(), &accuracies);
@@ -79,14 +79,14 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     }
     bar.end();
     session.run.write("sweep.csv", table(&points).as_bytes())?;
-    session.run.write("report.html", page(task, images, &ideal, &points)?.as_bytes())?;
+    session.run.write("report.html", page(task, images, &effort, &ideal, &points)?.as_bytes())?;
     say!("report: {}", session.run.path("report.html").display());
     session.go_on()
 }
 
 /// A device with the imperfection at one value.
-fn made(classifier: &Classifier, task: &Perturb, value: f64, key: Key) -> Result<Hardware> {
-    let substrate = classifier.substrate.clone();
+fn made(reader: &Reader, task: &Perturb, value: f64, key: Key) -> Result<Hardware> {
+    let substrate = reader.substrate().clone();
     let blocks = 0..substrate.topology().blocks.len();
     let couplings = blocks.flat_map(|block| substrate.pair_couplings(block));
     let largest = couplings.fold(0.0_f64, |largest, coupling| largest.max(coupling.abs()));
@@ -96,7 +96,7 @@ fn made(classifier: &Classifier, task: &Perturb, value: f64, key: Key) -> Result
 
 /// The accuracy of each device; none after Ctrl-C.
 fn measure(
-    classifier: &Classifier,
+    reader: &Reader,
     task: &Perturb,
     value: Option<f64>,
     bench: &Bench,
@@ -109,11 +109,11 @@ fn measure(
             return Ok(None);
         }
         let hardware = match value {
-            Some(value) => made(classifier, task, value, key.fork("device").at(device))?,
-            None => Hardware::ideal(classifier.substrate.clone()),
+            Some(value) => made(reader, task, value, key.fork("device").at(device))?,
+            None => Hardware::ideal(reader.substrate().clone()),
         };
         let key = key.fork("noise").at(device);
-        accuracies.push(classifier.accuracy_on(&hardware, &bench.data.test, bench.shards, key)?);
+        accuracies.push(reader.accuracy_on(&hardware, &bench.data.test, bench.shards, key)?);
         bar.step();
     }
     Ok(Some(accuracies))
@@ -132,7 +132,7 @@ fn table(points: &[Point]) -> String {
     std::iter::once("value,device,accuracy\n".to_owned()).chain(rows).collect()
 }
 
-fn page(task: &Perturb, images: usize, ideal: &[f64], points: &[Point]) -> Result<String> {
+fn page(task: &Perturb, images: usize, effort: &str, ideal: &[f64], points: &[Point]) -> Result<String> {
     // Evenly spaced positions rather than a scale, because values are often spread over decades.
     let statistics: Vec<Estimate> = points.iter().map(|point| Estimate::of(&point.accuracies)).collect();
     let along = |value: &dyn Fn(&Estimate) -> f64| -> Vec<(f64, f64)> {
@@ -157,7 +157,7 @@ fn page(task: &Perturb, images: usize, ideal: &[f64], points: &[Point]) -> Resul
     let rows: Vec<_> = rows.map(|(name, e)| (name, percent(e.mean) + &spread(e.sd))).collect();
     let body = html! {
         p {
-            "Accuracy of one trajectory on " (images) " test images. Each dot is a device; the thick line joins their \
+            "Accuracy of " (effort) " on " (images) " test images. Each dot is a device; the thick line joins their \
              means, the thin blue lines are one standard deviation of devices away, and the grey line is the computer as \
              designed. " (task.by.explanation())
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use thermograd::hardware::account::reset;
 use thermograd::{
     Account, Assumptions, Couplings, Estimate, Format, Ising, Ledger, Measured, Protocol, Step, Substrate,
@@ -12,7 +12,7 @@ use thermograd::{
 use thermograd_experiments::report::{percent, spread, trajectories as counted};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, afford, run, set, shown};
-use thermograd_models::Classifier;
+use thermograd_models::{Classifier, SpinReader};
 
 use crate::arguments::{Simulate, load};
 use crate::convert::{clamped, start};
@@ -40,6 +40,9 @@ pub fn simulate(task: &Simulate) -> Result<()> {
         "at kT = 0 there is no ledger, because heat is in units of kT; leave out --ledger and prices"
     );
     let device = task.data.source()?.backend.device()?;
+    if couplings.description.sampling.is_some() {
+        return sample(task, &couplings, &device);
+    }
     let measured = match task.data.dataset {
         Some(_) => {
             let classifier = Classifier::from_couplings(&couplings, &device)
@@ -81,6 +84,26 @@ fn afford_run(trajectories: usize, couplings: &Couplings) -> Result<()> {
     let units = (topology.free_units() + topology.clamped_units()) as u128;
     let what = format!("{trajectories} trajectories of {units} units");
     afford(&what, (trajectories as u128 + 1).saturating_mul(UNIT * units + PAIR * pairs))
+}
+
+/// Accuracy of spins on the test images.
+fn sample(task: &Simulate, couplings: &Couplings, device: &Device) -> Result<()> {
+    let useless =
+        task.states.is_some() || task.ledger.is_some() || assumptions(task) != Assumptions::default();
+    ensure!(!useless, "states, ledger and prices are of displacements, and these units are spins");
+    let reader = SpinReader::from_couplings(couplings, device)
+        .with_context(|| format!("in {}", task.file.display()))?;
+    let bench = task.data.named_source()?.open(SHARD, task.data.threads)?;
+    let (test, sweeps) = (&bench.data.test, reader.sweeps());
+    let reading = shown("test", Interrupted::stopped(), |progress| {
+        reader.read(test, sweeps, &[1, 3, 10, 30, 100], bench.shards, bench.key.fork("test"), progress)
+    })?;
+    say!("{} test images, {} sweeps of burn-in", reading.images, reading.burn_in);
+    for (sweeps, accuracy) in &reading.accuracy {
+        say!("  average of {sweeps:<8} {}", percent(*accuracy));
+    }
+    say!("  flips of spins      {:.3e} an image", reading.flips_per_image);
+    Ok(())
 }
 
 /// Prints the accuracy on the test images, and the energy of one inference.

@@ -1,7 +1,5 @@
 //! Adapts couplings to hardware: pruned, quantised or for mismatch, with fine-tuning.
 
-use std::path::Path;
-
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Scale, Substrate};
@@ -86,10 +84,11 @@ fn settings(task: &Tune, change: impl Fn(&mut Settings)) -> Result<Settings> {
     // Refuse unusable outputs before images are read.
     let images = task.data.files();
     outputs::keep_apart([&s.file].into_iter().chain(&images), [&s.out])?;
-    let folder = task.run.as_deref().unwrap_or(Path::new("runs"));
-    let kept = ["couplings.safetensors", "couplings.json", Setup::START, "summary.json"]
-        .map(|name| folder.join(name));
-    outputs::keep_apart([&s.file], &kept)?;
+    // Without --run the folder is a new one.
+    if let Some(folder) = &task.run {
+        let names = ["couplings.safetensors", "couplings.json", Setup::START, "summary.json"];
+        outputs::keep_apart([&s.file], &names.map(|name| folder.join(name)))?;
+    }
     outputs::try_place(&s.out)?;
     outputs::encode(&s.out, &load(&s.file)?)?;
     Ok(s)

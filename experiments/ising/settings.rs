@@ -173,7 +173,7 @@ impl Settings {
         let (hidden, scale, normalise) = match network {
             Network::Mlp => (vec![Hidden::Dense(512)], 0.3, false),
             Network::Conv if colour => (vec![conv(48, 5, 2), conv(96, 3, 2), conv(192, 3, 2)], 0.6, true),
-            Network::Conv => (vec![conv(32, 5, 2), conv(64, 3, 2)], 0.6, true),
+            Network::Conv => (vec![conv(32, 5, 2), conv(64, 3, 2)], 0.6, false),
             Network::Deep => {
                 let pairs = [(64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 2)];
                 (pairs.map(|(channels, stride)| conv(channels, 3, stride)).into(), 0.6, true)

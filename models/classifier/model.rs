@@ -118,6 +118,7 @@ impl Classifier {
         let description = &couplings.description;
         match description.normalisation {
             None => refuse("no input normalisation"),
+            Some(_) if description.sampling.is_some() => refuse("units are spins"),
             Some(_) if description.course.is_some() => refuse("control parameters move in time"),
             Some(_) if description.start == Start::Noise => refuse("units start from noise"),
             Some(normalisation) => {

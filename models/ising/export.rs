@@ -119,6 +119,11 @@ impl SpinReader {
         Ok(Self { substrate: couplings.substrate(device)?, sampling, normalisation })
     }
 
+    /// The same with other couplings.
+    pub fn with_substrate(&self, substrate: Substrate) -> Self {
+        Self { substrate, ..self.clone() }
+    }
+
     /// How many pixels an image has.
     pub fn inputs(&self) -> usize {
         self.substrate.topology().clamped_units()
@@ -146,7 +151,7 @@ impl SpinReader {
                 let of = topology.pairs(block).zip(values);
                 // A coupling of nothing is none.
                 let there = of.filter(|(_, value)| *value != 0.0);
-                pairs.extend(there.map(|([i, j], value)| ([from.start + i, to.start + j], f64::from(value))));
+                pairs.extend(there.map(|([i, j], value)| ([from.start + i, to.start + j], value)));
             }
         }
         Ok((Spins::new(&fields, &pairs)?, betas))

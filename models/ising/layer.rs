@@ -176,11 +176,19 @@ impl Layer {
         self.weight.val().device()
     }
 
+    /// A s.
+    ///
+    /// # Shapes
+    /// `[image, spin below]` → `[image, spin above]`.
+    pub fn product(&self, s: Tensor<2>) -> Tensor<2> {
+        self.multiplied(s, self.weight())
+    }
+
     /// A s with the given couplings.
     ///
     /// # Shapes
     /// `[image, spin below]` → `[image, spin above]`.
-    fn product(&self, s: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    fn multiplied(&self, s: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         match self.geometry {
             Geometry::Dense { .. } => s.matmul(weight),
             Geometry::Conv { from: [below, rows, columns], channels, kernel, stride } => {
@@ -198,7 +206,7 @@ impl Layer {
     ///
     /// # Shapes
     /// `[image, spin above]` → `[image, spin below]`.
-    pub(crate) fn back(&self, above: Tensor<2>) -> Tensor<2> {
+    pub fn back(&self, above: Tensor<2>) -> Tensor<2> {
         match self.geometry {
             Geometry::Dense { .. } => above.matmul(self.weight().transpose()),
             Geometry::Conv { from: [below, rows, columns], channels, kernel, stride } => {
@@ -220,8 +228,8 @@ impl Layer {
     ///
     /// # Shapes
     /// `[image, spin below]` → `[image, spin above]`.
-    pub(crate) fn field(&self, s: Tensor<2>) -> Tensor<2> {
-        let field = self.product(s, self.weight());
+    pub fn field(&self, s: Tensor<2>) -> Tensor<2> {
+        let field = self.product(s);
         let Some(gain) = &self.gain else { return self.each(field, |field, row| field + row, self.bias()) };
         let (mean, variance) = self.statistics(field.clone());
         let gain = gain.val() / (variance + EPSILON).sqrt();
@@ -232,7 +240,7 @@ impl Layer {
 
     /// Σ A² v: the variance of fields of independent spins of variances v.
     pub(crate) fn variance(&self, v: Tensor<2>) -> Tensor<2> {
-        self.product(v, self.weight().square())
+        self.multiplied(v, self.weight().square())
     }
 
     /// Something done with a value of each channel, `[1, channel]`.
@@ -260,7 +268,7 @@ impl Layer {
     /// A s alone, and how many numbers went into each channel, for sums over many batches: Σ f and Σ f², `[1, channel]`.
     pub(crate) fn sums(&self, s: Tensor<2>) -> (Tensor<2>, Tensor<2>, usize) {
         let images = s.dims()[0];
-        let (mean, variance) = self.statistics(self.product(s, self.weight()));
+        let (mean, variance) = self.statistics(self.product(s));
         let [_, high, wide] = self.geometry.shape();
         let count = images * high * wide;
         (mean.clone() * count as f64, (variance + mean.square()) * count as f64, count)

@@ -3,10 +3,11 @@
 //! The mean of the output spins of class c over G sweeps is nearly normal,
 //!
 //! ```text
-//! M_c ~ N(m_c, 2τ v_c/G),      v_c = (1 − ⟨m²⟩_c)/R + Σ_h w_ch² (1 − m_h²),   w_ch = ⟨(1 − m²) A_h⟩_c      (28)
+//! M_c ~ N(m_c, f(G) v_c),      v_c = (1 − ⟨m²⟩_c)/R + Σ_h w_ch² (1 − m_h²),   w_ch = ⟨(1 − m²) A_h⟩_c      (28)
 //! ```
 //!
-//! with m from one pass of the closure, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last
+//! where f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are
+//! correlated as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. m is from one pass of the closure, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last
 //! hidden layer. Classes are taken as independent, so that the chance that c has the largest mean is an integral over one
 //! number.
 
@@ -113,7 +114,8 @@ impl IsingNet {
 impl Expected {
     /// The accuracy that the average of `sweeps` sweeps is expected to have at an autocorrelation time τ.
     pub fn accuracy(&self, sweeps: usize, tau: f64) -> f64 {
-        let right = self.images().map(|(label, m, v)| chance(label, m, v, 2.0 * tau / sweeps as f64));
+        let left = variance_left(sweeps, tau);
+        let right = self.images().map(|(label, m, v)| chance(label, m, v, left));
         right.sum::<f64>() / self.labels.len() as f64
     }
 
@@ -142,6 +144,12 @@ impl Expected {
     }
 }
 
+/// f(G) of (28).
+fn variance_left(sweeps: usize, tau: f64) -> f64 {
+    let (g, a) = (sweeps as f64, (2.0 * tau - 1.0) / (2.0 * tau + 1.0));
+    ((1.0 + a) / (1.0 - a) - 2.0 * a * (1.0 - a.powf(g)) / (g * (1.0 - a).powi(2))) / g
+}
+
 /// The chance that of independent normals of means m and variances v·`scale`, that of `label` is the largest.
 fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
     const POINTS: i32 = 24;
@@ -164,10 +172,21 @@ fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn averages_of_correlated_values_leave_what_the_double_sum_says() {
+        for (sweeps, tau) in [(1, 0.5), (1, 3.0), (2, 1.5), (7, 0.8), (50, 4.0)] {
+            let a: f64 = (2.0 * tau - 1.0) / (2.0 * tau + 1.0);
+            let pairs = (0..sweeps).flat_map(|i: usize| (0..sweeps).map(move |j| i.abs_diff(j)));
+            let exact = pairs.map(|lag| a.powi(lag as i32)).sum::<f64>() / (sweeps * sweeps) as f64;
+            assert!((variance_left(sweeps, tau) - exact).abs() < 1e-12, "{sweeps}, {tau}");
+        }
+    }
+
     /// Two classes: Φ(Δm/√(v₁ + v₂)).
     #[test]
     fn the_chance_of_two_classes_is_a_normal_integral() {
-        for (gap, v) in [(0.0, [1.0, 1.0]), (0.5, [0.2, 0.7]), (-1.0, [0.5, 0.1]), (2.0, [1e-4, 1.0])] {
+        for (gap, v) in [(0.0_f64, [1.0_f64, 1.0]), (0.5, [0.2, 0.7]), (-1.0, [0.5, 0.1]), (2.0, [1e-4, 1.0])]
+        {
             let exact = 0.5 * libm::erfc(-gap / (v[0] + v[1]).sqrt() * std::f64::consts::FRAC_1_SQRT_2);
             let found = chance(0, &[gap, 0.0], &v, 1.0);
             assert!((found - exact).abs() < 1e-4, "{found} instead of {exact}");

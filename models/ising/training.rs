@@ -129,6 +129,14 @@ impl IsingNet {
         mean + noise
     }
 
+    /// Mean magnetisations of the outputs without the way back.
+    ///
+    /// # Shapes
+    /// `[image, pixel]` → `[image, output spin]`.
+    pub fn means(&self, inputs: Tensor<2>) -> Tensor<2> {
+        self.pass(inputs, Forward::MeanField, Key::new(0)).outputs
+    }
+
     /// ⟨(m − tanh f(m))²⟩ over hidden layers.
     fn fixed_point(&self, passed: &Layered) -> Tensor<1> {
         let terms = (0..self.layers.len() - 1).filter_map(|layer| {

@@ -27,7 +27,7 @@ use crate::schedule::Schedule;
 pub const VERSION: u32 = 4;
 
 /// The newest version that knew no spins.
-const NO_SPINS: u32 = 3;
+pub const NO_SPINS: u32 = 3;
 
 /// The version that stored listed pairs as a matrix.
 pub(crate) const MATRICES: u32 = 1;

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn series_that_are_too_short_are_refused() {
-        let slow = (0..40).map(|k| f64::from(k)).collect();
+        let slow = (0..40).map(f64::from).collect();
         assert_eq!(Correlation::of(&[slow]), None);
         assert_eq!(Correlation::of(&[]), None);
         assert_eq!(Correlation::of(&[vec![1.0]]), None);

@@ -1,0 +1,284 @@
+//! Ising networks: layers, the two machines, their training, their read-out, and what leaves.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use thermograd::{Correlation, Couplings, Format, Key, Normalisation, Shards, run, to_f64};
+use thermograd_models::ising::sampling::LayeredGibbs;
+use thermograd_models::{
+    Augment, Examples, Fit, Forward, Hidden, IsingConfig, IsingNet, IsingTrainer, Realisation, Recipe,
+    SpinReader, Sweeps,
+};
+
+use crate::common::{deviations, normals};
+
+const PLAIN: Normalisation = Normalisation { offset: 0.5, scale: 0.5, norm: None };
+const SHARDS: Shards = Shards { size: 50, threads: 2 };
+
+fn config(hidden: Vec<Hidden>, realisation: Realisation, delta: f64) -> IsingConfig {
+    IsingConfig { hidden, outputs: 2, replicas: 1, realisation, delta, scale: 1.0, normalise: false }
+}
+
+fn conv(channels: usize, kernel: usize, stride: usize) -> Hidden {
+    Hidden::Conv { channels, kernel, stride }
+}
+
+/// Random images of random classes.
+fn noise(count: usize, width: usize, height: usize, classes: u8) -> Examples {
+    let pixels = Key::new(50).uniforms(0, count, width * height).into_iter().map(|u| (255.0 * u) as u8);
+    let labels = (0..count).map(|index| index as u8 % classes).collect();
+    Examples::new(width, height, pixels.collect(), labels).unwrap()
+}
+
+/// Aᵀ is the transpose of A, and the listed pairs are its entries, whatever the sizes: (Aᵀs′)·s = s′·(As).
+#[test]
+fn layers_go_back_along_the_couplings_they_go_up() {
+    let shapes =
+        [([1, 7, 9], vec![conv(3, 3, 2), conv(2, 5, 3)]), ([2, 6, 6], vec![conv(4, 5, 2), Hidden::Dense(7)])];
+    for (image, hidden) in shapes {
+        let net = config(hidden, Realisation::Temperatures, 0.5);
+        let net = net.init(image, 3, PLAIN, Key::new(51), &Device::flex()).unwrap();
+        for layer in &net.layers {
+            let geometry = layer.geometry();
+            let row = |units, key| normals(1, units, 1.0, Key::new(key)).cast(burn::tensor::DType::F32);
+            let (below, above) = (row(geometry.inputs(), 52), row(geometry.outputs(), 53));
+            let weights = to_f64(layer.weight());
+            let (b, a) = (to_f64(below.clone()), to_f64(above.clone()));
+            let listed: f64 = geometry.pairs().iter().map(|&([i, j], w)| b[i] * weights[w] * a[j]).sum();
+            let up = (layer.product(below.clone()) * above.clone()).sum().into_scalar::<f64>();
+            let down = (layer.back(above) * below).sum().into_scalar::<f64>();
+            assert!((up - listed).abs() < 1e-4 * listed.abs().max(1.0), "{geometry:?}: {up}, {listed}");
+            assert!((down - listed).abs() < 1e-4 * listed.abs().max(1.0), "{geometry:?}: {down}, {listed}");
+        }
+    }
+}
+
+/// Mean output spins of some images, by sweeps of layers: `[image, spin]`, with standard errors.
+fn outputs(net: &IsingNet, inputs: Tensor<2>, sweeps: usize, key: Key) -> Vec<Correlation> {
+    let gibbs = LayeredGibbs::new(net, inputs, key);
+    let mut series: Vec<Vec<f64>> = Vec::new();
+    run(&gibbs, gibbs.start(key.fork("start")), sweeps + 50, |step| {
+        if step.index >= 50 {
+            let values = to_f64(step.after.0.last().unwrap().clone());
+            series.resize(values.len(), Vec::new());
+            series.iter_mut().zip(values).for_each(|(series, value)| series.push(value));
+        }
+    })
+    .unwrap();
+    series.into_iter().map(|values| Correlation::of(&[values]).unwrap()).collect()
+}
+
+/// At one temperature the layers are an Ising system in equilibrium: output spins have their means over all states,
+/// enumerated from the exported couplings by the definition of E.
+#[test]
+fn at_one_temperature_the_network_is_in_equilibrium() {
+    let net = config(vec![Hidden::Dense(3), Hidden::Dense(3)], Realisation::Equilibrium, 0.7);
+    let net = net.init([1, 2, 2], 2, PLAIN, Key::new(54), &Device::flex()).unwrap();
+    let examples = noise(4, 2, 2, 2);
+    let inputs = examples.clamped(&[0, 1, 2, 3], &PLAIN, None, &Device::flex());
+    let found = outputs(&net, inputs.clone(), 20_000, Key::new(55));
+    let couplings = net.couplings_of(Sweeps { burn_in: 10, read: 10 }).unwrap();
+    let substrate = couplings.substrate(&Device::flex()).unwrap();
+    let fields = to_f64(substrate.field(&[inputs]).unwrap());
+    let reader = SpinReader::from_couplings(&couplings, &Device::flex()).unwrap();
+    let units = substrate.free_units();
+    let mut pairs = Vec::new();
+    for (from, to, first, second) in [("hidden1", "hidden2", 0, 3), ("hidden2", "output", 3, 6)] {
+        let dense = couplings.dense(from, to).unwrap();
+        let columns = dense.len() / 3;
+        let of = dense
+            .iter()
+            .enumerate()
+            .map(|(k, &j)| ([first + k / columns, second + k % columns], f64::from(j)));
+        pairs.extend(of);
+    }
+    assert_eq!(reader.graph().unwrap().0.pairs(), pairs.len());
+    let allowed = deviations(1e-6 / 16.0);
+    for image in 0..4 {
+        let (mut sum, mut means) = (0.0, [0.0; 4]);
+        for state in 0..1 << units {
+            let s = |unit: usize| if state >> unit & 1 == 1 { 1.0 } else { -1.0 };
+            let energy = (0..units).map(|unit| fields[image * units + unit] * s(unit)).sum::<f64>()
+                + pairs.iter().map(|&([i, j], coupling)| coupling * s(i) * s(j)).sum::<f64>();
+            let weight = (-energy).exp();
+            sum += weight;
+            (0..4).for_each(|output| means[output] += weight * s(6 + output));
+        }
+        for (output, mean) in means.into_iter().enumerate() {
+            let (exact, found) = (mean / sum, found[image * 4 + output]);
+            let error = found.standard_error();
+            assert!(
+                (found.mean - exact).abs() < allowed * error,
+                "{} instead of {exact} ± {error}",
+                found.mean
+            );
+        }
+    }
+}
+
+/// A network of local couplings and copies, sampled by layers and, once exported, spin by spin: both have the same mean
+/// outputs, on both machines; and files keep them.
+#[test]
+fn exported_couplings_sampled_spin_by_spin_read_what_the_layers_read() {
+    let examples = noise(6, 5, 5, 2);
+    for (realisation, delta) in [(Realisation::Equilibrium, 0.6), (Realisation::Temperatures, 0.4)] {
+        let config =
+            IsingConfig { replicas: 2, ..config(vec![conv(2, 3, 2), Hidden::Dense(4)], realisation, delta) };
+        let net = config.init([1, 5, 5], 2, PLAIN, Key::new(56), &Device::flex()).unwrap();
+        let couplings = net.couplings_of(Sweeps { burn_in: 20, read: 50 }).unwrap();
+        for name in ["a.safetensors", "a.npz", "a.csv"] {
+            let format = Format::of_name(name).unwrap();
+            assert_eq!(format.decode(&format.encode(&couplings).unwrap()).unwrap(), couplings, "{name}");
+        }
+        let reader = SpinReader::from_couplings(&couplings, &Device::flex()).unwrap();
+        // Accuracies over many images and sweeps are means of the same numbers.
+        let many = examples.repeated_all(200);
+        let sweeps = Sweeps { burn_in: 20, read: 1 };
+        let layered = net.read(&many, sweeps, &[], SHARDS, Key::new(57), |_| {}).unwrap();
+        let single = reader.read(&many, sweeps, &[], SHARDS, Key::new(58), |_| {}).unwrap();
+        let [a, b] = [&layered, &single].map(|reading| reading.accuracy[0].1);
+        // Of 1200 readings each, with a variance of ¼ at most.
+        let allowed = deviations(1e-6) * (2.0 * 0.25 / 1200.0_f64).sqrt();
+        println!(
+            "{realisation:?}: {a} {b}, {allowed} allowed; flips {} {}",
+            layered.flips_per_image, single.flips_per_image
+        );
+        assert!((a - b).abs() < allowed);
+        assert!((layered.flips_per_image / single.flips_per_image - 1.0).abs() < 0.1);
+    }
+}
+
+#[test]
+fn what_is_no_machine_is_refused() {
+    let device = Device::flex();
+    let dense = || vec![Hidden::Dense(3)];
+    let init = |config: IsingConfig| config.init([1, 2, 2], 2, PLAIN, Key::new(1), &device);
+    for (realisation, delta) in [
+        (Realisation::Equilibrium, 0.0),
+        (Realisation::Equilibrium, 1.1),
+        (Realisation::Temperatures, -0.1),
+        (Realisation::Temperatures, f64::NAN),
+    ] {
+        let error = init(config(dense(), realisation, delta)).unwrap_err().to_string();
+        assert!(error.contains("delta"), "{error}");
+    }
+    for hidden in [vec![], vec![Hidden::Dense(0)], vec![conv(1, 2, 1)], vec![conv(1, 3, 0)]] {
+        assert!(init(config(hidden, Realisation::Temperatures, 0.1)).is_err());
+    }
+    let forward = init(config(dense(), Realisation::Temperatures, 0.0)).unwrap();
+    let error = forward.couplings_of(Sweeps { burn_in: 1, read: 1 }).unwrap_err().to_string();
+    assert!(error.contains("symmetric"), "{error}");
+    let langevin = crate::common::reader().classifier.couplings();
+    assert!(SpinReader::from_couplings(&langevin, &device).is_err());
+    let spins = init(config(dense(), Realisation::Equilibrium, 1.0)).unwrap();
+    let couplings: Couplings = spins.couplings_of(Sweeps { burn_in: 1, read: 1 }).unwrap();
+    assert!(thermograd_models::Classifier::from_couplings(&couplings, &device).is_err());
+    for (beta, output) in [(0.0, "output"), (1.0, "nothing")] {
+        let mut broken = couplings.clone();
+        let sampling = broken.description.sampling.as_mut().unwrap();
+        (sampling.output, *sampling.betas.get_mut("hidden1").unwrap()) = (output.into(), beta);
+        assert!(broken.validate().is_err());
+    }
+}
+
+/// A trained network of 64 hidden spins, and drawn digits to try it on.
+fn trained(realisation: Realisation, delta: f64, forward: Forward) -> (IsingNet, Examples, Examples) {
+    let reader = crate::common::reader();
+    let config = IsingConfig {
+        hidden: vec![Hidden::Dense(64)],
+        outputs: 10,
+        scale: 0.3,
+        ..config(vec![], realisation, delta)
+    };
+    let inputs = Normalisation { offset: 0.5, scale: 0.25, norm: None };
+    let net = config.init([1, 28, 28], 10, inputs, Key::new(60), &Device::flex()).unwrap();
+    let recipe = Recipe { epochs: 4, batch: 100, learning_rate: 3e-3, warm_up: 20, ..Recipe::default() };
+    let trainer = IsingTrainer {
+        recipe,
+        forward,
+        logit_gain: 10.0,
+        fixed_point: if realisation == Realisation::Equilibrium { 1.0 } else { 0.0 },
+        magnitude: 0.0,
+        augment: Augment::default(),
+    };
+    let training = trainer.training(&net, &reader.train).unwrap();
+    (
+        crate::common::run(Fit::new(training, net, SHARDS, Key::new(61))),
+        reader.train.clone(),
+        reader.test.clone(),
+    )
+}
+
+/// The average reads what the normal model expects of it, within a point, from one sweep to a hundred; the mean field is
+/// its limit.
+#[test]
+fn the_read_out_is_what_is_expected_of_it() {
+    for (realisation, delta, forward) in [
+        (Realisation::Temperatures, 0.3, Forward::MeanField),
+        (Realisation::Equilibrium, 1.0, Forward::StraightThrough),
+    ] {
+        let (net, _, test) = trained(realisation, delta, forward);
+        let tau = net.tau(&test, 20, 400, Key::new(62)).unwrap().unwrap();
+        let expected = net.expected(&test, 20, SHARDS);
+        let sweeps = Sweeps { burn_in: net.burn_in(tau.tau), read: 100 };
+        let reading = net.read(&test, sweeps, &[1, 3, 10, 30], SHARDS, Key::new(63), |_| {}).unwrap();
+        for &(sweeps, accuracy) in &reading.accuracy {
+            let expected = expected.accuracy(sweeps, tau.tau);
+            // A point, and the spread of 1000 images.
+            let spread = deviations(1e-6 / 10.0) * (accuracy * (1.0 - accuracy) / 1000.0).sqrt();
+            println!("{realisation:?} {sweeps}: {accuracy} {expected}, tau {}", tau.tau);
+            assert!((accuracy - expected).abs() < 0.01 + spread / 2.0, "{sweeps}: {accuracy}, {expected}");
+        }
+        assert!(reading.accuracy[4].1 > 0.75);
+        let cheapest = expected.cheapest(0.7, tau.tau, 1000).unwrap();
+        assert!(expected.accuracy(cheapest.sweeps - 1, tau.tau) < 0.7 || cheapest.sweeps == 1);
+        assert!(expected.cheapest(0.9999, tau.tau, 1000).is_none());
+    }
+}
+
+/// Nothing comes back at δ = 0: sweeps are independent, τ = ½.
+#[test]
+fn sweeps_of_a_feed_forward_network_are_independent() {
+    let (net, _, test) = trained(Realisation::Temperatures, 0.0, Forward::MeanField);
+    let tau = net.tau(&test, 20, 1000, Key::new(64)).unwrap().unwrap();
+    assert!((tau.tau - 0.5).abs() < deviations(1e-6) * tau.tau_error, "{tau:?}");
+}
+
+/// At one temperature margins go with δ, so that as many sweeps as go with δ⁻² are needed: accuracies at equal Gδ² agree.
+#[test]
+fn accuracies_collapse_on_sweeps_times_delta_squared() {
+    let (net, _, test) = trained(Realisation::Equilibrium, 1.0, Forward::MeanField);
+    let accuracy = |delta: f64, read: usize| {
+        let net = net.clone().realised(Realisation::Equilibrium, delta).unwrap();
+        let sweeps = Sweeps { burn_in: 10, read };
+        net.read(&test, sweeps, &[], SHARDS, Key::new(65), |_| {}).unwrap().accuracy[0].1
+    };
+    let (half, quarter) = (accuracy(0.25, 40), accuracy(0.125, 160));
+    let other = accuracy(0.125, 40);
+    println!("{half} {quarter} {other}");
+    // The same images: their difference is of noise alone.
+    assert!((half - quarter).abs() < 0.03 && half - other > 0.06, "{half}, {quarter}, {other}");
+}
+
+/// Folding makes plain couplings that give the fields that normalised ones had.
+#[test]
+fn folded_layers_have_the_fields_of_normalised_ones() {
+    let config = IsingConfig {
+        normalise: true,
+        ..config(vec![conv(3, 3, 2), Hidden::Dense(5)], Realisation::Temperatures, 0.1)
+    };
+    let net = config.init([1, 6, 6], 2, PLAIN, Key::new(66), &Device::flex()).unwrap();
+    let examples = noise(40, 6, 6, 2);
+    let whole = Shards::whole();
+    let folded = net.folded(&examples, 40, Forward::MeanField, whole, Key::new(67)).unwrap();
+    let indices: Vec<usize> = (0..40).collect();
+    let inputs = examples.clamped(&indices, &PLAIN, None, &Device::flex());
+    for (a, b) in net.valid().layers.iter().zip(&folded.layers).take(1) {
+        let (a, b) = (to_f64(a.field(inputs.clone())), to_f64(b.field(inputs.clone())));
+        assert!(crate::common::distance(&a, &b) < 1e-4);
+    }
+    assert!(net.couplings_of(Sweeps { burn_in: 1, read: 1 }).is_err());
+    assert!(folded.couplings_of(Sweeps { burn_in: 1, read: 1 }).is_ok());
+    // Logits of the whole batch are the same too.
+    let all = [net.valid(), folded].map(|net| to_f64(net.means(inputs.clone())));
+    assert!(crate::common::distance(&all[0], &all[1]) < 1e-3);
+}
