@@ -157,6 +157,64 @@ fn the_energy_of_the_square_lattice_is_onsagers() {
     assert!((found.mean - exact).abs() < allowed, "{} instead of {exact}, {allowed:e} allowed", found.mean);
 }
 
+/// −∂ ln Z/∂K per spin of an `l` × `l` torus with J = 1 and K = β, by B. Kaufman's partition function (Phys. Rev. 76, 1232,
+/// 1949): Z = ½ (2 sinh 2K)^(N/2) (Π 2cosh(lγ_odd/2) + Π 2sinh(lγ_odd/2) + Π 2cosh(lγ_even/2) + Π 2sinh(lγ_even/2)).
+fn kaufman(l: usize, beta: f64) -> f64 {
+    let logarithm = |k: f64| {
+        let gamma = |number: usize| {
+            let angle = std::f64::consts::PI * number as f64 / l as f64;
+            match number {
+                0 => 2.0 * k + k.tanh().ln(),
+                _ => ((2.0 * k).cosh() / (2.0 * k).tanh() - angle.cos()).acosh(),
+            }
+        };
+        let half = l as f64 / 2.0;
+        // The products as logarithms of their sizes and signs.
+        let product = |odd: usize, f: fn(f64) -> f64| {
+            let factors = (0..l).map(|r| 2.0 * f(half * gamma(2 * r + odd)));
+            factors.fold((0.0, 1.0), |(log, sign), factor: f64| (log + factor.abs().ln(), sign * factor.signum()))
+        };
+        let terms = [product(1, f64::cosh), product(1, f64::sinh), product(0, f64::cosh), product(0, f64::sinh)];
+        let largest = terms.iter().map(|term| term.0).fold(f64::MIN, f64::max);
+        let sum: f64 = terms.iter().map(|(log, sign)| sign * (log - largest).exp()).sum();
+        (l * l) as f64 / 2.0 * (2.0 * (2.0 * k).sinh()).ln() + largest + sum.ln()
+    };
+    let step = 1e-5;
+    -(logarithm(beta + step) - logarithm(beta - step)) / (2.0 * step * (l * l) as f64)
+}
+
+/// At β = 0.44, next to the transition, finite lattices have energies of their own: Kaufman's, which on 4 × 4 is that of all
+/// states, and which Gibbs sampling of 16 × 16 has.
+#[test]
+fn the_energy_of_a_small_lattice_at_the_transition_is_kaufmans() {
+    let four = Spins::grid(4, 4, true, -1.0).unwrap();
+    let (mut weights, mut sum) = (0.0, 0.0);
+    for state in 0..1 << 16 {
+        let spins: Vec<i8> = (0..16).map(|i| if state >> i & 1 == 1 { 1 } else { -1 }).collect();
+        let energy = four.energies(&Chains::alike(&four, 1, &spins).unwrap())[0];
+        let weight = (-0.44 * (energy + 32.0)).exp();
+        (weights, sum) = (weights + weight, sum + weight * energy / 16.0);
+    }
+    let (exact, found) = (sum / weights, kaufman(4, 0.44));
+    assert!((exact - found).abs() < 1e-6, "{found} instead of {exact}");
+
+    let torus = Spins::grid(16, 16, true, -1.0).unwrap();
+    let gibbs = Gibbs::new(&torus, 0.44, Key::new(11)).unwrap();
+    let warm = run(&gibbs, Chains::random(&torus, 128, Key::new(12)), 3000, |_| {}).unwrap();
+    let mut series = vec![Vec::new(); 128];
+    let gibbs = Gibbs::new(&torus, 0.44, Key::new(13)).unwrap();
+    run(&gibbs, warm, 4000, |step| {
+        for (series, energy) in series.iter_mut().zip(torus.energies(&step.after)) {
+            series.push(energy / 256.0);
+        }
+    })
+    .unwrap();
+    let found = Correlation::of(&series).unwrap();
+    let (exact, allowed) = (kaufman(16, 0.44), deviations(1e-6) * found.standard_error());
+    println!("{} ± {:.1e} at tau {:.1}, exactly {exact}", found.mean, found.standard_error(), found.tau);
+    assert!((found.mean - exact).abs() < allowed, "{} instead of {exact}, {allowed:e} allowed", found.mean);
+}
+
 /// Every rung of a ladder samples its own temperature, though replicas move.
 #[test]
 fn every_rung_of_a_ladder_has_the_weights_of_its_temperature() {
