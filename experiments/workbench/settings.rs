@@ -54,7 +54,7 @@ fn meant(error: &str, settings: &Table) -> String {
     let exact = all.iter().any(|path| last(path) == unknown);
     let fits = |path: &&String| if exact { last(path) == unknown } else { last(path).contains(unknown) };
     let found: Vec<&str> = all.iter().filter(fits).map(String::as_str).collect();
-    if found.is_empty() { String::new() } else { format!("; meant may be {}", found.join(" or ")) }
+    if found.is_empty() { String::new() } else { format!("; did you mean {}?", found.join(" or ")) }
 }
 
 /// Lists the full names of all settings of a table.
