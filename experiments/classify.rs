@@ -11,12 +11,12 @@ mod summary;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use thermograd::{Format, Substrate};
+use anyhow::{Context, Result, anyhow};
+use thermograd::Substrate;
 use thermograd_datasets::mnist;
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::run::{check_export, read};
-use thermograd_experiments::workbench::{Bench, HeldOut, Metric, Session, afford};
+use thermograd_experiments::workbench::run::{check_export, load};
+use thermograd_experiments::workbench::{Bench, HeldOut, Metric, Session, afford, unlike};
 use thermograd_models::{
     Classifier, ClassifierConfig, Evaluation, Examples, Fit, Lesson, Parameters, Progress, Teacher, Training,
     exact,
@@ -62,7 +62,7 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
-    let couplings = Format::of_name(&file.to_string_lossy())?.decode(&read(file)?).with_context(named)?;
+    let couplings = load(file)?;
     let setup = Setup::new(arguments.settings()?, arguments)?;
     let classifier = Classifier::from_couplings(&couplings, &setup.bench.device).with_context(named)?;
     let session = Session::evaluation("classify --eval", arguments.run.out.as_deref(), &setup.settings)?;
@@ -92,12 +92,17 @@ impl Setup {
         let afforded = afford(&what, parameters.saturating_add(moments));
         // The closed form needs the second moments; descent does not.
         let descends = moments > 0 && afford(&what, parameters).is_ok();
-        if descends { afforded.context("--trainer likelihood would fit") } else { afforded }
+        if descends {
+            afforded.map_err(|error| anyhow!("{error}; --trainer likelihood needs less"))
+        } else {
+            afforded
+        }
     }
 
     /// Refuses, before training begins, steps and hardware that a later stage of training would refuse.
     fn check_training(&self, untrained: &Classifier) -> Result<()> {
         let s = &self.settings;
+        self.bench.data.check_training()?;
         untrained.substrate.check_step(s.schedule.dt).context("schedule")?;
         if s.trainer == Trainer::Pathwise {
             s.pathwise.training(untrained, &self.bench.data.train).context("pathwise")?;
@@ -150,7 +155,7 @@ impl Setup {
         let layers = [data.train.pixels_each(), s.hidden, usize::from(mnist::CLASSES)];
         let mut teacher = Teacher::new(s.teacher, layers, *key, device);
         if let Some(bytes) = session.run.kept(FILE)? {
-            teacher = teacher.decode(&bytes)?;
+            teacher = teacher.decode(&bytes).map_err(|_| unlike(FILE))?;
         } else {
             let training = s.teacher.training(&data.train, untrained.normalisation);
             teacher = session.train(Fit::new(training, teacher, *shards, *key))?;

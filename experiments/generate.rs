@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use thermograd::{Couplings, Format, Schedule, Shards};
+use thermograd::{Couplings, Schedule, Shards};
 use thermograd_experiments::say;
-use thermograd_experiments::workbench::run::{check_export, read};
+use thermograd_experiments::workbench::run::{check_export, load};
 use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, afford, bar};
 use thermograd_models::generator::metrics::{Nearest, nearest};
 use thermograd_models::generator::stored;
@@ -94,7 +94,7 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
-    let couplings = Format::of_name(&file.to_string_lossy())?.decode(&read(file)?).with_context(named)?;
+    let couplings = load(file)?;
     let mut settings = arguments.settings()?;
     let device = settings.source.backend.device()?;
     let mut generator =
@@ -134,6 +134,7 @@ impl Setup {
             // Checked before there is a run folder.
             setup.stored()?;
         }
+        setup.cached_judge()?;
         Ok(setup)
     }
 

@@ -209,9 +209,17 @@ fn what_a_killed_session_left_half_written_is_swept_away() {
     assert_eq!(run.read("checkpoints/fit.ckpt").unwrap(), b"whole");
 }
 
-/// The peak memory of a command in MiB, polled while it runs.
+/// The peak memory of a command that succeeds in MiB.
 #[cfg(target_os = "linux")]
-fn mebibytes(mut command: Command) -> f64 {
+fn mebibytes(command: Command) -> f64 {
+    let (most, status) = peak(command);
+    assert!(status.success());
+    most
+}
+
+/// The peak memory of a command in MiB, polled while it runs, and its exit status.
+#[cfg(target_os = "linux")]
+fn peak(mut command: Command) -> (f64, std::process::ExitStatus) {
     let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
     let mut most = 0.0;
     loop {
@@ -220,11 +228,90 @@ fn mebibytes(mut command: Command) -> f64 {
         let peak = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
         most = peak.map_or(most, |peak| f64::max(most, peak / 1024.0));
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success());
-            return most;
+            return (most, status);
         }
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        std::thread::sleep(std::time::Duration::from_micros(500));
     }
+}
+
+/// A small file that unpacks to 400 MB is refused before it is unpacked.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_unpack_to_a_multiple_of_their_size_take_no_memory() {
+    use std::io::{Read, Write};
+    let bench = Bench::new();
+    const LARGE: u64 = 400_000_000;
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let fast = zip::write::SimpleFileOptions::default().compression_level(Some(1));
+    archive.start_file("J.a-b.npy", fast).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take(LARGE), &mut archive).unwrap();
+    let bomb = bench.put("bomb.npz", archive.finish().unwrap().into_inner());
+    let head: Vec<u8> =
+        [0x803, 500_000, 28, 28].iter().flat_map(|number: &u32| number.to_be_bytes()).collect();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&head).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take(LARGE), &mut packed).unwrap();
+    std::fs::create_dir(bench.at("mnist")).unwrap();
+    bench.put("mnist/train-images-idx3-ubyte.gz", packed.finish().unwrap());
+    let (file, data) = (bench.classifier("c.safetensors"), bench.at("mnist"));
+    let idle = mebibytes(couplings(&["inspect", &file]));
+    for arguments in
+        [&["inspect", &bomb][..], &["simulate", &file, "--dataset", "mnist", "--data-dir", &data]]
+    {
+        let (most, status) = peak(couplings(arguments));
+        assert!(!status.success(), "{arguments:?} did not fail");
+        assert!(most < idle + 64.0, "{arguments:?} took {most} MiB, next to {idle}");
+    }
+    refused(&["inspect", &bomb], "unpacked from an npz file of this size");
+    refused(&["simulate", &file, "--dataset", "mnist", "--data-dir", &data], "in a file of this size");
+}
+
+#[test]
+fn a_count_that_a_file_is_too_small_for_is_told_with_its_size() {
+    let bench = Bench::new();
+    let graph = bench.put("a.gset", "16777216 0\n");
+    refused(&["inspect", &graph], "units in a file of 11 bytes: 16777216 are described");
+}
+
+/// A sweep with one value for which the time step is too large, or that makes no sense, does not begin.
+#[test]
+fn a_sweep_that_could_not_end_does_not_begin() {
+    let bench = Bench::new();
+    let (file, out) = (bench.classifier("c.safetensors"), bench.at("sweep"));
+    for (by, values, parts) in [
+        ("wells", "1,2,1e9", &["at wells 1000000000", "time step"][..]),
+        ("temperature", "1,-1", &["temperature", "-1"]),
+        ("mismatch", "-1", &["mismatch", "-1"]),
+    ] {
+        let sweep = ["perturb", &file, "--by", by, "--values", values, "--devices", "2", "--out", &out];
+        let text = told(&[&sweep[..], &["--dataset", "strokes", "--limit", "20"]].concat());
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+    assert!(!Path::new(&out).exists());
+    refused(&["simulate", &file, "--kt", "-1"], "kT = -1");
+    refused(&["simulate", &file, "--dataset", "strokes", "--threads", "0"], "at least one is needed");
+}
+
+/// A reader that takes one line, or none, is no error.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let bench = Bench::new();
+    let file = bench.classifier("c.safetensors");
+    for arguments in [&["inspect", &file][..], &["inspect", &file, "--json"], &["diff", &file, &file]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = couplings(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+    let pipeline = format!(
+        "{{ {} inspect c.safetensors; echo $? >status; }} | head -1",
+        env!("CARGO_BIN_EXE_couplings")
+    );
+    let mut shell = Command::new("sh");
+    let text = ok(shell.args(["-c", &pipeline]).current_dir(bench.0.path()).output().unwrap());
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(std::fs::read_to_string(bench.at("status")).unwrap().trim(), "0");
 }
 
 /// 20,000 spins on a torus, which as a matrix would take 1.6 GB in single precision.

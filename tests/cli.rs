@@ -61,6 +61,61 @@ fn help_shows_how_to_begin() {
 }
 
 #[test]
+fn defaults_in_the_help_are_not_empty() {
+    let tasks = ["inspect", "convert", "simulate", "perturb", "prune", "quantize", "tune", "diff"];
+    let commands = [classify(&["--help"]), generate(&["--help"])];
+    let commands = commands.into_iter().chain(tasks.map(|task| couplings(&[task, "--help"])));
+    let texts: Vec<String> = commands.map(|mut command| ok(command.output().unwrap())).collect();
+    for text in &texts {
+        for empty in ["[default: ]", "[default:]", "NaN"] {
+            assert!(!text.contains(empty), "{text}");
+        }
+    }
+    assert!(texts[0].contains("[default: "));
+}
+
+/// One trajectory has no standard deviation, and an untrained network heats by almost nothing.
+#[test]
+fn the_report_of_a_brief_run_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let brief = ["--trajectories", "1", "--epochs", "1", "--limit", "200", "--hidden", "4"];
+    let text = ok(classify(&brief).arg("--out").arg(&out).output().unwrap());
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("name=\"viewport\"") && report.contains("prefers-color-scheme:dark"));
+    // Pictures are base64, which may contain anything.
+    let mut parts = report.split("base64,");
+    let first = parts.next().unwrap_or_default();
+    let words: Vec<&str> = parts.filter_map(|part| part.split_once('"')).map(|(_, rest)| rest).collect();
+    for shown in words.into_iter().chain([first, text.as_str()]) {
+        for bad in ["NaN", "-0 kT", "-0.0 kT", "-0.000e0"] {
+            assert!(!shown.contains(bad), "{bad}: {shown}");
+        }
+    }
+    // The folder of a run is not a file of couplings, but it has one.
+    fails(&["--eval", out.to_str().unwrap()], &["is a folder", "couplings.safetensors"]);
+    // Other settings than those of the checkpoints.
+    let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
+    std::fs::write(out.join("config.toml"), config.replace("\nhidden = 4\n", "\nhidden = 5\n")).unwrap();
+    fails(&["--resume", out.to_str().unwrap()], &["config.toml no longer matches checkpoints/teacher.bpk"]);
+}
+
+#[test]
+fn images_that_are_all_equal_are_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    small_mnist(&data);
+    let file = data.join("train-images-idx3-ubyte");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[16..].fill(0);
+    std::fs::write(&file, bytes).unwrap();
+    let mut command = classify(&["--dataset", "mnist", "--hidden", "4"]);
+    command.arg("--data-dir").arg(&data).arg("--out").arg(&out);
+    refused(command, &["blank"], &["all training images are equal"]);
+    assert!(!out.exists());
+}
+
+#[test]
 fn mistakes_are_told_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -251,6 +306,7 @@ fn settings_that_are_left_out_are_as_by_default() {
     assert_eq!(at(&["pathwise", "logit_gain"]), 2.0.into());
     assert_eq!(at(&["teacher", "loss"]), "tanh".into());
     fails(&["--set", "pathwise.rate=2"], &["--set", "pathwise", "unknown field `rate`"]);
+    fails(&["--set", "gain=2"], &["unknown field `gain`", "pathwise.logit_gain"]);
     fails(&["--set", "hidden"], &["--set hidden", "guide.beta=80"]);
     fails(&["--set", "hidden=many"], &["hidden", "many"]);
 }
@@ -357,6 +413,13 @@ fn an_output_that_nobody_takes_ends_no_run() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let (succeeded, text) = run("full", full.into());
     assert!(!succeeded && text.contains("cannot write to the standard output"), "{text}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let small = ["--limit", "60", "--samples", "6", "--hidden", "4", "--t-f", "0.1", "--dt", "0.01"];
+    let mut command = generate(&small);
+    command.arg("--judge").arg(folder.path().join("judge.bpk")).arg("--out").arg(folder.path().join("drawn"));
+    assert!(command.stdout(writer).output().unwrap().status.success());
+    assert!(folder.path().join("drawn/report.html").is_file());
 }
 
 /// The same images and recipe share a judge; others get another.
@@ -374,6 +437,33 @@ fn a_judge_is_kept_for_its_images_and_its_recipe() {
     assert_eq!(draw(1, &["--limit", "60", "--gain", "1"]), 1);
     assert_eq!(draw(2, &["--limit", "60", "--set", "judge.noise=0.4"]), 2);
     assert_eq!(draw(3, &["--limit", "62"]), 3);
+    // As many images, but others.
+    assert_eq!(draw(4, &["--limit", "60", "--seed", "7"]), 4);
+    // A gain multiplies the couplings of the exact solution, and a gain of 1 leaves them as they are.
+    assert_eq!(draw(5, &["--limit", "60", "--gain", "2"]), 4);
+    let gain = |number: usize| json(&folder.path().join(format!("{number}/summary.json")))["gain"].clone();
+    assert_eq!([0, 1, 5].map(gain), [1.15, 1.0, 2.0].map(Value::from));
+    let values = |number: usize| -> Vec<f32> {
+        let bytes = std::fs::read(folder.path().join(format!("{number}/couplings.safetensors"))).unwrap();
+        let decoded = thermograd::Couplings::decode(&bytes).unwrap();
+        decoded.tensors.into_values().flat_map(|(_, values)| values).collect()
+    };
+    let (plain, double, default) = (values(1), values(5), values(0));
+    assert!(plain.iter().any(|value| *value != 0.0));
+    assert!(plain.iter().zip(double).all(|(plain, double)| 2.0 * plain == double));
+    assert!(
+        plain
+            .iter()
+            .zip(default)
+            .all(|(plain, default)| (1.15 * plain - default).abs() <= 1e-6 * default.abs())
+    );
+    // Another file in its place is refused before there is a run folder.
+    let (wrong, out) = (folder.path().join("wrong"), folder.path().join("no run"));
+    std::fs::write(&wrong, "not a judge at all").unwrap();
+    let mut command = generate(&["--limit", "60", "--samples", "6", "--hidden", "4"]);
+    command.arg("--judge").arg(&wrong).arg("--out").arg(&out);
+    refused(command, &["--judge"], &["is not a judge of these images"]);
+    assert!(!out.exists());
 }
 
 #[test]
@@ -748,6 +838,42 @@ fn couplings_are_pruned_rounded_and_tuned() {
     // Pruned couplings can be read like any others.
     let mut eval = classify(&["--limit", "200", "--trajectories", "1", "--eval", &sparse]);
     ok(eval.arg("--out").arg(folder.path().join("eval")).output().unwrap());
+}
+
+/// Ctrl-C in the middle of fine-tuning saves, and the resumed run gives the same couplings as an uninterrupted one.
+#[cfg(unix)]
+#[test]
+fn interrupted_pruning_and_tuning_resume_to_the_same_couplings() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = trained(folder.path());
+    let path = |name: String| folder.path().join(name).to_str().unwrap().to_owned();
+    let common = ["--dataset", "strokes", "--limit", "800", "--trajectories", "1", "--fine-tune", "6"];
+    for (task, flags) in [("prune", ["--keep", "0.2"]), ("tune", ["--mismatch", "0.1"])] {
+        let begin = |name: &str| {
+            let (made, run) = (path(format!("{task}-{name}.safetensors")), path(format!("{task}-{name}")));
+            let named = [task, file.to_str().unwrap(), &made, "--run", &run];
+            (couplings(&[&named[..], &common, &flags].concat()), made, run)
+        };
+        let (mut whole, expected, _) = begin("whole");
+        ok(whole.output().unwrap());
+        let (mut broken, made, run) = begin("broken");
+        let mut child = broken.spawn().unwrap();
+        let (start, begun) = (Path::new(&run).join("checkpoints/start.safetensors"), Instant::now());
+        while !start.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "{task} did not begin");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{task} should have been interrupted");
+        assert!(!Path::new(&made).exists());
+        ok(couplings(&[task, "--resume", &run]).output().unwrap());
+        assert!(std::fs::read(&made).unwrap() == std::fs::read(&expected).unwrap(), "{task}");
+    }
+    // Training that diverges under a large mismatch says that this may be why.
+    let wild = path("wild.safetensors".into());
+    let tune = ["tune", file.to_str().unwrap(), &wild, "--mismatch", "50", "--run", &path("wild".into())];
+    let arguments = [&tune[..], &common].concat();
+    refused(couplings(&arguments), &arguments, &["less --mismatch than 50"]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use thermograd::{
-    Control, Direction, Error, Estimate, Group, Imperfection, Integrator, Key, Ledger, Overdamped, Protocol,
-    Recorder, Schedule, SubstrateConfig, Topology, Trajectory, Well, run, to_f64,
+    Control, Direction, Dynamics, Error, Estimate, Group, Imperfection, Integrator, Key, Ledger, Overdamped,
+    Protocol, Recorder, Schedule, SubstrateConfig, Topology, Trajectory, Well, run, to_f64,
 };
 
 use crate::common::{distance, double, networks, normals, random};
@@ -47,6 +47,22 @@ fn oscillators_of_a_user_run_on_the_same_loop() {
     let Error::Diverged(place) = error else { panic!("{error}") };
     assert_eq!((place.step, place.group.as_str(), place.energy), (0, "oscillator", None));
     assert!(!place.to_string().contains("energy"), "{place}");
+}
+
+/// The sum of the states overflows single precision, but each of them is finite.
+#[test]
+fn large_finite_states_have_not_diverged() {
+    let topology = Topology { groups: vec![Group::free("unit", 8).wells(1.0, 0.0)], blocks: vec![] };
+    let device = Device::flex();
+    let substrate = SubstrateConfig::new(topology).init(&device).unwrap();
+    let field = Tensor::<2>::zeros([2, 8], &device);
+    let dynamics = Overdamped::new(&substrate, field, 1e-3, Key::new(334)).unwrap();
+    let large = Tensor::<2>::full([2, 8], 3e38, &device);
+    assert!(!large.clone().sum().into_scalar::<f32>().is_finite());
+    assert_eq!(dynamics.diverged(&large), None);
+    let beyond = large.slice_assign([1..2, 5..6], Tensor::full([1, 1], f32::INFINITY, &device));
+    let place = dynamics.diverged(&beyond).unwrap();
+    assert_eq!((place.trajectory, place.group.as_str(), place.unit), (1, "unit", 5));
 }
 
 /// A protocol with a constant kT is equivalent to a substrate at that temperature: state, action, heat.

@@ -217,7 +217,18 @@ fn a_resumed_training_is_the_uninterrupted_one() {
     };
     let training = || trainer.training(&start, &train).unwrap();
     let new = || Fit::new(training(), start.substrate.clone(), SHARDS, Key::new(91));
-    let whole = run(new());
+    // Parameters at the end, and the loss of every pass, which is logged.
+    let watched = |mut fit: Fit<Substrate>| {
+        let mut losses = Vec::new();
+        let outcome = fit.run(|_, progress| {
+            losses.extend(progress.ends_epoch().then_some((progress.step, progress.loss)));
+            Ok::<_, Error>(ControlFlow::Continue(()))
+        });
+        assert!(outcome.unwrap().is_continue());
+        (parameters(&fit.finish()), losses)
+    };
+    let (whole, losses) = watched(new());
+    assert_eq!(losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [6, 12, 18]);
     for stop in [1, 6, 11] {
         let mut first = new();
         let halted = first.run(|_, progress| {
@@ -231,8 +242,33 @@ fn a_resumed_training_is_the_uninterrupted_one() {
         }
         let second = new().resume(&bytes).unwrap();
         assert_eq!(second.steps_done(), stop);
-        assert_eq!(parameters(&run(second)), parameters(&whole), "stopped at step {stop}");
+        let (resumed, later) = watched(second);
+        assert!(resumed == whole, "stopped at step {stop}");
+        assert_eq!(later, losses[stop / 6..], "stopped at step {stop}");
     }
+}
+
+/// Ctrl-C is noticed where progress is reported, so that happens within the trajectories of a chunk of images too.
+#[test]
+fn an_evaluation_of_many_trajectories_reports_its_progress_often() {
+    let test = examples(strokes::draw(6, 0..40));
+    let mut config = ClassifierConfig::new(784, 2, 10);
+    config.schedule.steps = 5;
+    let classifier = config.init(test.normalisation(), &Device::flex()).unwrap();
+    let evaluated = |threads| {
+        let (mut told, shards) = (Vec::new(), Shards { size: 16, threads });
+        let result =
+            classifier.evaluate(&test, 1000, shards, Key::new(92), |fraction| told.push(fraction)).unwrap();
+        (result, told)
+    };
+    let (result, told) = evaluated(2);
+    assert!(told.len() >= 4, "{told:?}");
+    assert!(told.is_sorted() && told.iter().all(|fraction| (0.0..=1.0).contains(fraction)), "{told:?}");
+    assert_eq!(told.last(), Some(&1.0));
+    assert_eq!((result.images, result.trajectories), (40, 1000));
+    assert_eq!(result.confusion.iter().flatten().sum::<usize>(), 40_000);
+    let (other, _) = evaluated(1);
+    assert!(other == result);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use thermograd::units::ROOM_TEMPERATURE;
-use thermograd::{Assumptions, Couplings, Format, Scale};
+use thermograd::{Assumptions, Scale};
+use thermograd_experiments::workbench::run::load;
 use thermograd_experiments::workbench::{DataFlags, Source, parse, refuse_useless, run, with_defaults};
 use thermograd_models::Classifier;
 
@@ -78,7 +79,7 @@ pub struct Diff {
     /// Couplings to compare with.
     pub other: PathBuf,
     /// Ignore differences of values up to this.
-    #[arg(long, default_value = "0")]
+    #[arg(long, default_value = "0", allow_negative_numbers = true)]
     pub tolerance: f64,
 }
 
@@ -98,16 +99,16 @@ pub struct Convert {
     #[arg(long)]
     pub quiet: bool,
     /// Netlists: volts per unit of x [default: the thermal noise of the capacitor, √(k_B·kelvin/farads)].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub volts: Option<f64>,
     /// Netlists: farads of a unit's capacitor.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub farads: Option<f64>,
     /// Netlists: seconds per unit of time.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub seconds: Option<f64>,
     /// Netlists: the temperature of the bath.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub kelvin: Option<f64>,
     #[command(flatten)]
     pub data: DataFlags,
@@ -124,7 +125,7 @@ pub struct Simulate {
     #[arg(long, value_name = "FILE", conflicts_with = "dataset")]
     pub clamp: Option<PathBuf>,
     /// kT to use instead of the one in the file.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub kt: Option<f64>,
     /// Write the final states as CSV.
     #[arg(long, value_name = "FILE.csv")]
@@ -133,19 +134,19 @@ pub struct Simulate {
     #[arg(long, value_name = "FILE.json")]
     pub ledger: Option<PathBuf>,
     /// Ledger: joules per digital multiply–accumulate.
-    #[arg(long, value_name = "J")]
+    #[arg(long, value_name = "J", allow_negative_numbers = true)]
     pub mac_joules: Option<f64>,
     /// Ledger: joules per conversion step (the energy of a conversion over 2^bits).
-    #[arg(long, value_name = "J")]
+    #[arg(long, value_name = "J", allow_negative_numbers = true)]
     pub conversion_joules: Option<f64>,
     /// Ledger: bits per conversion.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub conversion_bits: Option<u32>,
     /// Ledger: capacitance of the line of a clamped unit.
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub farads: Option<f64>,
     /// Ledger: temperature of the bath.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
     pub kelvin: Option<f64>,
     #[command(flatten)]
     pub data: DataFlags,
@@ -182,7 +183,7 @@ pub struct Perturb {
     #[arg(long, value_enum)]
     pub by: Knob,
     /// Values to sweep over [default: five or six over a sensible range].
-    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
+    #[arg(long, value_delimiter = ',', value_name = "A,B,…", allow_hyphen_values = true)]
     pub values: Vec<f64>,
     /// Devices per value for imperfections that vary between devices (mismatch); for others, runs of a single device.
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -225,7 +226,7 @@ impl From<ScaleName> for Scale {
 #[derive(Args, Debug)]
 pub struct Prune {
     /// The fraction of the couplings to keep.
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub keep: Option<f64>,
     #[command(flatten)]
     pub tuning: Tune,
@@ -256,13 +257,13 @@ pub struct Tune {
     #[arg(long, value_name = "EPOCHS")]
     pub fine_tune: Option<usize>,
     /// The peak learning rate.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// Shift training images by up to one pixel.
     #[arg(long)]
     pub augment: bool,
     /// Train for devices with this relative mismatch, by weight noise.
-    #[arg(long, value_name = "SD")]
+    #[arg(long, value_name = "SD", allow_negative_numbers = true)]
     pub mismatch: Option<f64>,
     /// Trajectories per test image.
     #[arg(long, value_name = "N")]
@@ -362,13 +363,6 @@ impl Tune {
         ])?;
         self.data.check_flags()
     }
-}
-
-/// Reads couplings of any format.
-pub fn load(file: &Path) -> Result<Couplings> {
-    let format = Format::of_name(&file.to_string_lossy())?;
-    let bytes = run::read(file)?;
-    format.decode(&bytes).with_context(|| format!("in {}", file.display()))
 }
 
 /// Reads the couplings of a classifier.

@@ -8,9 +8,10 @@ use thermograd::units::ROOM_TEMPERATURE;
 use thermograd::{Circuit, Couplings, Key, Scales, Start, Substrate, to_f64};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
+use thermograd_experiments::workbench::run::load;
 use thermograd_models::Classifier;
 
-use crate::arguments::{Convert, load, numbers};
+use crate::arguments::{Convert, numbers};
 
 /// The capacitance of a unit and the duration of a unit of time, by default.
 pub const FARADS: f64 = 1e-15;

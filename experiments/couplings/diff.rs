@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use thermograd_experiments::report::counted;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::output;
+use thermograd_experiments::workbench::run::load;
 
-use crate::arguments::{Diff, load};
+use crate::arguments::Diff;
 
 /// `couplings diff`; ends the program with status 1 if they differ, and with 2 after an error, as diff does.
 pub fn diff(task: &Diff) -> Result<()> {
@@ -59,7 +61,7 @@ fn compare(task: &Diff) -> Result<bool> {
         }
     }
     if same {
-        say!("the same: {} couplings", one.count());
+        say!("the same: {}", counted(one.count(), "coupling"));
     }
     Ok(same)
 }

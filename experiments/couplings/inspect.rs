@@ -7,11 +7,12 @@ use burn::tensor::Device;
 use maud::{Markup, html};
 use thermograd::export::schema::VERSION;
 use thermograd::{Couplings, Sampling, Start};
-use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts as table, fields, row};
+use thermograd_experiments::report::{COLOURS, Chart, Line, counted, document, facts as table, fields, row};
 use thermograd_experiments::say;
+use thermograd_experiments::workbench::run::load;
 use thermograd_experiments::workbench::{output, run};
 
-use crate::arguments::{Inspect, load};
+use crate::arguments::Inspect;
 
 /// `couplings inspect`.
 pub fn inspect(task: &Inspect) -> Result<()> {
@@ -43,7 +44,7 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
     let mut say = |name: &str, value: String| facts.push((name.into(), value));
     say("file", format!("{}, description version {}", file.display(), VERSION));
     for group in &description.substrate.topology.groups {
-        let units = format!("{} units", group.units);
+        let units = counted(group.units, "unit");
         let kind = match group.clamped {
             true => "clamped".into(),
             false => format!(

@@ -1,10 +1,10 @@
 //! Sweeps one imperfection over several devices.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use maud::{PreEscaped, html};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
-use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, percent, spread};
+use thermograd_experiments::report::{COLOURS, Chart, Line, counted, document, facts, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{
     Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, refuse_useless, run, version,
@@ -39,12 +39,17 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     ensure!(task.devices > 0, "devices: at least one is needed");
     refuse_useless([("--scale", task.scale.is_some(), task.by == Knob::Bits, "only with --by bits")])?;
     task.data.check_flags()?;
-    afford(&format!("{} devices", task.devices), task.devices as u128 * 1024)?;
+    let devices = counted(task.devices, "device");
+    afford(&devices, task.devices as u128 * 1024)?;
     let reader = Reader::load(&task.file, &task.data.source()?.backend.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
-    // Refuse impossible values before an hour of work.
+    // Refuse impossible values before an hour of work, and devices for which the time step is too large.
+    let key = task.data.source()?.key().fork("perturb");
     for &value in &values {
-        made(&reader, task, value, Key::new(0))?;
+        for device in 0..task.devices as u64 {
+            let made = made(&reader, task, value, device_key(key, device))?;
+            reader.check_step(&made).with_context(|| format!("at {} {value}", name(&task.by)))?;
+        }
     }
     let kept = task.out.iter().flat_map(|out| ["sweep.json", "sweep.csv"].map(|name| out.join(name)));
     run::keep_apart([&task.file], &kept.collect::<Vec<_>>())?;
@@ -61,7 +66,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     };
     let session = Session::evaluation("perturb", task.out.as_deref(), &settings)?;
     let (by, images, effort) = (name(&task.by), bench.data.test.len(), reader.effort());
-    say!("{by:>14}  accuracy of {effort}, {images} test images, {} devices", task.devices);
+    say!("{by:>14}  accuracy of {effort}, {images} test images, {devices}");
 
     let bar = bar("devices", ((values.len() + 1) * task.devices) as u64);
     let Some(ideal) = measure(&reader, task, None, &bench, &bar)? else {
@@ -94,6 +99,11 @@ fn made(reader: &Reader, task: &Perturb, value: f64, key: Key) -> Result<Hardwar
     Ok(Hardware::ideal(substrate).with(imperfection, key)?)
 }
 
+/// The key of one device.
+fn device_key(key: Key, device: u64) -> Key {
+    key.fork("device").at(device)
+}
+
 /// The accuracy of each device; none after Ctrl-C.
 fn measure(
     reader: &Reader,
@@ -109,7 +119,7 @@ fn measure(
             return Ok(None);
         }
         let hardware = match value {
-            Some(value) => made(reader, task, value, key.fork("device").at(device))?,
+            Some(value) => made(reader, task, value, device_key(key, device))?,
             None => Hardware::ideal(reader.substrate().clone()),
         };
         let key = key.fork("noise").at(device);

@@ -5,9 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use thermograd::{Hardware, Key, Shards, Substrate};
+use thermograd_experiments::workbench::run::load;
 use thermograd_models::{Classifier, Examples, SpinReader};
-
-use crate::arguments::load;
 
 /// A machine that reads images.
 pub enum Reader {
@@ -40,6 +39,14 @@ impl Reader {
         match self {
             Self::Langevin(_) => "one trajectory".into(),
             Self::Spins(reader) => format!("{} sweeps", reader.sweeps().read),
+        }
+    }
+
+    /// Refuses a time step that is too large for a device; spins have none.
+    pub fn check_step(&self, device: &Hardware) -> Result<()> {
+        match self {
+            Self::Langevin(classifier) => Ok(device.substrate.check_step(classifier.schedule.dt)?),
+            Self::Spins(_) => Ok(()),
         }
     }
 

@@ -11,10 +11,11 @@ use thermograd::{
 };
 use thermograd_experiments::report::{percent, spread, trajectories as counted};
 use thermograd_experiments::say;
+use thermograd_experiments::workbench::run::load;
 use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, afford, run, set, shown};
 use thermograd_models::{Classifier, SpinReader};
 
-use crate::arguments::{Simulate, load};
+use crate::arguments::Simulate;
 use crate::convert::{clamped, start};
 
 /// `couplings simulate`.

@@ -1,14 +1,15 @@
 //! Adapts couplings to hardware: pruned, quantised or for mismatch, with fine-tuning.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Scale, Substrate};
-use thermograd_experiments::report::{percent, spread, trajectories};
+use thermograd_experiments::report::{counted, percent, spread, trajectories};
 use thermograd_experiments::say;
+use thermograd_experiments::workbench::run::load;
 use thermograd_experiments::workbench::{Bench, Session, Settings as _, run as outputs, set};
 use thermograd_models::{Classifier, Examples, Fit};
 
-use crate::arguments::{Prune, Quantize, Tune, load, load_classifier};
+use crate::arguments::{Prune, Quantize, Tune, load_classifier};
 use crate::settings::{BITS, KEEP, Settings};
 
 /// The results: single-trajectory accuracies on the test images.
@@ -55,7 +56,11 @@ fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Re
         for imperfection in &settings.pathwise.hardware {
             Hardware::ideal(before.substrate.clone()).with(*imperfection, settings.source.key())?;
         }
-        Ok(Setup { bench: task.data.open(&settings.source, settings.shard)?, before, settings })
+        let bench = task.data.open(&settings.source, settings.shard)?;
+        if settings.keep.is_some() || settings.pathwise.recipe.epochs > 0 {
+            bench.data.check_training()?;
+        }
+        Ok(Setup { bench, before, settings })
     };
     let (mut session, setup) =
         Session::open(command, &task.run, &task.resume, || settings(task, change), prepare)?;
@@ -125,9 +130,19 @@ impl Setup {
         }
         let training = pathwise.training(start, &data.train)?;
         let fit = Fit::new(training, start.substrate.clone(), *shards, key.fork("fine-tune"));
-        session.train_watched("fine-tune", fit, |model, _| {
+        let tuned = session.train_watched("fine-tune", fit, |model, _| {
             let accuracy = self.accuracy(start, &self.rounded(model)?, &data.held_out, "held out", 0)?;
             Ok((Some(accuracy), None))
+        });
+        let mismatch = pathwise.hardware.iter().find_map(|imperfection| match imperfection {
+            Imperfection::Mismatch { sd } => Some(sd),
+            _ => None,
+        });
+        tuned.map_err(|error| match mismatch {
+            Some(sd) if error.is::<thermograd_models::Error>() => {
+                anyhow!("{error:#}, or less --mismatch than {sd}")
+            }
+            _ => error,
         })
     }
 
@@ -191,15 +206,15 @@ impl Summary {
     fn print(&self, images: usize, trained: bool) {
         say!("\n{images} test images, {} each, read from one", trajectories(self.trajectories));
         say!(
-            "  as they came          {:.2} %, {} couplings",
+            "  as they came          {:.2} %, {}",
             100.0 * self.top1_before,
-            self.couplings_before
+            counted(self.couplings_before, "coupling")
         );
         let bits = self.bits.map_or(String::new(), |bits| format!(" of {bits} bits"));
         say!(
-            "  changed               {:.2} %, {} couplings{bits}",
+            "  changed               {:.2} %, {}{bits}",
             100.0 * self.top1_untrained,
-            self.couplings
+            counted(self.couplings, "coupling")
         );
         if trained {
             say!(

@@ -45,25 +45,40 @@ impl Setup {
         if self.settings.against_held_out { &data.held_out } else { &data.test }
     }
 
-    /// The judge, which is trained if none is cached for these images.
-    pub fn judge(&self, session: &Session) -> Result<Judge> {
+    fn untrained_judge(&self) -> Judge {
         let train = &self.bench.data.train;
         let height = train.pixels_each() / train.width();
         // One judge for all seeds, so that its metrics of different runs are comparable.
         let key = Key::new(0);
-        let untrained = Judge::new(train.width(), height, CLASSES, key, &self.bench.device);
-        let hash = judge_hash(&self.settings, &self.bench.data).to_le_bytes();
-        if self.judge_file.is_file() {
-            let shown = self.judge_file.display();
-            let bytes = run::read(&self.judge_file)?;
-            let (network, of) =
-                bytes.split_last_chunk::<8>().with_context(|| format!("{shown} is not a judge"))?;
-            ensure!(
-                *of == hash,
-                "{shown} is not a judge of these images by this recipe; choose another --judge"
-            );
-            return untrained.decode(network).with_context(|| format!("in {shown}"));
+        Judge::new(train.width(), height, CLASSES, key, &self.bench.device)
+    }
+
+    /// The judge in the file, if there is one.
+    ///
+    /// # Errors
+    /// A file that is not a judge of these images.
+    pub fn cached_judge(&self) -> Result<Option<Judge>> {
+        if !self.judge_file.is_file() {
+            return Ok(None);
         }
+        let shown = self.judge_file.display();
+        let bytes = run::read(&self.judge_file)?;
+        let (network, of) =
+            bytes.split_last_chunk::<8>().with_context(|| format!("{shown} is not a judge"))?;
+        ensure!(
+            *of == judge_hash(&self.settings, &self.bench.data).to_le_bytes(),
+            "{shown} is not a judge of these images by this recipe; choose another --judge"
+        );
+        self.untrained_judge().decode(network).map(Some).with_context(|| format!("in {shown}"))
+    }
+
+    /// The judge, which is trained if none is cached for these images.
+    pub fn judge(&self, session: &Session) -> Result<Judge> {
+        if let Some(judge) = self.cached_judge()? {
+            return Ok(judge);
+        }
+        let (untrained, train, key) = (self.untrained_judge(), &self.bench.data.train, Key::new(0));
+        let hash = judge_hash(&self.settings, &self.bench.data).to_le_bytes();
         let shards = Shards { size: self.bench.shards.size.div_ceil(2), ..self.bench.shards };
         let judge =
             session.train_aside(Fit::new(self.settings.judge.training(train), untrained, shards, key))?;

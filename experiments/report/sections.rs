@@ -86,6 +86,11 @@ pub fn trajectories(count: usize) -> String {
     if count == 1 { "1 trajectory".into() } else { format!("{count} trajectories") }
 }
 
+/// A count with its noun: `1 device`, `5 devices`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// The standard deviation of a fraction in percent, if there is more than one value.
 pub fn spread(sd: f64) -> String {
     if sd.is_finite() { format!(" (s.d. {:.2})", 100.0 * sd) } else { String::new() }

@@ -119,6 +119,14 @@ impl Data {
         if held_out { &self.held_out } else { &self.test }
     }
 
+    /// Refuses training images from which nothing can be learned.
+    pub fn check_training(&self) -> Result<()> {
+        let train = &self.train;
+        let varies = (1..train.len()).any(|index| train.pixels(index) != train.pixels(0));
+        ensure!(varies || train.len() < 2, "all training images are equal");
+        Ok(())
+    }
+
     /// A checksum of all images and labels, which differs between data sets and between their splits.
     pub fn fingerprint(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();

@@ -33,8 +33,17 @@ pub struct DataFlags {
     #[arg(long)]
     backend: Option<Backend>,
     /// Threads on CPU backends; results do not depend on their number.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+}
+
+/// Reads a number of threads.
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least one is needed".into()),
+        Ok(threads) => Ok(threads),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Where a run is kept.

@@ -13,14 +13,22 @@ const UNKNOWN: u128 = 16 << 30;
 /// Says how much memory the work needs, and how much is free.
 pub fn afford(what: &str, bytes: u128) -> Result<()> {
     let free = free();
-    let gib = |bytes: u128| bytes as f64 / (1_u64 << 30) as f64;
     ensure!(
         bytes <= free,
-        "{what}: this takes about {:.3e} GiB of memory, and {:.1} GiB are free",
+        "{what}: this takes about {} GiB of memory, and {} GiB are free",
         gib(bytes),
         gib(free)
     );
     Ok(())
+}
+
+/// A size in GiB with three digits, in plain notation unless it is absurd.
+fn gib(bytes: u128) -> String {
+    match bytes as f64 / (1_u64 << 30) as f64 {
+        gib if gib < 100.0 => format!("{gib:.1}"),
+        gib if gib < 1e6 => format!("{gib:.0}"),
+        gib => format!("{gib:.2e}"),
+    }
 }
 
 fn free() -> u128 {

@@ -29,4 +29,4 @@ pub use progress::{Bar, Interrupted, bar, interrupted, shown};
 pub use run::Run;
 pub use session::Session;
 pub use settings::{Settings, check_recipes, name, refuse_useless, set, version};
-pub use training::{HeldOut, Metric};
+pub use training::{HeldOut, Metric, unlike};

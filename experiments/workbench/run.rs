@@ -188,6 +188,23 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
+/// Reads couplings of any format.
+///
+/// # Errors
+/// Names the file; for a run folder, also the file in it that is meant.
+pub fn load(file: &Path) -> Result<Couplings> {
+    let inside = file.join("couplings.safetensors");
+    ensure!(
+        !inside.is_file(),
+        "{} is a folder; the couplings in it are {}",
+        file.display(),
+        inside.display()
+    );
+    let format = Format::of_name(&file.to_string_lossy())?;
+    let bytes = read(file)?;
+    format.decode(&bytes).with_context(|| format!("in {}", file.display()))
+}
+
 /// Which command began a run, and whether it can be continued.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Identity {

@@ -34,10 +34,37 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
             // Find and name the setting with the wrong value.
             let alone = |(name, value): (&String, &Value)| {
                 let error = whole(Table::from_iter([(name.clone(), value.clone())])).err()?;
-                Some(anyhow!("{name}: {}", error.message()))
+                let error = error.message();
+                Some(anyhow!("{name}: {error}{}", meant(error, &below)))
             };
             above.iter().find_map(alone).unwrap_or_else(|| error.into())
         })
+    }
+}
+
+/// Settings with the name, or with it in theirs, that an error says is unknown, as advice.
+fn meant(error: &str, settings: &Table) -> String {
+    let unknown = error.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+    let Some((unknown, _)) = unknown else {
+        return String::new();
+    };
+    let mut all = Vec::new();
+    list("", settings, &mut all);
+    let last = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let exact = all.iter().any(|path| last(path) == unknown);
+    let fits = |path: &&String| if exact { last(path) == unknown } else { last(path).contains(unknown) };
+    let found: Vec<&str> = all.iter().filter(fits).map(String::as_str).collect();
+    if found.is_empty() { String::new() } else { format!("; did you mean {}?", found.join(" or ")) }
+}
+
+/// Lists the full names of all settings of a table.
+fn list(above: &str, table: &Table, all: &mut Vec<String>) {
+    for (name, value) in table {
+        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        match value {
+            Value::Table(table) => list(&path, table, all),
+            _ => all.push(path),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Context, Result};
+use anyhow::{Error, Result, anyhow};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use thermograd_models::{Fit, Progress};
@@ -29,6 +29,11 @@ pub struct Metric {
 
 /// A model on held-out images: accuracy, and mean heat in units of kT.
 pub type HeldOut = (Option<f64>, Option<f64>);
+
+/// The error of a checkpoint that is whole, as its checksum shows, but belongs to another model.
+pub fn unlike(file: &str) -> Error {
+    anyhow!("config.toml no longer matches checkpoints/{file}, which was written with other settings")
+}
 
 impl Session {
     const METRICS: &str = "metrics.jsonl";
@@ -91,7 +96,7 @@ impl Session {
     ) -> Result<M> {
         let (run, file) = (&self.run, format!("{name}.ckpt"));
         if let Some(bytes) = run.kept(&file)? {
-            fit = fit.resume(&bytes).with_context(|| format!("in checkpoints/{file}"))?;
+            fit = fit.resume(&bytes).map_err(|_| unlike(&file))?;
         }
         self.forget(name, fit.steps_done())?;
 

@@ -1,8 +1,10 @@
 //! Evaluation of a classifier: accuracy, heat and read-out time.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
+use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use thermograd::{Estimate, Hardware, Key, Schedule, Shards, SubstrateConfig, to_f64};
 
@@ -50,6 +52,9 @@ pub struct ReadOut {
 /// Read-out times of an evaluation.
 const READ_OUTS: usize = 40;
 
+/// Trajectories, over images, between two reports of progress.
+const PIECE: usize = 8192;
+
 impl Classifier {
     /// Runs every example `trajectories` times, and once without noise. `progress` receives the fraction that is
     /// done.
@@ -67,37 +72,61 @@ impl Classifier {
         let this = self.with_substrate(self.substrate.valid());
         let key = key.fork("evaluation");
         let mut tally = Tally::default();
-        // In chunks, so that progress can be reported.
+        // In chunks of images and pieces of their trajectories, so that progress can be reported.
         let chunk = shards.size.saturating_mul(4 * shards.threads).min(examples.len());
         for start in (0..examples.len()).step_by(chunk) {
             let count = chunk.min(examples.len() - start);
-            let tallies = shards.map(count, |range| {
+            let sheet = |range: Range<usize>| {
                 let indices: Vec<usize> = range.map(|index| start + index).collect();
-                this.tally(examples, &indices, trajectories, key)
-            });
-            for one in tallies {
-                tally.merge(one?);
+                Ok(Mutex::new(this.sheet(examples, &indices)?))
+            };
+            let sheets: Vec<_> = shards.ranges(count).into_iter().map(sheet).collect::<Result<_>>()?;
+            // Work on every sheet, on as many threads as there are.
+            let each = Shards { size: 1, threads: shards.threads };
+            let on_all = |work: &(dyn Fn(&mut Sheet) -> Result<()> + Sync)| -> Result<()> {
+                let work = |one: Range<usize>| {
+                    work(&mut sheets[one.start].lock().unwrap_or_else(PoisonError::into_inner))
+                };
+                each.map(sheets.len(), work).into_iter().collect()
+            };
+            let piece = (PIECE / count).max(1);
+            for first in (0..trajectories).step_by(piece) {
+                let last = trajectories.min(first + piece);
+                on_all(&|sheet| this.run(sheet, first..last, key))?;
+                let done = start as f64 + count as f64 * last as f64 / trajectories as f64;
+                progress(done / examples.len() as f64);
             }
-            progress((start + count) as f64 / examples.len() as f64);
+            on_all(&|sheet| this.close(sheet, key))?;
+            for sheet in sheets {
+                tally.merge(sheet.into_inner().unwrap_or_else(PoisonError::into_inner).tally);
+            }
         }
         Ok(tally.finish(self.outputs().len(), self.schedule, self.substrate.kt()))
     }
 
-    fn tally(&self, examples: &Examples, indices: &[usize], trajectories: usize, key: Key) -> Result<Tally> {
+    /// An empty sheet for some images.
+    fn sheet(&self, examples: &Examples, indices: &[usize]) -> Result<Sheet> {
         let classes = self.outputs().len();
         let (field, x0) = self.prepare(examples, indices)?;
         let labels: Vec<usize> = indices.iter().map(|&index| examples.label(index)).collect();
         let confusion = vec![0; classes * classes];
-        let mut tally = Tally { images: labels.len(), confusion, ..Tally::default() };
-        let mut sum = vec![0.0; labels.len() * classes];
+        let tally = Tally { images: labels.len(), confusion, ..Tally::default() };
+        let sum = vec![0.0; labels.len() * classes];
+        Ok(Sheet { first: indices[0], labels, field, x0, sum, tally })
+    }
+
+    /// Runs the next trajectories of every image of a sheet.
+    fn run(&self, sheet: &mut Sheet, trajectories: Range<usize>, key: Key) -> Result<()> {
+        let classes = self.outputs().len();
+        let Sheet { first, labels, field, x0, sum, tally } = sheet;
         let every = self.schedule.steps.div_ceil(READ_OUTS);
         let potential = self.substrate.potential();
-        for trajectory in 0..trajectories {
-            let key = key.at(trajectory as u64).skip(indices[0] as u64);
+        for trajectory in trajectories {
+            let key = key.at(trajectory as u64).skip(*first as u64);
             let (mut right_at, mut heat_at) = (Vec::new(), Vec::new());
             let x = self.substrate.simulate(x0.clone(), field.clone(), self.schedule, key, |step| {
                 if (step.index + 1) % every == 0 {
-                    right_at.push(right(&self.read(&step.after), &labels, 1));
+                    right_at.push(right(&self.read(&step.after), labels, 1));
                     let energy = potential.energy(step.after.clone(), field.clone());
                     heat_at.push(-to_f64(energy).iter().sum::<f64>());
                 }
@@ -107,20 +136,26 @@ impl Classifier {
             let outputs = self.read(&x);
             let heat = self.substrate.heat(x0.clone(), x, field.clone());
             tally.heat.extend(to_f64(heat).into_iter().map(|heat| heat / self.substrate.kt()));
-            tally.top1.push(right(&outputs, &labels, 1));
-            tally.top2.push(right(&outputs, &labels, 2));
-            for (row, label) in outputs.chunks(classes).zip(&labels) {
+            tally.top1.push(right(&outputs, labels, 1));
+            tally.top2.push(right(&outputs, labels, 2));
+            for (row, label) in outputs.chunks(classes).zip(labels.iter()) {
                 tally.confusion[label * classes + ranking(row)[0]] += 1;
             }
             sum.iter_mut().zip(outputs).for_each(|(sum, output)| *sum += output);
         }
+        Ok(())
+    }
+
+    /// Adds what all trajectories of a sheet's images give together, and one trajectory without noise.
+    fn close(&self, sheet: &mut Sheet, key: Key) -> Result<()> {
+        let Sheet { labels, field, x0, sum, tally, .. } = sheet;
         let cold = SubstrateConfig { kt: 0.0, ..self.substrate.config().clone() };
         let cold = self.substrate.clone().with_config(cold)?;
-        let noiseless = cold.simulate(x0, field, self.schedule, key, |_| {})?;
-        tally.top1_average = right(&sum, &labels, 1);
-        tally.top2_average = right(&sum, &labels, 2);
-        tally.top1_noiseless = right(&self.read(&noiseless), &labels, 1);
-        Ok(tally)
+        let noiseless = cold.simulate(x0.clone(), field.clone(), self.schedule, key, |_| {})?;
+        tally.top1_average = right(sum, labels, 1);
+        tally.top2_average = right(sum, labels, 2);
+        tally.top1_noiseless = right(&self.read(&noiseless), labels, 1);
+        Ok(())
     }
 
     /// The accuracy of a device, with one trajectory per example.
@@ -154,6 +189,18 @@ fn right(outputs: &[f64], labels: &[usize], guesses: usize) -> usize {
     let classes = outputs.len() / labels.len();
     let rows = outputs.chunks(classes).zip(labels);
     rows.filter(|(row, label)| ranking(row)[..guesses.min(classes)].contains(label)).count()
+}
+
+/// Images that are run together, and their results so far.
+struct Sheet {
+    /// The number of the first image.
+    first: usize,
+    labels: Vec<usize>,
+    field: Tensor<2>,
+    x0: Tensor<2>,
+    /// Outputs, summed over trajectories.
+    sum: Vec<f64>,
+    tally: Tally,
 }
 
 /// Sums of an evaluation in progress, over images.

@@ -260,8 +260,9 @@ fn promised(units: usize, bytes: &[u8]) -> Result<usize> {
     if units <= limit {
         return Ok(units);
     }
-    let (count, limit) = (units as u128, limit as u128);
-    Err(Problem::TooLarge { what: "units".into(), count, limit }.into())
+    let what =
+        if limit < MOST_UNITS { format!("units in a file of {} bytes", bytes.len()) } else { "units".into() };
+    Err(Problem::TooLarge { what, count: units as u128, limit: limit as u128 }.into())
 }
 
 pub(super) fn to_qubo(couplings: &Couplings) -> Result<Vec<u8>> {
