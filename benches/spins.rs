@@ -57,7 +57,10 @@ fn main() {
         None => println!("THRML: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
         Some([one, many]) => {
             println!("THRML, one chain    {one:9.3e} updates per CPU-second; ours are {:.1} x", alone / one);
-            println!("THRML, 64 chains    {many:9.3e} updates per CPU-second; ours are {:.1} x", together / many);
+            println!(
+                "THRML, 64 chains    {many:9.3e} updates per CPU-second; ours are {:.1} x",
+                together / many
+            );
         }
     }
 }

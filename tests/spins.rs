@@ -172,9 +172,12 @@ fn kaufman(l: usize, beta: f64) -> f64 {
         // The products as logarithms of their sizes and signs.
         let product = |odd: usize, f: fn(f64) -> f64| {
             let factors = (0..l).map(|r| 2.0 * f(half * gamma(2 * r + odd)));
-            factors.fold((0.0, 1.0), |(log, sign), factor: f64| (log + factor.abs().ln(), sign * factor.signum()))
+            factors.fold((0.0, 1.0), |(log, sign), factor: f64| {
+                (log + factor.abs().ln(), sign * factor.signum())
+            })
         };
-        let terms = [product(1, f64::cosh), product(1, f64::sinh), product(0, f64::cosh), product(0, f64::sinh)];
+        let terms =
+            [product(1, f64::cosh), product(1, f64::sinh), product(0, f64::cosh), product(0, f64::sinh)];
         let largest = terms.iter().map(|term| term.0).fold(f64::MIN, f64::max);
         let sum: f64 = terms.iter().map(|(log, sign)| sign * (log - largest).exp()).sum();
         (l * l) as f64 / 2.0 * (2.0 * (2.0 * k).sinh()).ln() + largest + sum.ln()

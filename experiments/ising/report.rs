@@ -88,7 +88,8 @@ fn curve(reading: &Reading, forecast: &Forecast) -> Result<Markup> {
         Line { name: "measured", colour: COLOURS[0], width: 2, points: measured.clone() },
     ];
     let (x, y) = ("log10 of the number of sweeps averaged", "accuracy, %");
-    let chart = Chart { title: "", x, y, size: (640, 320), y_range: None };
+    let least = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(100.0, f64::min);
+    let chart = Chart { title: "", x, y, size: (640, 320), y_range: Some((least - 2.0, 100.0)) };
     Ok(html! {
         h2 { "How many sweeps" }
         p {
@@ -115,7 +116,13 @@ fn collapse(setup: &Setup, network: &IsingNet) -> Result<Markup> {
         let points = reading.accuracy.iter().map(|&(sweeps, part)| (place(sweeps), 100.0 * part)).collect();
         lines.push(Line { name, colour: COLOURS[index], width: 2, points });
     }
-    let chart = Chart { title: "", x: "log10 of Gδ²", y: "accuracy, %", size: (640, 320), y_range: None };
+    let chart = Chart {
+        title: "",
+        x: "log10 of Gδ²",
+        y: "accuracy, %",
+        size: (640, 320),
+        y_range: Some((0.0, 100.0)),
+    };
     Ok(html! {
         h2 { "Weaker couplings, more sweeps" }
         p {
