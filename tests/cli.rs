@@ -911,3 +911,88 @@ fn what_couplings_cannot_do_is_told_in_one_line() {
         assert!(help.contains(part), "{help}");
     }
 }
+
+fn ising(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ising"));
+    command.args(arguments).env_remove("THERMOGRAD_DATA");
+    command
+}
+
+/// An Ising network is trained and read; its couplings are inspected, sampled spin by spin and made imperfect, and are no
+/// classifier that follows Langevin dynamics.
+#[test]
+fn an_ising_network_reads_and_its_couplings_are_spins_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let name = |path: &Path| path.to_str().unwrap().to_owned();
+    let quick =
+        ["--limit", "600", "--epochs", "3", "--sweeps", "20", "--set", "ising.hidden=[{ dense = 32 }]"];
+    let text = ok(ising(&quick).args(["--out", &name(&run)]).output().unwrap());
+    assert!(text.contains("sweeps averaged") && text.contains("autocorrelation"), "{text}");
+    let summary = results(&run.join("summary.json"));
+    let keys = "dataset network realisation delta sweeps accuracy accuracy_predicted accuracy_mean_field tau_sweeps \
+                flips_per_image";
+    for key in keys.split_whitespace() {
+        assert!(!summary[key].is_null(), "{key}: {summary}");
+    }
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    for part in ["How many sweeps", "Spins", "Couplings to the image", "Confusion"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("NaN"));
+
+    let file = name(&run.join("couplings.safetensors"));
+    let text = ok(couplings(&["inspect", &file]).output().unwrap());
+    assert!(text.contains("20 averaged") && text.contains("output 3.33"), "{text}");
+    let data = ["--dataset", "strokes", "--limit", "600"];
+    let text = ok(couplings(&["simulate", &file]).args(data).output().unwrap());
+    let read = text.lines().find(|line| line.contains("average of 20")).unwrap();
+    let read: f64 = read.split_whitespace().nth(3).unwrap().parse().unwrap();
+    let accuracy = 100.0 * summary["accuracy"].as_f64().unwrap();
+    // The same images, other noise: six standard errors of 600 images.
+    assert!((read - accuracy).abs() < 12.0, "{read} instead of {accuracy}");
+    let out = name(&folder.path().join("sweep"));
+    let sweep = ["perturb", &file, "--by", "temperature", "--values", "1,3", "--devices", "1", "--out", &out];
+    let text = ok(couplings(&sweep).args(data).output().unwrap());
+    assert!(text.contains("accuracy of 20 sweeps"), "{text}");
+    fails(&["--eval", &file], &["units are spins"]);
+    refused(couplings(&["simulate", &file]), &["simulate"], &["a data set is needed"]);
+}
+
+#[test]
+fn an_interrupted_ising_run_resumes_and_what_is_no_network_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    let quick =
+        ["--limit", "2000", "--epochs", "8", "--sweeps", "3", "--set", "ising.hidden=[{ dense = 64 }]"];
+    ok(ising(&quick).arg("--out").arg(&whole).output().unwrap());
+    let mut child = ising(&quick).arg("--out").arg(&cut).spawn().unwrap();
+    let begun = Instant::now();
+    while !cut.join("checkpoints/ising.ckpt").exists() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    child.wait().unwrap();
+    ok(ising(&["--resume"]).arg(&cut).output().unwrap());
+    for file in ["metrics.jsonl", "couplings.safetensors", "evaluation.json"] {
+        assert!(
+            std::fs::read(whole.join(file)).unwrap() == std::fs::read(cut.join(file)).unwrap(),
+            "{file} differs"
+        );
+    }
+    let cases: [(&[&str], &str); 6] = [
+        (&["--delta", "2"], "delta = 2"),
+        (&["--realisation", "e", "--delta", "0"], "delta = 0"),
+        (&["--accuracy", "98"], "0.98"),
+        (&["--sweeps", "0"], "sweeps"),
+        (&["--dataset", "cifar10"], "--data-dir"),
+        (&["--delta", "0", "--export", "x.npz"], "symmetric"),
+    ];
+    for (arguments, part) in cases {
+        refused(ising(arguments), arguments, &[part]);
+    }
+    // A batch of CIFAR-10 that ends too early.
+    std::fs::write(folder.path().join("data_batch_1.bin"), [0; 5000]).unwrap();
+    let arguments = ["--dataset", "cifar10", "--data-dir", folder.path().to_str().unwrap()];
+    refused(ising(&arguments), &arguments, &["data_batch_1.bin", "byte 5000", "30730000"]);
+}
