@@ -142,7 +142,8 @@ impl SpinReader {
         let topology = self.substrate.topology();
         let (fields, mut betas) = (to_f64(self.substrate.bias()), vec![0.0; topology.free_units()]);
         for (name, beta) in &self.sampling.betas {
-            betas[topology.columns(name)?].fill(beta / self.substrate.kt());
+            // Without noise spins follow the signs of their fields, as they do at a very low temperature.
+            betas[topology.columns(name)?].fill(beta / self.substrate.kt().max(1e-6));
         }
         let mut pairs = Vec::new();
         for (index, block) in topology.blocks.iter().enumerate() {
