@@ -13,6 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use thermograd::{Key, Normalisation};
+use thermograd_datasets::mnist;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run::check_export;
 use thermograd_experiments::workbench::{Bench, HeldOut, Session, afford};
@@ -25,6 +26,9 @@ use crate::summary::Summary;
 
 /// Pixels as −2 … 2: clamped units are analogue.
 const INPUTS: Normalisation = Normalisation { offset: 0.5, scale: 0.25, norm: None };
+
+/// Classes of every data set.
+const CLASSES: usize = mnist::CLASSES as usize;
 
 /// Sweeps at which accuracies are told.
 const MARKS: [usize; 5] = [1, 3, 10, 30, 100];
@@ -82,18 +86,17 @@ fn train(arguments: &Arguments) -> Result<()> {
 impl Setup {
     /// Refuses a network that does not fit into memory.
     fn afford(&self) -> Result<()> {
-        let [channels, rows, columns] = self.bench.data.train.shape();
-        let untrained = self.settings.ising.weights([channels, rows, columns], 10);
-        let spins = self.settings.ising.spins([channels, rows, columns], 10);
+        let (image, ising) = (self.bench.data.train.shape(), &self.settings.ising);
+        let (weights, spins) = (ising.weights(image, CLASSES), ising.spins(image, CLASSES));
         let shards = self.bench.shards.threads as u128 + 1;
         let batch = self.settings.shard.min(self.settings.trainer.recipe.batch) as u128;
-        let what = format!("training {untrained} couplings of {spins} spins");
-        afford(&what, 32 * untrained + shards * batch * 64 * spins)
+        let what = format!("training {weights} couplings of {spins} spins");
+        afford(&what, 32 * weights + shards * batch * 64 * spins)
     }
 
     fn untrained(&self) -> Result<IsingNet> {
         let Bench { data, device, key, .. } = &self.bench;
-        Ok(self.settings.ising.init(data.train.shape(), 10, INPUTS, *key, device)?)
+        Ok(self.settings.ising.init(data.train.shape(), CLASSES, INPUTS, *key, device)?)
     }
 
     /// The images that are reported on.

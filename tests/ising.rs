@@ -29,6 +29,14 @@ fn noise(count: usize, width: usize, height: usize, classes: u8) -> Examples {
     Examples::new(width, height, pixels.collect(), labels).unwrap()
 }
 
+/// All images so many times, one after the other.
+fn repeated(examples: &Examples, count: usize) -> Examples {
+    let [_, height, width] = examples.shape();
+    let all = || (0..count).flat_map(|_| 0..examples.len());
+    let pixels = all().flat_map(|index| examples.pixels(index).iter().copied()).collect();
+    Examples::new(width, height, pixels, all().map(|index| examples.label(index) as u8).collect()).unwrap()
+}
+
 /// Aᵀ is the transpose of A, and the listed pairs are its entries, whatever the sizes: (Aᵀs′)·s = s′·(As).
 #[test]
 fn layers_go_back_along_the_couplings_they_go_up() {
@@ -131,7 +139,7 @@ fn exported_couplings_sampled_spin_by_spin_read_what_the_layers_read() {
         }
         let reader = SpinReader::from_couplings(&couplings, &Device::flex()).unwrap();
         // Accuracies over many images and sweeps are means of the same numbers.
-        let many = examples.repeated_all(200);
+        let many = repeated(&examples, 200);
         let sweeps = Sweeps { burn_in: 20, read: 1 };
         let layered = net.read(&many, sweeps, &[], SHARDS, Key::new(57), |_| {}).unwrap();
         let single = reader.read(&many, sweeps, &[], SHARDS, Key::new(58), |_| {}).unwrap();

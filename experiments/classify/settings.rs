@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::{Ridge, Schedule};
-use thermograd_experiments::workbench::run::keep_apart;
 use thermograd_experiments::workbench::{
     DataFlags, RunFlags, SHARD, Settings as _, Source, check_recipes, name, parse, refuse_useless, set,
     version, with_defaults,
@@ -205,8 +204,7 @@ impl Arguments {
         let s = &mut settings;
         self.data.set(&mut s.source)?;
         s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
-        keep_apart(&self.run.config, &self.run.export)?;
-        self.run.check()?;
+        self.run.check(None)?;
         s.against_held_out |= self.held_out;
         set(&mut s.hidden, self.hidden);
         set(&mut s.trajectories, self.trajectories);

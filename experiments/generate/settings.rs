@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::Schedule;
-use thermograd_experiments::workbench::run::{keep_apart, try_place};
+use thermograd_experiments::workbench::run::try_place;
 use thermograd_experiments::workbench::{
     DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, refuse_useless, set, version,
     with_defaults,
@@ -321,8 +321,7 @@ impl Arguments {
         let s = &mut settings;
         self.data.set(&mut s.source)?;
         s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
-        keep_apart(&self.run.config, [&self.run.export, &self.judge].into_iter().flatten())?;
-        self.run.check()?;
+        self.run.check(&self.judge)?;
         if let Some(judge) = self.judge.as_ref().filter(|judge| !judge.is_file()) {
             try_place(judge)?;
         }

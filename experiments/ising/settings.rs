@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
-use thermograd_experiments::workbench::run::keep_apart;
 use thermograd_experiments::workbench::{
     DataFlags, Dataset, RunFlags, Settings as _, Source, check_recipes, name, parse, set, version,
     with_defaults,
@@ -150,8 +149,7 @@ impl Arguments {
         let mut settings = Settings::of(chosen.source.dataset, chosen.network, machine).with(&layers)?;
         let s = &mut settings;
         self.data.set(&mut s.source)?;
-        keep_apart(&self.run.config, &self.run.export)?;
-        self.run.check()?;
+        self.run.check(None)?;
         s.against_held_out |= self.held_out;
         s.ising.realisation = machine;
         set(&mut s.ising.delta, self.delta);

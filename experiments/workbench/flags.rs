@@ -10,6 +10,7 @@ use thermograd::Backend;
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
+use crate::workbench::run::keep_apart;
 use crate::workbench::settings::{name, overlay, refuse_useless, set, single, table};
 
 /// Which images, and where to compute.
@@ -68,8 +69,10 @@ pub struct RunFlags {
 }
 
 impl RunFlags {
-    /// Refuses an export into the run folder itself.
-    pub fn check(&self) -> Result<()> {
+    /// Refuses an export into the run folder itself, and outputs, these and `others`, that would overwrite the file of
+    /// settings or each other.
+    pub fn check<'a>(&'a self, others: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+        keep_apart(&self.config, self.export.iter().chain(others))?;
         let (Some(out), Some(export)) = (&self.out, &self.export) else { return Ok(()) };
         let inside = std::path::absolute(export)?.starts_with(std::path::absolute(out)?);
         ensure!(!inside, "--export: {} gets the couplings anyway, as couplings.safetensors", out.display());

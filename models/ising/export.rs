@@ -15,7 +15,7 @@ use thermograd::{
 use crate::error::{Error, Result};
 use crate::ising::layer::Geometry;
 use crate::ising::network::{IsingNet, Realisation};
-use crate::ising::sampling::{Reading, Sweeps, Tally};
+use crate::ising::sampling::{Reading, Sweeps, tallied};
 use crate::training::examples::Examples;
 
 impl IsingNet {
@@ -169,7 +169,7 @@ impl SpinReader {
         marks: &[usize],
         shards: Shards,
         key: Key,
-        mut progress: impl FnMut(f64),
+        progress: impl FnMut(f64),
     ) -> Result<Reading> {
         if examples.pixels_each() != self.inputs() {
             let (found, expected) = (examples.pixels_each(), self.inputs());
@@ -180,39 +180,28 @@ impl SpinReader {
         let columns = substrate.topology().columns(&self.sampling.output)?;
         let classes = self.sampling.classes;
         let each = columns.len() / classes;
-        let mut tally = Tally::new(sweeps, marks, classes);
         let shards = Shards { size: shards.size.min(128), ..shards };
-        let chunk = shards.size * 2 * shards.threads;
-        for start in (0..examples.len()).step_by(chunk) {
-            let count = chunk.min(examples.len() - start);
-            let parts = shards.map(count, |range| -> Result<_> {
-                let indices: Vec<usize> = range.map(|index| start + index).collect();
-                let (images, key) = (indices.len(), key.skip(indices[0] as u64));
-                let inputs = examples.clamped(&indices, &self.normalisation, None, substrate.options());
-                let field: Tensor<2> = substrate.field(&[inputs])?.transpose();
-                let field: Vec<f32> = to_f64(field).into_iter().map(|h| h as f32).collect();
-                let gibbs = Gibbs::new(&spins, 1.0, key.fork("sweeps"))?;
-                let gibbs = gibbs.with_fields(images, &field)?.with_temperatures(&betas)?;
-                let mut part = tally.part(indices);
-                let start = Chains::random(&spins, images, key.fork("start"));
-                let end = run(&gibbs, start, sweeps.burn_in + sweeps.read, |step| {
+        tallied(examples, sweeps, marks, classes, shards, progress, |part| {
+            let (images, key) = (part.indices.len(), key.skip(part.indices[0] as u64));
+            let inputs = examples.clamped(&part.indices, &self.normalisation, None, substrate.options());
+            let field: Tensor<2> = substrate.field(&[inputs])?.transpose();
+            let field: Vec<f32> = to_f64(field).into_iter().map(|h| h as f32).collect();
+            let gibbs = Gibbs::new(&spins, 1.0, key.fork("sweeps"))?;
+            let gibbs = gibbs.with_fields(images, &field)?.with_temperatures(&betas)?;
+            let start = Chains::random(&spins, images, key.fork("start"));
+            let end = run(&gibbs, start, sweeps.burn_in + sweeps.read, |step| {
+                part.read(step.index, || {
                     let mut means = vec![0.0; images * classes];
-                    if part.reads(step.index) {
-                        for (unit, spin) in columns.clone().enumerate() {
-                            for (image, &s) in step.after.of(&spins, spin).iter().enumerate() {
-                                means[image * classes + unit / each] += f64::from(s) / each as f64;
-                            }
+                    for (unit, spin) in columns.clone().enumerate() {
+                        for (image, &s) in step.after.of(&spins, spin).iter().enumerate() {
+                            means[image * classes + unit / each] += f64::from(s) / each as f64;
                         }
-                        part.add(step.index, &means);
                     }
-                })?;
-                Ok(part.flipped(end.flips() as f64))
-            });
-            for part in parts {
-                tally.merge(part?, examples);
-            }
-            progress((start + count) as f64 / examples.len() as f64);
-        }
-        Ok(tally.finish(examples.len()))
+                    means
+                });
+            })?;
+            part.flips = end.flips() as f64;
+            Ok(())
+        })
     }
 }

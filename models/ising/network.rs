@@ -187,11 +187,6 @@ impl IsingNet {
         self.realisation
     }
 
-    /// δ.
-    pub fn delta(&self) -> f64 {
-        self.delta
-    }
-
     /// How images become clamped values.
     pub fn normalisation(&self) -> &Normalisation {
         &self.normalisation
@@ -249,6 +244,24 @@ impl IsingNet {
     pub(crate) fn feedback(&self, layer: usize, above: Tensor<2>) -> Option<Tensor<2>> {
         let strength = self.gamma(layer) * self.factor(layer + 1);
         (strength > 0.0).then(|| self.layers[layer + 1].back(above) * strength)
+    }
+
+    /// The variance of the mean over the copies of every spin of a layer, (1 − m²)/M.
+    ///
+    /// # Shapes
+    /// `[image, spin]` → `[image, spin]`.
+    pub(crate) fn spread(&self, layer: usize, mean: Tensor<2>) -> Tensor<2> {
+        (mean.square() * -1.0 + 1.0) / self.copies(layer) as f64
+    }
+
+    /// f/√(1 + πv/2) with v = Σ A² (1 − m²)/M over the spins below, of means m: its tanh is nearly the mean of tanh over
+    /// a normal field of variance v (D. J. C. MacKay, Neural Comput. 4, 720, 1992, for the logistic function).
+    ///
+    /// # Shapes
+    /// `field` `[image, spin]`, `below` `[image, spin below]` → `[image, spin]`.
+    pub(crate) fn softened(&self, layer: usize, field: Tensor<2>, below: Tensor<2>) -> Tensor<2> {
+        let v = self.layers[layer].variance(self.spread(layer - 1, below)) * self.factor(layer).powi(2);
+        field / (v * std::f64::consts::FRAC_PI_2 + 1.0).sqrt()
     }
 
     /// The mean over the output spins of each class.

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! where f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are
-//! correlated as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. m is from one pass of the closure, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last
-//! hidden layer. Classes are taken as independent, so that the chance that c has the largest mean is an integral over one
-//! number.
+//! correlated as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. m is from one pass
+//! of the closure, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last hidden layer. Classes are
+//! taken as independent, so that the chance that c has the largest mean is an integral over one number.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -64,19 +64,14 @@ impl IsingNet {
         let mut means: Vec<Tensor<2>> = Vec::new();
         for pass in 0..=passes {
             for layer in 0..self.layers.len() {
-                let mut field = clamped.clone();
-                let mut spread = None;
+                let up = match layer {
+                    0 => clamped.clone(),
+                    _ => self.forward_field(layer, means[layer - 1].clone()),
+                };
+                let down = means.get(layer + 1).and_then(|above| self.feedback(layer, above.clone()));
+                let mut field = down.map_or(up.clone(), |down| up + down);
                 if layer > 0 {
-                    let below = means[layer - 1].clone();
-                    let v = (below.clone().square() * -1.0 + 1.0) / self.copies(layer - 1) as f64;
-                    spread = Some(self.layers[layer].variance(v) * self.factor(layer).powi(2));
-                    field = self.forward_field(layer, below);
-                }
-                if let Some(above) = means.get(layer + 1).cloned() {
-                    field = self.feedback(layer, above).map_or(field.clone(), |back| field + back);
-                }
-                if let Some(v) = spread {
-                    field = field / (v * std::f64::consts::FRAC_PI_2 + 1.0).sqrt();
+                    field = self.softened(layer, field, means[layer - 1].clone());
                 }
                 let mean = field.tanh();
                 if pass == 0 {
@@ -98,7 +93,7 @@ impl IsingNet {
         let replicas = spins / self.classes;
         let slope = m.clone().square() * -1.0 + 1.0;
         let own = self.class_means(slope.clone()) / replicas as f64;
-        let below = (means[last - 1].clone().square() * -1.0 + 1.0) / self.copies(last - 1) as f64;
+        let below = self.spread(last - 1, means[last - 1].clone());
         let weight = self.layers[last].weight() * (self.factor(last) / replicas as f64);
         let shared = (0..self.classes).map(|class| {
             let of = class * replicas..(class + 1) * replicas;

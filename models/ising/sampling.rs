@@ -132,38 +132,28 @@ impl IsingNet {
         marks: &[usize],
         shards: Shards,
         key: Key,
-        mut progress: impl FnMut(f64),
+        progress: impl FnMut(f64),
     ) -> Result<Reading> {
         let network = self.valid();
-        let mut tally = Tally::new(sweeps, marks, self.classes);
         let shards = Shards { size: shards.size.min(100), ..shards };
-        let chunk = shards.size * 2 * shards.threads;
-        for start in (0..examples.len()).step_by(chunk) {
-            let count = chunk.min(examples.len() - start);
-            let parts = shards.map(count, |range| -> Result<_> {
-                let indices: Vec<usize> = range.map(|index| start + index).collect();
-                let key = key.skip(indices[0] as u64);
-                let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
-                let gibbs = LayeredGibbs::new(&network, inputs, key);
-                let (mut part, mut flips) = (tally.part(indices), 0.0);
-                run(&gibbs, gibbs.start(key), sweeps.burn_in + sweeps.read, |step| {
-                    for (before, after) in step.before.0.iter().zip(&step.after.0) {
-                        let same = (before.clone() * after.clone()).sum().into_scalar::<f64>();
-                        flips += 0.5 * (before.dims().iter().product::<usize>() as f64 - same);
-                    }
-                    if part.reads(step.index) {
-                        let outputs = step.after.0.last().expect("a layer").clone();
-                        part.add(step.index, &to_f64(network.class_means(outputs)));
-                    }
-                })?;
-                Ok(part.flipped(flips))
-            });
-            for part in parts {
-                tally.merge(part?, examples);
-            }
-            progress((start + count) as f64 / examples.len() as f64);
-        }
-        Ok(tally.finish(examples.len()))
+        tallied(examples, sweeps, marks, self.classes, shards, progress, |part| {
+            let key = key.skip(part.indices[0] as u64);
+            let inputs = examples.clamped(&part.indices, &network.normalisation, None, &network.device());
+            let gibbs = LayeredGibbs::new(&network, inputs, key);
+            let mut flips = 0.0;
+            run(&gibbs, gibbs.start(key), sweeps.burn_in + sweeps.read, |step| {
+                for (before, after) in step.before.0.iter().zip(&step.after.0) {
+                    let same = (before.clone() * after.clone()).sum().into_scalar::<f64>();
+                    flips += 0.5 * (before.dims().iter().product::<usize>() as f64 - same);
+                }
+                part.read(step.index, || {
+                    let outputs = step.after.0.last().expect("a layer").clone();
+                    to_f64(network.class_means(outputs))
+                });
+            })?;
+            part.flips = flips;
+            Ok(())
+        })
     }
 
     /// The integrated autocorrelation time of the class means, in sweeps, and its standard error, over the first `images`
@@ -201,81 +191,75 @@ impl IsingNet {
     }
 }
 
-/// What was read of all images, at every mark.
-pub(crate) struct Tally {
+/// Reads examples piece by piece, each sampled by `sample`.
+pub(crate) fn tallied(
+    examples: &Examples,
     sweeps: Sweeps,
-    marks: Vec<usize>,
+    marks: &[usize],
     classes: usize,
-    right: Vec<f64>,
-    confusion: Vec<Vec<f64>>,
-    flips: f64,
-}
-
-/// The same of some images while they are sampled.
-pub(crate) struct Part {
-    burn_in: usize,
-    marks: Vec<usize>,
-    indices: Vec<usize>,
-    /// `[image, class]`.
-    sums: Vec<f64>,
-    /// `[mark][image, class]`.
-    at: Vec<Vec<f64>>,
-    flips: f64,
-}
-
-impl Part {
-    /// Whether a sweep is read.
-    pub(crate) fn reads(&self, index: usize) -> bool {
-        index >= self.burn_in
-    }
-
-    /// Adds the class means of a sweep.
-    pub(crate) fn add(&mut self, index: usize, means: &[f64]) {
-        self.sums.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean);
-        if self.marks.contains(&(index + 1 - self.burn_in)) {
-            self.at.push(self.sums.clone());
-        }
-    }
-
-    pub(crate) fn flipped(self, flips: f64) -> Self {
-        Self { flips, ..self }
-    }
-}
-
-impl Tally {
-    /// Nothing read yet.
-    pub(crate) fn new(sweeps: Sweeps, marks: &[usize], classes: usize) -> Self {
-        let mut marks: Vec<usize> = marks.iter().copied().filter(|&mark| mark < sweeps.read).collect();
-        marks.push(sweeps.read);
-        let (right, confusion) = (vec![0.0; marks.len()], vec![vec![0.0; classes]; classes]);
-        Self { sweeps, marks, classes, right, confusion, flips: 0.0 }
-    }
-
-    /// What some images begin with.
-    pub(crate) fn part(&self, indices: Vec<usize>) -> Part {
-        let sums = vec![0.0; indices.len() * self.classes];
-        let (burn_in, marks) = (self.sweeps.burn_in, self.marks.clone());
-        Part { burn_in, marks, indices, sums, at: Vec::new(), flips: 0.0 }
-    }
-
-    pub(crate) fn merge(&mut self, part: Part, examples: &Examples) {
-        self.flips += part.flips;
-        for (mark, sums) in part.at.iter().enumerate() {
-            for (&index, sums) in part.indices.iter().zip(sums.chunks(self.classes)) {
-                let (label, shares) = (examples.label(index), shares(sums));
-                self.right[mark] += shares[label];
-                if mark + 1 == self.marks.len() {
-                    self.confusion[label].iter_mut().zip(&shares).for_each(|(sum, share)| *sum += share);
+    shards: Shards,
+    mut progress: impl FnMut(f64),
+    sample: impl Fn(&mut Part) -> Result<()> + Sync,
+) -> Result<Reading> {
+    let mut marks: Vec<usize> = marks.iter().copied().filter(|&mark| mark < sweeps.read).collect();
+    marks.push(sweeps.read);
+    let (mut right, mut confusion) = (vec![0.0; marks.len()], vec![vec![0.0; classes]; classes]);
+    let mut flips = 0.0;
+    // In chunks, so that progress can be told.
+    let chunk = shards.size * 2 * shards.threads;
+    for start in (0..examples.len()).step_by(chunk) {
+        let count = chunk.min(examples.len() - start);
+        let parts = shards.map(count, |range| -> Result<_> {
+            let indices: Vec<usize> = range.map(|index| start + index).collect();
+            let sums = vec![0.0; indices.len() * classes];
+            let mut part =
+                Part { burn_in: sweeps.burn_in, marks: &marks, indices, sums, at: Vec::new(), flips: 0.0 };
+            sample(&mut part)?;
+            Ok(part)
+        });
+        for part in parts {
+            let part = part?;
+            flips += part.flips;
+            for (mark, sums) in part.at.iter().enumerate() {
+                for (&index, sums) in part.indices.iter().zip(sums.chunks(classes)) {
+                    let (label, shares) = (examples.label(index), shares(sums));
+                    right[mark] += shares[label];
+                    if mark + 1 == marks.len() {
+                        confusion[label].iter_mut().zip(&shares).for_each(|(sum, share)| *sum += share);
+                    }
                 }
             }
         }
+        progress((start + count) as f64 / examples.len() as f64);
     }
+    let images = examples.len();
+    let accuracy = marks.into_iter().zip(right).map(|(mark, right)| (mark, right / images as f64)).collect();
+    let flips_per_image = flips / images as f64;
+    Ok(Reading { images, burn_in: sweeps.burn_in, accuracy, confusion, flips_per_image })
+}
 
-    pub(crate) fn finish(self, images: usize) -> Reading {
-        let part = |(mark, right): (usize, f64)| (mark, right / images as f64);
-        let accuracy = self.marks.into_iter().zip(self.right).map(part).collect();
-        let flips_per_image = self.flips / images as f64;
-        Reading { images, burn_in: self.sweeps.burn_in, accuracy, confusion: self.confusion, flips_per_image }
+/// Some images while they are sampled.
+pub(crate) struct Part<'a> {
+    burn_in: usize,
+    marks: &'a [usize],
+    /// The images.
+    pub(crate) indices: Vec<usize>,
+    /// Sums of class means over the sweeps read, `[image, class]`.
+    sums: Vec<f64>,
+    /// The sums at every mark.
+    at: Vec<Vec<f64>>,
+    /// Spins that changed their sign.
+    pub(crate) flips: f64,
+}
+
+impl Part<'_> {
+    /// Adds the class means `[image, class]` of a sweep, unless it belongs to the burn-in.
+    pub(crate) fn read(&mut self, index: usize, means: impl FnOnce() -> Vec<f64>) {
+        let Some(before) = index.checked_sub(self.burn_in) else { return };
+        self.sums.iter_mut().zip(means()).for_each(|(sum, mean)| *sum += mean);
+        if self.marks.contains(&(before + 1)) {
+            self.at.push(self.sums.clone());
+        }
     }
 }
 

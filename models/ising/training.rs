@@ -25,8 +25,7 @@ use crate::training::network::cross_entropy;
 pub enum Forward {
     /// m = tanh μ.
     MeanField,
-    /// m = tanh(μ/√(1 + πv/2)): the mean of tanh over a field of variance v = Σ A² (1 − m²)/M, nearly (D. J. C. MacKay,
-    /// Neural Comput. 4, 720, 1992, for the logistic function).
+    /// m = tanh(μ/√(1 + πv/2)): nearly the mean of tanh over a field of variance v = Σ A² (1 − m²)/M.
     Closure,
     /// Spins drawn from μ, with the gradient of tanh μ (Y. Bengio, N. Léonard and A. Courville, arXiv:1308.3432).
     StraightThrough,
@@ -101,17 +100,14 @@ impl IsingNet {
     /// From the image to the outputs without the way back.
     fn pass(&self, inputs: Tensor<2>, forward: Forward, key: Key) -> Layered {
         let (mut fields, mut values, mut below) = (Vec::new(), Vec::new(), inputs);
-        let mut variance: Option<Tensor<2>> = None;
         let last = self.layers.len() - 1;
         for layer in 0..=last {
-            let mut field = self.forward_field(layer, below);
+            let mut field = self.forward_field(layer, below.clone());
             fields.push(field.clone());
-            if let (Forward::Closure, Some(v)) = (forward, variance) {
-                let v = self.layers[layer].variance(v) * self.factor(layer).powi(2);
-                field = field / (v * std::f64::consts::FRAC_PI_2 + 1.0).sqrt();
+            if forward == Forward::Closure && layer > 0 {
+                field = self.softened(layer, field, below);
             }
             let mean = field.clone().tanh();
-            variance = Some((mean.clone().square() * -1.0 + 1.0) / self.copies(layer) as f64);
             let through = forward == Forward::StraightThrough && layer < last;
             below = if through { self.through(field, mean, layer, key) } else { mean };
             values.push(below.clone());

@@ -108,11 +108,6 @@ impl Examples {
         Self { pixels, labels, ..*self }
     }
 
-    /// All images so many times, one after the other.
-    pub fn repeated_all(&self, count: usize) -> Self {
-        Self { pixels: self.pixels.repeat(count), labels: self.labels.repeat(count), ..*self }
-    }
-
     /// The class of one image.
     pub fn label(&self, index: usize) -> usize {
         usize::from(self.labels[index])

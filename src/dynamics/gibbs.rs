@@ -194,11 +194,6 @@ impl<'a> Gibbs<'a> {
         let of = |place| factors[self.spins.spin(place)] as f32;
         Ok(Self { factors: Some((0..factors.len()).map(of).collect()), ..self })
     }
-
-    /// The spins.
-    pub fn spins(&self) -> &'a Spins {
-        self.spins
-    }
 }
 
 /// Refuses an inverse temperature that is none.

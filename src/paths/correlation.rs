@@ -8,8 +8,6 @@
 //! √(2(2W + 1)/N) τ (A. D. Sokal, in Functional Integration, Springer 1997, section 3; N. Madras and A. D. Sokal, J. Stat.
 //! Phys. 50, 109, 1988).
 
-use crate::paths::heat::Estimate;
-
 /// Mean, autocorrelation time and what follows from them, of stationary series.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Correlation {
@@ -69,11 +67,6 @@ impl Correlation {
     /// The standard error of the mean.
     pub fn standard_error(&self) -> f64 {
         self.sd / self.effective().sqrt()
-    }
-
-    /// Mean and spread as of so many independent values.
-    pub fn estimate(&self) -> Estimate {
-        Estimate { mean: self.mean, sd: self.sd, count: self.effective() as usize }
     }
 }
 
