@@ -68,10 +68,13 @@ fn train(arguments: &Arguments) -> Result<()> {
     let prepare = |settings: Settings| {
         let bench = arguments.data.open(&settings.source, settings.shard)?;
         let setup = Setup { settings, bench };
-        let exports = setup.settings.ising.delta > 0.0 || run.export.is_none();
-        ensure!(exports, "--export: at delta = 0 nothing comes back, and no symmetric couplings do that");
         setup.afford()?;
         let untrained = setup.untrained()?;
+        let delta = setup.settings.ising.delta;
+        ensure!(
+            untrained.exports() || run.export.is_none(),
+            "--export: at delta = {delta:e} nothing comes back, and no symmetric couplings do that"
+        );
         let _ = setup.settings.trainer.training(&untrained, &setup.bench.data.train).context("trainer")?;
         Ok((setup, untrained))
     };
@@ -179,7 +182,7 @@ impl Setup {
         let name = if s.against_held_out { "held out" } else { "test" };
         let forecast = self.forecast(network, images, key.fork("forecast"))?;
         let sweeps = self.sweeps(network, forecast.tau)?;
-        if s.ising.delta > 0.0 {
+        if network.exports() {
             session.run.export(&network.couplings_of(sweeps)?, export)?;
         }
         let reading = session.shown(name, |progress| {

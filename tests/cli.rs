@@ -955,6 +955,10 @@ fn an_ising_network_reads_and_its_couplings_are_spins_elsewhere() {
     let sweep = ["perturb", &file, "--by", "temperature", "--values", "1,3", "--devices", "1", "--out", &out];
     let text = ok(couplings(&sweep).args(data).output().unwrap());
     assert!(text.contains("accuracy of 20 sweeps"), "{text}");
+    for knob in ["wells", "read-out"] {
+        let sweep = ["perturb", &file, "--by", knob, "--values", "2"];
+        refused(couplings(&sweep), &sweep, &["spins have no wells"]);
+    }
     fails(&["--eval", &file], &["units are spins"]);
     refused(couplings(&["simulate", &file]), &["simulate"], &["a data set is needed"]);
 }

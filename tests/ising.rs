@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use thermograd::{Correlation, Couplings, Format, Key, Normalisation, Shards, run, to_f64};
+use thermograd::{Chains, Correlation, Couplings, Format, Gibbs, Key, Normalisation, Shards, run, to_f64};
 use thermograd_models::ising::sampling::LayeredGibbs;
 use thermograd_models::{
     Augment, Examples, Fit, Forward, Hidden, IsingConfig, IsingNet, IsingTrainer, Realisation, Recipe,
@@ -155,6 +155,109 @@ fn exported_couplings_sampled_spin_by_spin_read_what_the_layers_read() {
     }
 }
 
+/// The network with fields of its own in every layer, which an untrained one does not have.
+fn stirred(net: IsingNet, examples: &Examples) -> IsingNet {
+    let recipe = Recipe { epochs: 30, batch: 10, learning_rate: 0.05, ..Recipe::default() };
+    let (fixed_point, magnitude, augment) = (0.0, 0.0, Augment::default());
+    let trainer = IsingTrainer {
+        recipe,
+        forward: Forward::MeanField,
+        logit_gain: 1.0,
+        fixed_point,
+        magnitude,
+        augment,
+    };
+    crate::common::run(Fit::new(trainer.training(&net, examples).unwrap(), net, SHARDS, Key::new(70))).valid()
+}
+
+/// Exact mean outputs of a network with one dense hidden layer, for one image: the Markov chain on its outputs, of which a
+/// step draws the hidden spins and then the outputs by (26), written out for each machine.
+fn exact_outputs(net: &IsingNet, image: &[f64], delta: f64) -> Vec<f64> {
+    let [w1, b1, w2, b2] = [0, 1]
+        .map(|l| [to_f64(net.layers[l].weight()), to_f64(net.layers[l].bias())])
+        .concat()
+        .try_into()
+        .unwrap();
+    let (hidden, outputs) = (b1.len(), b2.len());
+    let spin = |state: usize, k: usize| if state >> k & 1 == 1 { 1.0 } else { -1.0 };
+    // Of layer two: what goes up is scaled at one temperature, and what comes back in both, by δ.
+    let up = if net.realisation() == Realisation::Equilibrium { delta } else { 1.0 };
+    let chance = |fields: Vec<f64>, state: usize| -> f64 {
+        fields.iter().enumerate().map(|(k, f)| 1.0 / (1.0 + (-2.0 * f * spin(state, k)).exp())).product()
+    };
+    let to_hidden = |s: usize| -> Vec<f64> {
+        let field = |h: usize| {
+            let image: f64 = image.iter().enumerate().map(|(i, x)| x * w1[i * hidden + h]).sum();
+            image + b1[h] + delta * (0..outputs).map(|o| w2[h * outputs + o] * spin(s, o)).sum::<f64>()
+        };
+        (0..hidden).map(field).collect()
+    };
+    let to_outputs = |s: usize| -> Vec<f64> {
+        let field = |o: usize| b2[o] + (0..hidden).map(|h| w2[h * outputs + o] * spin(s, h)).sum::<f64>();
+        (0..outputs).map(|o| up * field(o)).collect()
+    };
+    let mut p = vec![1.0 / f64::from(1 << outputs); 1 << outputs];
+    for _ in 0..400 {
+        let mut above = vec![0.0; 1 << hidden];
+        for (s, p) in p.iter().enumerate() {
+            let fields = to_hidden(s);
+            above.iter_mut().enumerate().for_each(|(h, sum)| *sum += p * chance(fields.clone(), h));
+        }
+        p = vec![0.0; 1 << outputs];
+        for (h, above) in above.iter().enumerate() {
+            let fields = to_outputs(h);
+            p.iter_mut().enumerate().for_each(|(s, sum)| *sum += above * chance(fields.clone(), s));
+        }
+    }
+    (0..outputs).map(|o| p.iter().enumerate().map(|(s, p)| p * spin(s, o)).sum()).collect()
+}
+
+/// Both machines have the steady state of (26), which is enumerated, whether sampled by layers or, once exported, spin by
+/// spin.
+#[test]
+fn outputs_have_the_means_of_their_steady_state_by_layers_and_spin_by_spin() {
+    let examples = noise(40, 2, 2, 2);
+    let inputs = examples.clamped(&[0, 1, 2], &PLAIN, None, &Device::flex());
+    let images = to_f64(inputs.clone());
+    let allowed = deviations(1e-6 / 48.0);
+    for (realisation, delta) in [(Realisation::Temperatures, 0.6), (Realisation::Equilibrium, 0.6)] {
+        let net = config(vec![Hidden::Dense(3)], realisation, delta);
+        let net = stirred(net.init([1, 2, 2], 2, PLAIN, Key::new(71), &Device::flex()).unwrap(), &examples);
+        let layers = outputs(&net, inputs.clone(), 20_000, Key::new(72));
+        let couplings = net.couplings_of(Sweeps { burn_in: 1, read: 1 }).unwrap();
+        let reader = SpinReader::from_couplings(&couplings, &Device::flex()).unwrap();
+        let (spins, betas) = reader.graph().unwrap();
+        let field = to_f64(reader.substrate.field(std::slice::from_ref(&inputs)).unwrap().transpose());
+        let field: Vec<f32> = field.into_iter().map(|h| h as f32).collect();
+        let gibbs = Gibbs::new(&spins, 1.0, Key::new(73)).unwrap().with_fields(3, &field).unwrap();
+        let gibbs = gibbs.with_temperatures(&betas).unwrap();
+        let mut series = vec![Vec::new(); 12];
+        run(&gibbs, Chains::random(&spins, 3, Key::new(74)), 20_050, |step| {
+            for output in 0..4 {
+                for (image, &s) in step.after.of(&spins, 3 + output).iter().enumerate() {
+                    if step.index >= 50 {
+                        series[image * 4 + output].push(f64::from(s));
+                    }
+                }
+            }
+        })
+        .unwrap();
+        let single = series.into_iter().map(|values| Correlation::of(&[values]).unwrap());
+        let exact = images.chunks(4).flat_map(|image| exact_outputs(&net, image, delta));
+        for ((exact, layers), single) in exact.zip(layers).zip(single) {
+            for found in [layers, single] {
+                let error = found.standard_error();
+                let far = (found.mean - exact).abs();
+                assert!(
+                    far < allowed * error,
+                    "{realisation:?}: {} instead of {exact} ± {error}",
+                    found.mean
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_no_machine_is_refused() {
     let device = Device::flex();
@@ -180,6 +283,15 @@ fn what_is_no_machine_is_refused() {
     let spins = init(config(dense(), Realisation::Equilibrium, 1.0)).unwrap();
     let couplings: Couplings = spins.couplings_of(Sweeps { burn_in: 1, read: 1 }).unwrap();
     assert!(thermograd_models::Classifier::from_couplings(&couplings, &device).is_err());
+    let reader = SpinReader::from_couplings(&couplings, &device).unwrap();
+    let (sweeps, images) = (Sweeps { burn_in: 1, read: 1 }, noise(4, 2, 2, 3));
+    let error = reader.read(&images, sweeps, &[], SHARDS, Key::new(1), |_| {}).unwrap_err().to_string();
+    assert!(error.contains("3 classes"), "{error}");
+    let mut broken = couplings.clone();
+    broken.description.sampling.as_mut().unwrap().burn_in = usize::MAX;
+    assert!(broken.validate().unwrap_err().to_string().contains("sweeps"));
+    let faint = init(config(dense(), Realisation::Temperatures, 1e-30)).unwrap();
+    assert!(!faint.exports() && faint.couplings_of(sweeps).is_err());
     for (beta, output) in [(0.0, "output"), (1.0, "nothing")] {
         let mut broken = couplings.clone();
         let sampling = broken.description.sampling.as_mut().unwrap();

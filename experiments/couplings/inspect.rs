@@ -83,8 +83,8 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
     if description.offset != 0.0 {
         say("offset", description.offset.to_string());
     }
-    // The limit needs the largest eigenvalue over all free units, which takes minutes beyond some thousands.
-    if description.substrate.topology.free_units() <= 2000 {
+    // Spins have no time step. The limit needs the largest eigenvalue over all free units, which takes minutes beyond some thousands.
+    if description.sampling.is_none() && description.substrate.topology.free_units() <= 2000 {
         let limit = couplings.substrate(&Device::flex())?.step_limit();
         let without = if description.course.is_some() { ", without the course" } else { "" };
         say("largest stable step", format!("{limit:.3e}{without}"));

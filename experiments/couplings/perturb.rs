@@ -48,7 +48,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     for &value in &values {
         for device in 0..task.devices as u64 {
             let made = made(&reader, task, value, device_key(key, device))?;
-            reader.check_step(&made).with_context(|| format!("at {} {value}", name(&task.by)))?;
+            reader.check(&made).with_context(|| format!("at {} {value}", name(&task.by)))?;
         }
     }
     let kept = task.out.iter().flat_map(|out| ["sweep.json", "sweep.csv"].map(|name| out.join(name)));

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use thermograd::{Hardware, Key, Shards, Substrate};
+use thermograd::{Group, Hardware, Key, Shards, Substrate};
 use thermograd_experiments::workbench::run::load;
 use thermograd_models::{Classifier, Examples, SpinReader};
 
@@ -42,12 +42,23 @@ impl Reader {
         }
     }
 
-    /// Refuses a time step that is too large for a device; spins have none.
-    pub fn check_step(&self, device: &Hardware) -> Result<()> {
+    /// Refuses a device whose time step is too large, and imperfections that spins do not have.
+    pub fn check(&self, device: &Hardware) -> Result<()> {
+        let wells = |substrate: &Substrate| {
+            let of = |group: &Group| (group.j2.clone(), group.j4.clone(), group.mobility.clone());
+            substrate.topology().groups.iter().map(of).collect::<Vec<_>>()
+        };
         match self {
-            Self::Langevin(classifier) => Ok(device.substrate.check_step(classifier.schedule.dt)?),
-            Self::Spins(_) => Ok(()),
+            Self::Langevin(classifier) => device.substrate.check_step(classifier.schedule.dt)?,
+            Self::Spins(reader) => ensure!(
+                device.read_out == 0.0
+                    && device.bandwidth.is_none()
+                    && wells(&device.substrate) == wells(&reader.substrate),
+                "spins have no wells, no mobility, no bandwidth and no noise of the read-out: sweep bits, mismatch, range, \
+                 fan-in or temperature"
+            ),
         }
+        Ok(())
     }
 
     /// The accuracy of a device on some examples.
@@ -61,11 +72,6 @@ impl Reader {
         match self {
             Self::Langevin(classifier) => Ok(classifier.accuracy_on(device, examples, shards, key)?),
             Self::Spins(reader) => {
-                if device.read_out > 0.0 || device.bandwidth.is_some() {
-                    bail!(
-                        "spins are read without noise, and fields follow them at once: try another imperfection"
-                    );
-                }
                 let made = reader.with_substrate(device.substrate.clone());
                 let reading = made.read(examples, made.sweeps(), &[], shards, key, |_| {})?;
                 Ok(reading.accuracy.last().map_or(0.0, |&(_, accuracy)| accuracy))

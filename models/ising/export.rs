@@ -19,18 +19,26 @@ use crate::ising::sampling::{Reading, Sweeps, tallied};
 use crate::training::examples::Examples;
 
 impl IsingNet {
+    /// Whether there are symmetric couplings that do what the network does, in single precision: not at δ = 0, and not where
+    /// those of the last layer would be too small.
+    pub fn exports(&self) -> bool {
+        self.delta.powi(self.layers.len() as i32 - 1) > 1e-20
+    }
+
     /// The couplings of the machine, and how it is sampled.
     ///
     /// # Errors
-    /// [`Error::Request`] for layers that are still normalised, and at δ = 0, where couplings are not symmetric.
+    /// [`Error::Request`] for layers that are still normalised, and unless the network [exports](Self::exports).
     pub fn couplings_of(&self, sweeps: Sweeps) -> Result<Couplings> {
         if self.layers.iter().any(|layer| layer.is_normalised()) {
             return Err(Error::Request("normalised layers have no couplings before they are folded".into()));
         }
-        if self.delta == 0.0 {
-            let reason = "at delta = 0 nothing comes back from layer to layer, and no symmetric couplings do that; a \
-                          delta above 0 can be exported";
-            return Err(Error::Request(reason.into()));
+        if !self.exports() {
+            return Err(Error::Request(format!(
+                "at delta = {:e} nothing comes back from layer to layer, and no symmetric couplings do that; a larger \
+                 delta can be exported",
+                self.delta
+            )));
         }
         let last = self.layers.len() - 1;
         let name =
@@ -175,10 +183,13 @@ impl SpinReader {
             let (found, expected) = (examples.pixels_each(), self.inputs());
             return Err(Error::Examples(format!("images of {found} values, and {expected} clamped units")));
         }
+        let (found, classes) = (examples.classes(), self.sampling.classes);
+        if found > classes {
+            return Err(Error::Examples(format!("images of {found} classes, and outputs for {classes}")));
+        }
         let (spins, betas) = self.graph()?;
         let substrate = self.substrate.valid();
         let columns = substrate.topology().columns(&self.sampling.output)?;
-        let classes = self.sampling.classes;
         let each = columns.len() / classes;
         let shards = Shards { size: shards.size.min(128), ..shards };
         tallied(examples, sweeps, marks, classes, shards, progress, |part| {

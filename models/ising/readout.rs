@@ -7,8 +7,8 @@
 //! ```
 //!
 //! where f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are
-//! correlated as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. m is from one pass
-//! of the closure, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last hidden layer. Classes are
+//! correlated as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. m is from passes of
+//! the closure, one up and some more that take the way back into account, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last hidden layer. Classes are
 //! taken as independent, so that the chance that c has the largest mean is an integral over one number.
 
 use burn::module::Module;

@@ -108,6 +108,11 @@ impl Examples {
         Self { pixels, labels, ..*self }
     }
 
+    /// One more than the largest class.
+    pub fn classes(&self) -> usize {
+        self.labels.iter().max().map_or(0, |&most| usize::from(most) + 1)
+    }
+
     /// The class of one image.
     pub fn label(&self, index: usize) -> usize {
         usize::from(self.labels[index])

@@ -96,6 +96,11 @@ impl Sampling {
         if self.sweeps == 0 {
             return refuse("no sweep is read".into());
         }
+        // Sweeps are numbered in 32 bits.
+        let (sweeps, limit) = (self.burn_in as u128 + self.sweeps as u128, u128::from(u32::MAX));
+        if sweeps > limit {
+            return Err(Problem::TooLarge { what: "sweeps".into(), count: sweeps, limit }.into());
+        }
         Ok(())
     }
 }
