@@ -229,18 +229,27 @@ impl Layer {
     /// # Shapes
     /// `[image, spin below]` → `[image, spin above]`.
     pub fn field(&self, s: Tensor<2>) -> Tensor<2> {
-        let field = self.product(s);
-        let Some(gain) = &self.gain else { return self.each(field, |field, row| field + row, self.bias()) };
-        let (mean, variance) = self.statistics(field.clone());
-        let gain = gain.val() / (variance + EPSILON).sqrt();
-        let bias = self.bias() - gain.clone() * mean;
-        let field = self.each(field, |field, row| field * row, gain);
-        self.each(field, |field, row| field + row, bias)
+        self.scaled(self.product(s)).0
     }
 
-    /// Σ A² v: the variance of fields of independent spins of variances v.
-    pub(crate) fn variance(&self, v: Tensor<2>) -> Tensor<2> {
-        self.multiplied(v, self.weight().square())
+    /// Means and variances of the fields of independent spins of means m and variances v: A m + b and Σ A² v.
+    ///
+    /// # Shapes
+    /// `[image, spin below]` twice → `[image, spin above]` twice.
+    pub(crate) fn moments(&self, m: Tensor<2>, v: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (mean, gain) = self.scaled(self.product(m));
+        let variance = self.multiplied(v, self.weight().square());
+        (mean, gain.map_or(variance.clone(), |gain| self.each(variance, Tensor::mul, gain.square())))
+    }
+
+    /// Products as fields, and what normalisation multiplied them by, `[1, channel]`.
+    fn scaled(&self, product: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+        let Some(gain) = &self.gain else { return (self.each(product, Tensor::add, self.bias()), None) };
+        let (mean, variance) = self.statistics(product.clone());
+        let gain = gain.val() / (variance + EPSILON).sqrt();
+        let bias = self.bias() - gain.clone() * mean;
+        let field = self.each(product, Tensor::mul, gain.clone());
+        (self.each(field, Tensor::add, bias), Some(gain))
     }
 
     /// Something done with a value of each channel, `[1, channel]`.

@@ -254,14 +254,14 @@ impl IsingNet {
         (mean.square() * -1.0 + 1.0) / self.copies(layer) as f64
     }
 
-    /// f/√(1 + πv/2) with v = Σ A² (1 − m²)/M over the spins below, of means m: its tanh is nearly the mean of tanh over
-    /// a normal field of variance v (D. J. C. MacKay, Neural Comput. 4, 720, 1992, for the logistic function).
+    /// Means and variances of the fields on the way up, of independent spins of means m below.
     ///
     /// # Shapes
-    /// `field` `[image, spin]`, `below` `[image, spin below]` → `[image, spin]`.
-    pub(crate) fn softened(&self, layer: usize, field: Tensor<2>, below: Tensor<2>) -> Tensor<2> {
-        let v = self.layers[layer].variance(self.spread(layer - 1, below)) * self.factor(layer).powi(2);
-        field / (v * std::f64::consts::FRAC_PI_2 + 1.0).sqrt()
+    /// `[image, spin below]` → `[image, spin]` twice.
+    pub(crate) fn forward_moments(&self, layer: usize, below: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let spread = self.spread(layer - 1, below.clone());
+        let (mean, variance) = self.layers[layer].moments(below, spread);
+        (mean * self.factor(layer), variance * self.factor(layer).powi(2))
     }
 
     /// The mean over the output spins of each class.
@@ -299,6 +299,12 @@ impl IsingNet {
     pub(crate) fn device(&self) -> Device {
         self.layers[0].device().inner()
     }
+}
+
+/// f/√(1 + πv/2): its tanh is nearly the mean of tanh over a normal field of mean f and variance v (D. J. C. MacKay,
+/// Neural Comput. 4, 720, 1992, for the logistic function).
+pub(crate) fn softened(field: Tensor<2>, variance: Tensor<2>) -> Tensor<2> {
+    field / (variance * std::f64::consts::FRAC_PI_2 + 1.0).sqrt()
 }
 
 /// Fair coins of ±1.

@@ -3,20 +3,26 @@
 //! The mean of the output spins of class c over G sweeps is nearly normal,
 //!
 //! ```text
-//! M_c ~ N(m_c, f(G) v_c),      v_c = (1 − ⟨m²⟩_c)/R + Σ_h w_ch² (1 − m_h²),   w_ch = ⟨(1 − m²) A_h⟩_c      (28)
+//! M_c ~ N(m_c, f(G) v_c),      v_c = (1 − ⟨m²⟩_c)/R + Σ_h w_ch² (1 − m_h²)/k + Σ_d L_cd² v_d      (28)
+//! w_ch = ⟨(1 − m²) A_h⟩_c,     L_cd = Σ_h w_ch (1 − m_h²) γ R⟨A_h⟩_d
 //! ```
 //!
-//! where f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are
-//! correlated as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. m is from passes of
-//! the closure, one up and some more that take the way back into account, ⟨⟩_c the mean over the R output spins of a class, and h the spins of the last hidden layer. Classes are
-//! taken as independent, so that the chance that c has the largest mean is an integral over one number.
+//! m is from passes of the closure, one up and some more that take the way back into account, ⟨⟩_c the mean over the R
+//! output spins of a class, and h the spins of the last hidden layer, k copies each. The terms of v_c are the noise of the
+//! outputs, that of the layer below, and what the noise of all outputs does by way of that layer: a fluctuation of class d
+//! comes back to c multiplied by L_cd. At one temperature, this is linear response by the naive mean field, with the
+//! covariances between classes left out.
+//!
+//! f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are correlated
+//! as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. Classes are taken as
+//! independent, so that the chance that c has the largest mean is an integral over one number.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use thermograd::{Shards, to_f64};
 
-use crate::ising::network::IsingNet;
+use crate::ising::network::{IsingNet, softened};
 use crate::ising::sampling::shares;
 use crate::training::examples::Examples;
 
@@ -39,6 +45,9 @@ pub struct Cheapest {
     /// What is expected of them.
     pub accuracy: f64,
 }
+
+/// How often the noise of the outputs comes back: what is left of it falls by the square of a gain each time.
+const PASSES_OF_NOISE: usize = 10;
 
 impl IsingNet {
     /// What is expected of the outputs of some examples: from one pass up, and so many more that take the way back into
@@ -64,16 +73,14 @@ impl IsingNet {
         let mut means: Vec<Tensor<2>> = Vec::new();
         for pass in 0..=passes {
             for layer in 0..self.layers.len() {
-                let up = match layer {
-                    0 => clamped.clone(),
-                    _ => self.forward_field(layer, means[layer - 1].clone()),
-                };
                 let down = means.get(layer + 1).and_then(|above| self.feedback(layer, above.clone()));
-                let mut field = down.map_or(up.clone(), |down| up + down);
-                if layer > 0 {
-                    field = self.softened(layer, field, means[layer - 1].clone());
-                }
-                let mean = field.tanh();
+                let whole = |up: Tensor<2>| down.map_or(up.clone(), |down| up + down);
+                let mean = if layer == 0 {
+                    whole(clamped.clone()).tanh()
+                } else {
+                    let (up, variance) = self.forward_moments(layer, means[layer - 1].clone());
+                    softened(whole(up), variance).tanh()
+                };
                 if pass == 0 {
                     means.push(mean);
                 } else {
@@ -88,21 +95,33 @@ impl IsingNet {
     /// m_c and v_c of (28), `[image, class]`.
     fn outputs(&self, means: &[Tensor<2>]) -> (Tensor<2>, Tensor<2>) {
         let last = self.layers.len() - 1;
-        let m = means[last].clone();
+        let (m, hidden) = (means[last].clone(), means[last - 1].clone());
         let [images, spins] = m.dims();
-        let replicas = spins / self.classes;
+        let (classes, replicas) = (self.classes, spins / self.classes);
         let slope = m.clone().square() * -1.0 + 1.0;
-        let own = self.class_means(slope.clone()) / replicas as f64;
-        let below = self.spread(last - 1, means[last - 1].clone());
-        let weight = self.layers[last].weight() * (self.factor(last) / replicas as f64);
-        let shared = (0..self.classes).map(|class| {
-            let of = class * replicas..(class + 1) * replicas;
-            let w =
-                slope.clone().slice_dim(1, of.clone()).matmul(weight.clone().slice_dim(1, of).transpose());
-            (w.square() * below.clone()).sum_dim(1).reshape([images, 1])
-        });
-        let shared = Tensor::cat(shared.collect(), 1);
-        (self.class_means(m), own + shared)
+        let weight = self.layers[last].weight() * self.factor(last);
+        // ⟨A_h⟩_c, `[spin below, class]`.
+        let towards = self.class_means(weight.clone());
+        let spread = self.spread(last - 1, hidden.clone());
+        let response = (hidden.square() * -1.0 + 1.0) * (self.gamma(last - 1) * replicas as f64);
+        let (noise, gains): (Vec<_>, Vec<_>) = (0..classes)
+            .map(|class| {
+                let of = class * replicas..(class + 1) * replicas;
+                let [slope, weight] = [&slope, &weight].map(|x| x.clone().slice_dim(1, of.clone()));
+                let w = slope.matmul(weight.transpose()) / replicas as f64;
+                let noise = (w.clone().square() * spread.clone()).sum_dim(1);
+                let gain = (w * response.clone()).matmul(towards.clone()).square();
+                (noise, gain.reshape([images, 1, classes]))
+            })
+            .unzip();
+        let fresh = self.class_means(slope) / replicas as f64 + Tensor::cat(noise, 1);
+        let gains = Tensor::cat(gains, 1);
+        let mut v = fresh.clone();
+        for _ in 0..PASSES_OF_NOISE {
+            let back = (gains.clone() * v.reshape([images, 1, classes])).sum_dim(2);
+            v = fresh.clone() + back.reshape([images, classes]);
+        }
+        (self.class_means(m), v)
     }
 }
 

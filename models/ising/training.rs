@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards};
 
 use crate::error::{Error, Result};
-use crate::ising::network::{IsingNet, drawn};
+use crate::ising::network::{IsingNet, drawn, softened};
 use crate::training::examples::{Augment, Examples};
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::cross_entropy;
@@ -102,12 +102,14 @@ impl IsingNet {
         let (mut fields, mut values, mut below) = (Vec::new(), Vec::new(), inputs);
         let last = self.layers.len() - 1;
         for layer in 0..=last {
-            let mut field = self.forward_field(layer, below.clone());
+            let (field, mean) = if forward == Forward::Closure && layer > 0 {
+                let (field, variance) = self.forward_moments(layer, below);
+                (field.clone(), softened(field, variance).tanh())
+            } else {
+                let field = self.forward_field(layer, below);
+                (field.clone(), field.tanh())
+            };
             fields.push(field.clone());
-            if forward == Forward::Closure && layer > 0 {
-                field = self.softened(layer, field, below);
-            }
-            let mean = field.clone().tanh();
             let through = forward == Forward::StraightThrough && layer < last;
             below = if through { self.through(field, mean, layer, key) } else { mean };
             values.push(below.clone());
@@ -125,12 +127,12 @@ impl IsingNet {
         mean + noise
     }
 
-    /// Mean magnetisations of the outputs without the way back.
+    /// Mean magnetisations of the outputs without the way back; `key` draws the spins of [`Forward::StraightThrough`].
     ///
     /// # Shapes
     /// `[image, pixel]` → `[image, output spin]`.
-    pub fn means(&self, inputs: Tensor<2>) -> Tensor<2> {
-        self.pass(inputs, Forward::MeanField, Key::new(0)).outputs
+    pub fn means(&self, inputs: Tensor<2>, forward: Forward, key: Key) -> Tensor<2> {
+        self.pass(inputs, forward, key).outputs
     }
 
     /// ⟨(m − tanh f(m))²⟩ over hidden layers.
