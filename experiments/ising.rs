@@ -36,6 +36,9 @@ const MARKS: [usize; 5] = [1, 3, 10, 30, 100];
 /// Passes of the closure that take the way back into account.
 const PASSES: usize = 20;
 
+/// The same while training goes on, where it is only looked at.
+const FEW_PASSES: usize = 4;
+
 /// Images and sweeps that autocorrelation times are measured on.
 const TAU: (usize, usize) = (50, 400);
 
@@ -118,9 +121,9 @@ impl Setup {
             if !progress.epoch().is_multiple_of(epochs.div_ceil(20)) && progress.step < progress.steps {
                 return Ok((None, None));
             }
-            let network = self.fold(network, self.settings.fold_images.min(2000))?;
+            let network = self.fold(network, self.settings.fold_images.min(1000))?;
             let some = data.held_out.first(1000);
-            Ok((Some(network.expected(&some, PASSES, *shards).limit()), None))
+            Ok((Some(network.expected(&some, FEW_PASSES, *shards).limit()), None))
         };
         let trained = session.train_watched(fit.name(), fit, held_out)?;
         session.run.keep("ising.bpk", &trained.encode()?)?;

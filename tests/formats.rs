@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
+use thermograd::export::ising::WELLS;
 use thermograd::export::schema::NO_SPINS;
 use thermograd::{
     Block, Couplings, Course, Description, Error, Format, Group, Ising, Key, Normalisation, Pattern, Problem,
-    Schedule, SubstrateConfig, Topology,
+    Sampling, Schedule, SubstrateConfig, Topology, to_f64,
 };
 
 use crate::common::{networks, random};
@@ -230,6 +231,81 @@ fn golden_files_keep_loading() {
             }
         }
     }
+}
+
+/// Spins that read an image of three pixels, with a temperature for each layer.
+fn sampled() -> Couplings {
+    let spins = |name, units| Group::free(name, units).wells(WELLS.0, WELLS.1);
+    let topology = Topology::layered([Group::clamped("input", 3), spins("hidden1", 4), spins("output", 2)]);
+    let (substrate, _) = random(&topology, 1.0, 1, Key::new(77));
+    let schedule = Schedule { dt: 1e-3, steps: 10_000 };
+    let normalisation = Normalisation { offset: 0.5, scale: 0.25, norm: None };
+    let mut couplings = Couplings::of(&substrate, schedule, Some(normalisation));
+    couplings.description.sampling = Some(Sampling {
+        betas: BTreeMap::from([("hidden1".into(), 1.0), ("output".into(), 2.5)]),
+        output: "output".into(),
+        classes: 2,
+        burn_in: 7,
+        sweeps: 100,
+    });
+    couplings
+}
+
+/// Files of spins keep their meaning.
+#[test]
+fn golden_files_of_spins_keep_loading() {
+    for format in ["safetensors", "npz", "csv"] {
+        let file = format!("v4-spins.{format}");
+        let bytes = std::fs::read(golden().join(&file)).unwrap();
+        let format = Format::of_name(&file).unwrap();
+        assert_eq!(format.decode(&bytes).unwrap(), sampled(), "{file}");
+        if format != Format::Npz {
+            assert!(format.encode(&sampled()).unwrap() == bytes, "{file} would be written otherwise");
+        }
+    }
+}
+
+/// With its inputs held at an image, a network is a spin model of the others: its energies are those of all of them, up to
+/// a constant, and how it is sampled goes with it where a format can say so.
+#[test]
+fn spins_under_a_held_image_are_a_spin_model() {
+    let (couplings, image) = (sampled(), [0.3_f32, -1.0, 2.0]);
+    let substrate = couplings.substrate(&Device::flex()).unwrap();
+    let field = to_f64(substrate.field(&[Tensor::<2>::from_data([image], &Device::flex())]).unwrap());
+    let field: Vec<f32> = field.into_iter().map(|h| h as f32).collect();
+    let held = couplings.held(&field).unwrap();
+    let at = |name: &str, i: usize, columns: usize, j: usize| {
+        f64::from(couplings.tensors[name].1[i * columns + j])
+    };
+    let bytes = Format::BqmJson.encode(&held).unwrap();
+    let model = Ising::of(&Format::BqmJson.decode(&bytes).unwrap()).unwrap();
+    for state in 0..64_u32 {
+        let spins: Vec<i8> = (0..6).map(|i| if state >> i & 1 == 1 { 1 } else { -1 }).collect();
+        let s = |i: usize| f64::from(spins[i]);
+        let mut energy = 0.0;
+        for j in 0..4 {
+            energy += s(j) * at("b.hidden1", 0, 0, j);
+            energy +=
+                (0..3).map(|i| f64::from(image[i]) * at("J.input-hidden1", i, 4, j) * s(j)).sum::<f64>();
+            energy += (0..2).map(|k| s(j) * at("J.hidden1-output", j, 2, k) * s(4 + k)).sum::<f64>();
+        }
+        energy += (0..2).map(|k| s(4 + k) * at("b.output", 0, 0, k)).sum::<f64>();
+        assert!((model.energy(&spins) - energy).abs() < 1e-5, "{state}: {energy}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let info = &json["info"];
+    assert_eq!(info["groups"]["output"], serde_json::json!({ "beta": 2.5, "units": [4, 5] }));
+    assert!(info["realisation"].as_str().unwrap().contains("out of equilibrium"), "{info}");
+    // Rows have no place for temperatures.
+    let error = Format::BqmCoo.encode(&held).unwrap_err().to_string();
+    assert!(error.contains("beta = 2.5"), "{error}");
+    let mut cool = held.clone();
+    cool.description.sampling.as_mut().unwrap().betas.insert("output".into(), 1.0);
+    let read = Format::BqmCoo.decode(&Format::BqmCoo.encode(&cool).unwrap()).unwrap();
+    assert_eq!(Ising::of(&read).unwrap(), Ising::of(&held).unwrap());
+    // Others are refused.
+    assert!(couplings.held(&field[1..]).unwrap_err().to_string().contains('5'));
+    assert!(moving().held(&[0.0; 3]).unwrap_err().to_string().contains("move in time"));
 }
 
 fn refused(format: Format, bytes: &[u8], part: &str) {

@@ -89,10 +89,10 @@ pub struct Convert {
     pub file: PathBuf,
     /// What to write; the extension says how.
     pub out: PathBuf,
-    /// Netlists: the test image of --dataset to clamp on the inputs, counted from 0.
+    /// Netlists and spin models: the test image of --dataset to clamp on the inputs, counted from 0.
     #[arg(long, value_name = "N", requires = "dataset")]
     pub example: Option<usize>,
-    /// Netlists: a text file with the values of all clamped units.
+    /// Netlists and spin models: a text file with the values of all clamped units.
     #[arg(long, value_name = "FILE", conflicts_with = "example")]
     pub clamp: Option<PathBuf>,
     /// Netlists: no noise.
@@ -335,18 +335,20 @@ impl Arguments {
 
 impl Convert {
     /// Refuses flags that would do nothing.
-    pub fn check_flags(&self, netlist: bool) -> Result<()> {
+    pub fn check_flags(&self, netlist: bool, spins: bool) -> Result<()> {
         let (circuit, example) = ("only for a netlist, a .cir file", "add --example N");
+        let (holds, held) =
+            (netlist || spins, "only for a netlist, .cir, or a spin model: .json .bqm .coo .gset .qubo");
         refuse_useless([
-            ("--example", self.example.is_some(), netlist, circuit),
-            ("--clamp", self.clamp.is_some(), netlist, circuit),
+            ("--example", self.example.is_some(), holds, held),
+            ("--clamp", self.clamp.is_some(), holds, held),
             ("--quiet", self.quiet, netlist, circuit),
             ("--volts", self.volts.is_some(), netlist, circuit),
             ("--farads", self.farads.is_some(), netlist, circuit),
             ("--seconds", self.seconds.is_some(), netlist, circuit),
             ("--kelvin", self.kelvin.is_some(), netlist, circuit),
         ])?;
-        refuse_useless(self.data.given().map(|(flag, given)| (flag, given, netlist, circuit)))?;
+        refuse_useless(self.data.given().map(|(flag, given)| (flag, given, holds, held)))?;
         refuse_useless([("--dataset", self.data.dataset.is_some(), self.example.is_some(), example)])?;
         self.data.check_flags()
     }

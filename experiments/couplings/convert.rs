@@ -5,11 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
 use thermograd::units::ROOM_TEMPERATURE;
-use thermograd::{Circuit, Couplings, Key, Scales, Start, Substrate, to_f64};
+use thermograd::{Circuit, Couplings, Format, Key, Scales, Start, Substrate, to_f64};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
 use thermograd_experiments::workbench::run::load;
-use thermograd_models::Classifier;
 
 use crate::arguments::{Convert, numbers};
 
@@ -20,16 +19,20 @@ pub const SECONDS: f64 = 1e-9;
 /// `couplings convert`.
 pub fn convert(task: &Convert) -> Result<()> {
     let circuit = is_netlist(&task.out);
-    task.check_flags(circuit)?;
+    let spins = !circuit && Format::of_name(&task.out.to_string_lossy())?.holds_spins_alone();
+    task.check_flags(circuit, spins)?;
     let table = circuit.then(|| task.out.with_extension("data"));
     let images = task.data.files();
     let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
     run::keep_apart(inputs, [&task.out].into_iter().chain(&table))?;
-    let couplings = load(&task.file)?;
+    let mut couplings = load(&task.file)?;
     if circuit {
         let text = netlist(task, &couplings).with_context(|| format!("for {}", task.out.display()))?;
         run::write(&task.out, text.as_bytes())?;
     } else {
+        if spins && couplings.description.substrate.topology.clamped().next().is_some() {
+            couplings = held(task, &couplings)?;
+        }
         run::save(&task.out, &couplings)?;
     }
     let units = couplings.description.substrate.topology.free_units();
@@ -42,6 +45,32 @@ fn is_netlist(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cir"))
 }
 
+/// The free units alone, with the fields of an image or of given values as biases.
+fn held(task: &Convert, couplings: &Couplings) -> Result<Couplings> {
+    if task.example.is_none() && task.clamp.is_none() {
+        bail!(
+            "units are clamped, and {} holds free spins alone: say at what with --dataset NAME --example N, or --clamp FILE",
+            task.out.display()
+        );
+    }
+    let device = task.data.source()?.backend.device()?;
+    let field = field(task, couplings, &couplings.substrate(&device)?)?;
+    let field: Vec<f32> = to_f64(field).into_iter().map(|h| h as f32).collect();
+    Ok(couplings.held(&field)?)
+}
+
+/// Biases and the contribution of clamped units, `[1, unit]`.
+fn field(task: &Convert, couplings: &Couplings, substrate: &Substrate) -> Result<Tensor<2>> {
+    let Some(example) = task.example else {
+        return Ok(substrate.field(&clamped(substrate, task.clamp.as_deref(), 1, 1)?)?);
+    };
+    let normalisation = couplings.description.normalisation.context("the file says nothing about images")?;
+    let test = task.data.named_source()?.data()?.test;
+    ensure!(example < test.len(), "--example {example}: there are {} test images", test.len());
+    let image = test.clamped(&[example], &normalisation, None, substrate.options());
+    Ok(substrate.field(&[image])?)
+}
+
 /// The netlist of the couplings; the table of results is named after it.
 fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     if couplings.description.course.is_some() {
@@ -52,15 +81,7 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     let source = task.data.source()?;
     let device = source.backend.device()?;
     let substrate = couplings.substrate(&device)?;
-    let field = match task.example {
-        Some(example) => {
-            let classifier = Classifier::from_couplings(couplings, &device)?;
-            let test = task.data.named_source()?.data()?.test;
-            ensure!(example < test.len(), "--example {example}: there are {} test images", test.len());
-            classifier.prepare(&test, &[example])?.0
-        }
-        None => substrate.field(&clamped(&substrate, task.clamp.as_deref(), 1, 1)?)?,
-    };
+    let field = field(task, couplings, &substrate)?;
     let start = start(couplings, &substrate, 1, source.key())?;
     let table = task.out.with_extension("data");
     let table = table.file_name().context("no file name")?.to_string_lossy();

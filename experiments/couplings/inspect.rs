@@ -57,10 +57,11 @@ fn facts(file: &Path, couplings: &Couplings) -> Result<Vec<(String, String)>> {
         };
         say(&format!("group {}", group.name), format!("{units}, {kind}"));
     }
-    if let Some(Sampling { betas, burn_in, sweeps, .. }) = &description.sampling {
+    if let Some(sampling @ Sampling { betas, burn_in, sweeps, .. }) = &description.sampling {
         let betas =
             betas.iter().map(|(group, beta)| format!("{group} {beta}")).collect::<Vec<_>>().join(", ");
-        say("spins", format!("{burn_in} sweeps of burn-in, {sweeps} averaged; beta: {betas}"));
+        say("spins", format!("{burn_in} sweeps of burn-in, {sweeps} averaged"));
+        say("temperatures", format!("{}; beta: {betas}", sampling.realisation()));
     }
     let schedule = description.schedule;
     say("kT", description.substrate.kt.to_string());

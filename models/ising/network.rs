@@ -18,6 +18,7 @@
 //! by M^(l+1)/M^l. The last layer has R spins for each class, with couplings of their own.
 
 use burn::module::Module;
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thermograd::{Key, Normalisation};
@@ -305,6 +306,15 @@ impl IsingNet {
 /// Neural Comput. 4, 720, 1992, for the logistic function).
 pub(crate) fn softened(field: Tensor<2>, variance: Tensor<2>) -> Tensor<2> {
     field / (variance * std::f64::consts::FRAC_PI_2 + 1.0).sqrt()
+}
+
+/// tanh f, the mean of a spin in a field f, as 2/(1 + exp(−2f)) − 1 with the slope 1 − tanh² f: Burn would compute the
+/// tanh twice for a gradient, which is a third of the time that training takes.
+pub(crate) fn mean_spin(field: Tensor<2>) -> Tensor<2> {
+    let still = field.clone().detach();
+    let mean = sigmoid(still.clone() * 2.0) * 2.0 - 1.0;
+    let slope = mean.clone().square() * -1.0 + 1.0;
+    mean + (field - still) * slope
 }
 
 /// Fair coins of ±1.

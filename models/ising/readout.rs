@@ -22,7 +22,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use thermograd::{Shards, to_f64};
 
-use crate::ising::network::{IsingNet, softened};
+use crate::ising::network::{IsingNet, mean_spin, softened};
 use crate::ising::sampling::shares;
 use crate::training::examples::Examples;
 
@@ -76,10 +76,10 @@ impl IsingNet {
                 let down = means.get(layer + 1).and_then(|above| self.feedback(layer, above.clone()));
                 let whole = |up: Tensor<2>| down.map_or(up.clone(), |down| up + down);
                 let mean = if layer == 0 {
-                    whole(clamped.clone()).tanh()
+                    mean_spin(whole(clamped.clone()))
                 } else {
                     let (up, variance) = self.forward_moments(layer, means[layer - 1].clone());
-                    softened(whole(up), variance).tanh()
+                    mean_spin(softened(whole(up), variance))
                 };
                 if pass == 0 {
                     means.push(mean);

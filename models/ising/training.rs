@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards};
 
 use crate::error::{Error, Result};
-use crate::ising::network::{IsingNet, drawn, softened};
+use crate::ising::network::{IsingNet, drawn, mean_spin, softened};
 use crate::training::examples::{Augment, Examples};
 use crate::training::fit::{Recipe, Training, backward};
 use crate::training::network::cross_entropy;
@@ -104,10 +104,10 @@ impl IsingNet {
         for layer in 0..=last {
             let (field, mean) = if forward == Forward::Closure && layer > 0 {
                 let (field, variance) = self.forward_moments(layer, below);
-                (field.clone(), softened(field, variance).tanh())
+                (field.clone(), mean_spin(softened(field, variance)))
             } else {
                 let field = self.forward_field(layer, below);
-                (field.clone(), field.tanh())
+                (field.clone(), mean_spin(field))
             };
             fields.push(field.clone());
             let through = forward == Forward::StraightThrough && layer < last;
@@ -140,7 +140,7 @@ impl IsingNet {
         let terms = (0..self.layers.len() - 1).filter_map(|layer| {
             let (field, mean) = (&passed.fields[layer], &passed.values[layer]);
             let feedback = self.feedback(layer, passed.values[layer + 1].clone())?;
-            Some((mean.clone() - (field.clone() + feedback).tanh()).square().mean())
+            Some((mean.clone() - mean_spin(field.clone() + feedback)).square().mean())
         });
         terms.reduce(|a, b| a + b).unwrap_or_else(|| passed.outputs.clone().sum() * 0.0)
     }

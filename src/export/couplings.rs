@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 
-use crate::error::{Problem, Result};
+use crate::error::{Error, Problem, Result};
 use crate::export::description::{Description, Normalisation, Start};
 use crate::network::protocol::Course;
 use crate::network::quadratic::{check_confinement, free_pairs};
@@ -105,6 +105,39 @@ impl Couplings {
             }
         }
         Some(dense)
+    }
+
+    /// The free units alone, while clamped ones are held at values that give them the fields `fields`: these are the
+    /// biases.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of fields, and [`Problem::Unsupported`] when control parameters move.
+    pub fn held(&self, fields: &[f32]) -> Result<Self> {
+        let mut description = self.description.clone();
+        if description.course.take().is_some() {
+            let reason = "control parameters move in time, and clamped units cannot be replaced by fields";
+            return Err(Problem::Unsupported(reason.into()).into());
+        }
+        description.normalisation = None;
+        let topology = &mut description.substrate.topology;
+        let free = topology.free_units();
+        if fields.len() != free {
+            let (found, expected) = (vec![fields.len()], vec![free]);
+            return Err(Error::Shape { what: "fields".into(), found, expected });
+        }
+        topology.groups.retain(|group| !group.clamped);
+        topology.groups.iter_mut().for_each(|group| group.bias = true);
+        let is_free = |name: &String| topology.groups.iter().any(|group| group.name == *name);
+        topology.blocks.retain(|block| is_free(&block.from) && is_free(&block.to));
+        let mut values = BTreeMap::new();
+        for block in &topology.blocks {
+            let name = format!("J.{}", block.name());
+            values.insert(name.clone(), self.tensors[&name].1.clone());
+        }
+        for group in &topology.groups {
+            values.insert(format!("b.{}", group.name), fields[topology.columns(&group.name)?].to_vec());
+        }
+        Self::new(description, values.iter().map(|(name, values)| (&name[..], values.clone())))
     }
 
     /// Marks the free units as starting from thermal noise.

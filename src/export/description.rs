@@ -76,6 +76,16 @@ pub struct Description {
 }
 
 impl Sampling {
+    /// Which machine it is, in words.
+    pub fn realisation(&self) -> &'static str {
+        let mut betas = self.betas.values();
+        let first = betas.next();
+        match betas.all(|beta| Some(beta) == first) {
+            true => "one temperature, in equilibrium",
+            false => "a temperature for each group, out of equilibrium",
+        }
+    }
+
     fn validate(&self, description: &Description) -> Result<()> {
         let refuse = |reason: String| Err(Problem::Description(format!("sampling: {reason}")).into());
         let topology = &description.substrate.topology;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Problem, Result};
 use crate::export::couplings::Couplings;
-use crate::export::description::MOST_UNITS;
+use crate::export::description::{MOST_UNITS, Sampling};
 use crate::export::ising::{Ising, Pair};
 use crate::export::text::{json, number, text};
 
@@ -48,6 +48,35 @@ struct Version {
 const KIND: &str = "BinaryQuadraticModel";
 const SCHEMA: &str = "3.0.0";
 
+/// How spins are to be sampled, for people and their scripts: β and the first and last unit of every group.
+fn info(couplings: &Couplings) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let description = &couplings.description;
+    let Some(sampling) = &description.sampling else { return Ok(serde_json::Map::new()) };
+    let topology = &description.substrate.topology;
+    let groups = sampling.betas.iter().map(|(name, beta)| {
+        let units = topology.columns(name)?;
+        Ok((name.clone(), serde_json::json!({ "beta": beta, "units": [units.start, units.end - 1] })))
+    });
+    let groups: serde_json::Map<_, _> = groups.collect::<Result<_>>()?;
+    let Sampling { output, classes, burn_in, sweeps, .. } = sampling;
+    let realisation = sampling.realisation();
+    let info = serde_json::json!({
+        "realisation": realisation, "groups": groups, "output": output, "classes": classes,
+        "burn_in": burn_in, "sweeps": sweeps,
+    });
+    Ok(info.as_object().cloned().unwrap_or_default())
+}
+
+/// A spin model for a format that says nothing of temperatures.
+fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
+    let betas = couplings.description.sampling.as_ref().map(|sampling| &sampling.betas);
+    if let Some((group, beta)) = betas.into_iter().flatten().find(|(_, beta)| **beta != 1.0) {
+        let reason = format!("group `{group}` has beta = {beta}, which this format cannot say; BQM JSON can");
+        return Err(Problem::Unsupported(reason).into());
+    }
+    Ising::of(couplings)
+}
+
 pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
     let model = Ising::of(couplings)?;
     // A single-precision number is written with the fewest digits that identify it.
@@ -63,7 +92,7 @@ pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
         variable_labels: (0..model.fields.len()).map(serde_json::Value::from).collect(),
         variable_type: "SPIN".into(),
         offset: model.offset,
-        info: serde_json::Map::new(),
+        info: info(couplings)?,
         linear_biases: model.fields.into_iter().map(short).collect(),
         quadratic_biases: model.couplings.iter().map(|&(_, value)| short(value)).collect(),
         quadratic_head: model.couplings.iter().map(|&([i, _], _)| i).collect(),
@@ -182,7 +211,7 @@ fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
 }
 
 pub(super) fn to_coo(couplings: &Couplings) -> Result<Vec<u8>> {
-    let model = Ising::of(couplings)?;
+    let model = at_one_temperature(couplings)?;
     if model.offset != 0.0 {
         let reason = format!("rows cannot hold the offset {}; BQM JSON can", model.offset);
         return Err(Problem::Unsupported(reason).into());
@@ -211,7 +240,7 @@ pub(super) fn from_coo(bytes: &[u8]) -> Result<Couplings> {
 }
 
 pub(super) fn to_gset(couplings: &Couplings) -> Result<Vec<u8>> {
-    let model = Ising::of(couplings)?;
+    let model = at_one_temperature(couplings)?;
     if model.offset != 0.0 || model.fields.iter().any(|&field| field != 0.0) {
         return Err(
             Problem::Unsupported("a graph cannot hold fields and offsets; BQM JSON can".into()).into()
@@ -266,7 +295,7 @@ fn promised(units: usize, bytes: &[u8]) -> Result<usize> {
 }
 
 pub(super) fn to_qubo(couplings: &Couplings) -> Result<Vec<u8>> {
-    let (linear, quadratic, offset) = Ising::of(couplings)?.to_binary();
+    let (linear, quadratic, offset) = at_one_temperature(couplings)?.to_binary();
     let mut out =
         String::from("c E = sum_i a_i z_i + sum_(i<j) Q_ij z_i z_j + offset, z = 0 or 1 = (1 + s)/2\n");
     let _ = writeln!(out, "c offset {offset}");
