@@ -2,6 +2,8 @@
 //!
 //! image → clamped field → layers of spins → time average → loss → gradient → couplings → sampling → report.
 
+#[path = "ising/hardware.rs"]
+mod hardware;
 #[path = "ising/report.rs"]
 mod report;
 #[path = "ising/settings.rs"]
@@ -112,9 +114,7 @@ impl Setup {
 
     /// The trained network, without normalisation.
     fn train(&self, session: &Session, untrained: IsingNet) -> Result<IsingNet> {
-        let Bench { data, shards, key, .. } = &self.bench;
-        let training = self.settings.trainer.training(&untrained, &data.train)?;
-        let fit = Fit::new(training, untrained, *shards, *key);
+        let (trainer, Bench { data, shards, key, .. }) = (&self.settings.trainer, &self.bench);
         let held_out = |network: &IsingNet, progress: Progress| -> Result<HeldOut> {
             // Twenty looks at most.
             let epochs = progress.steps / progress.steps_per_epoch;
@@ -125,9 +125,18 @@ impl Setup {
             let some = data.held_out.first(1000);
             Ok((Some(network.expected(&some, FEW_PASSES, *shards).limit()), None))
         };
-        let trained = session.train_watched(fit.name(), fit, held_out)?;
+        let fit = |training, network| Fit::new(training, network, *shards, *key);
+        let fit_up = fit(trainer.training(&untrained, &data.train)?, untrained);
+        let trained = session.train_watched(fit_up.name(), fit_up, held_out)?;
         session.run.keep("ising.bpk", &trained.encode()?)?;
-        self.fold(&trained, self.settings.fold_images)
+        let folded = self.fold(&trained, self.settings.fold_images)?;
+        if trainer.settling.epochs == 0 {
+            return Ok(folded);
+        }
+        let fit = fit(trainer.settled(&data.train), folded);
+        let settled = session.train_watched(fit.name(), fit, held_out)?;
+        session.run.keep("settled.bpk", &settled.encode()?)?;
+        self.fold(&settled, self.settings.fold_images)
     }
 
     fn fold(&self, network: &IsingNet, images: usize) -> Result<IsingNet> {

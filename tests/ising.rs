@@ -166,6 +166,8 @@ fn stirred(net: IsingNet, examples: &Examples) -> IsingNet {
         forward: Forward::MeanField,
         logit_gain: 1.0,
         fixed_point,
+        passes: 0,
+        settling: Recipe::default(),
         magnitude,
         augment,
     };
@@ -320,6 +322,8 @@ fn trained(realisation: Realisation, delta: f64, forward: Forward) -> (IsingNet,
         logit_gain: 10.0,
         fixed_point: if realisation == Realisation::Equilibrium { 1.0 } else { 0.0 },
         magnitude: 0.0,
+        passes: 0,
+        settling: Recipe::default(),
         augment: Augment::default(),
     };
     let training = trainer.training(&net, &reader.train).unwrap();
@@ -366,6 +370,37 @@ fn the_read_out_is_what_is_expected_of_it() {
         assert!(expected.accuracy(cheapest.sweeps - 1, tau.tau) < 0.7 || cheapest.sweeps == 1);
         assert!(expected.cheapest(0.9999, tau.tau, 1000).is_none());
     }
+}
+
+/// A network that was trained without the way back reads better where all of it comes back, once it has been trained on
+/// with a pass that takes it into account.
+#[test]
+fn training_goes_on_with_the_way_back() {
+    let (net, train, test) = trained(Realisation::Temperatures, 1.0, Forward::MeanField);
+    let accuracy = |net: &IsingNet| {
+        let sweeps = Sweeps { burn_in: 10, read: 30 };
+        net.read(&test, sweeps, &[], SHARDS, Key::new(68), |_| {}).unwrap().accuracy[0].1
+    };
+    let recipe = Recipe { epochs: 2, batch: 100, learning_rate: 2e-3, warm_up: 20, ..Recipe::default() };
+    let trainer = IsingTrainer {
+        recipe,
+        forward: Forward::Closure,
+        logit_gain: 10.0,
+        fixed_point: 0.0,
+        magnitude: 0.0,
+        passes: 2,
+        settling: recipe,
+        augment: Augment::default(),
+    };
+    let settled = crate::common::run(Fit::new(trainer.settled(&train), net.clone(), SHARDS, Key::new(69)));
+    let blind = IsingTrainer { passes: 0, ..trainer };
+    let blind = crate::common::run(Fit::new(blind.settled(&train), net.clone(), SHARDS, Key::new(69)));
+    let [before, blind, after] = [&net, &blind, &settled].map(accuracy);
+    println!("{before}, {blind} without the way back, {after}");
+    assert!(after > blind + 0.02 && after > before + 0.02);
+    // There is no way back from spins that are drawn.
+    let drawn = IsingTrainer { forward: Forward::StraightThrough, ..trainer };
+    assert!(drawn.training(&net, &train).is_err());
 }
 
 /// Nothing comes back at δ = 0: sweeps are independent, τ = ½.

@@ -13,7 +13,7 @@ use thermograd_models::ising::sampling::LayeredGibbs;
 use thermograd_models::{IsingNet, Reading, Realisation, Sweeps};
 
 use crate::summary::Summary;
-use crate::{Forecast, Setup};
+use crate::{Forecast, Setup, hardware};
 
 /// The whole page.
 pub fn page(
@@ -25,6 +25,7 @@ pub fn page(
     summary: &Summary,
 ) -> Result<String> {
     let s = &setup.settings;
+    let sweeps = Sweeps { burn_in: summary.burn_in, read: summary.sweeps };
     let counts = |row: &Vec<f64>| row.iter().map(|count| count.round() as usize).collect();
     let body = html! {
         (facts(&numbers(reading, summary)))
@@ -34,6 +35,7 @@ pub fn page(
         h2 { "Confusion" }
         p { "Rows: the class; columns: the answer; counts over images, ties shared and rounded." }
         (confusion(&reading.confusion.iter().map(counts).collect::<Vec<_>>()))
+        @if let Some(charts) = hardware::sweep(setup, session, network, sweeps)? { (charts) }
         (filters(network)?)
         (learning(&session.metrics())?)
         (settings(s)?)

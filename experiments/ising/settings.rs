@@ -209,6 +209,8 @@ impl Settings {
             logit_gain: if network == Network::Mlp && clothes { 7.0 } else { 10.0 },
             fixed_point: if equilibrium && network == Network::Mlp { 1.0 } else { 0.0 },
             magnitude: if equilibrium && network == Network::Mlp { 0.03 } else { 0.0 },
+            passes: 0,
+            settling: Recipe { epochs: 0, learning_rate: 5e-4, ..recipe },
             augment: match (dataset, network) {
                 (Dataset::FashionMnist, Network::Mlp) => Augment::default(),
                 (Dataset::FashionMnist, _) => Augment { shift: 0, flip: true },
@@ -255,7 +257,9 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
             "trainer: terms of the loss must not be negative"
         );
         ensure!(t.augment.shift < 28, "trainer.augment.shift: less than an image is needed");
-        check_recipes([("trainer", t.recipe)])?;
+        check_recipes([("trainer.recipe", t.recipe)])?;
+        let settling = Recipe { epochs: t.settling.epochs.max(1), ..t.settling };
+        check_recipes([("trainer.settling", settling)])?;
         self.ising.check().context("ising")?;
         Ok(())
     }

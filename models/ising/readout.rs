@@ -20,10 +20,11 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use thermograd::{Shards, to_f64};
+use thermograd::{Key, Shards, to_f64};
 
 use crate::ising::network::{IsingNet, mean_spin, softened};
 use crate::ising::sampling::shares;
+use crate::ising::training::Forward;
 use crate::training::examples::Examples;
 
 /// What is expected of the outputs of some examples.
@@ -69,25 +70,34 @@ impl IsingNet {
 
     /// Mean magnetisations of every layer by the closure.
     pub(crate) fn steady(&self, inputs: Tensor<2>, passes: usize) -> Vec<Tensor<2>> {
-        let clamped = self.forward_field(0, inputs);
-        let mut means: Vec<Tensor<2>> = Vec::new();
-        for pass in 0..=passes {
-            for layer in 0..self.layers.len() {
-                let down = means.get(layer + 1).and_then(|above| self.feedback(layer, above.clone()));
-                let whole = |up: Tensor<2>| down.map_or(up.clone(), |down| up + down);
-                let mean = if layer == 0 {
-                    mean_spin(whole(clamped.clone()))
-                } else {
-                    let (up, variance) = self.forward_moments(layer, means[layer - 1].clone());
-                    mean_spin(softened(whole(up), variance))
-                };
-                if pass == 0 {
-                    means.push(mean);
-                } else {
-                    // Half of the old: the two may go round each other.
-                    means[layer] = (means[layer].clone() + mean) * 0.5;
-                }
-            }
+        let up = self.pass(inputs, Forward::Closure, Key::new(0));
+        // Half of the old: the layers may go round each other.
+        self.settled(&up.fields[0], up.values, passes, 0.5)
+    }
+
+    /// Means of every layer after so many passes of the closure that take the way back into account. What is new counts by
+    /// the part `new`.
+    ///
+    /// # Shapes
+    /// `clamped` `[image, spin]`, A¹x + b¹; `means` `[image, spin]` of every layer.
+    pub(crate) fn settled(
+        &self,
+        clamped: &Tensor<2>,
+        mut means: Vec<Tensor<2>>,
+        passes: usize,
+        new: f64,
+    ) -> Vec<Tensor<2>> {
+        let layers = means.len();
+        for layer in (0..passes).flat_map(|_| 0..layers) {
+            let down = means.get(layer + 1).and_then(|above| self.feedback(layer, above.clone()));
+            let whole = |up: Tensor<2>| down.map_or(up.clone(), |down| up + down);
+            let mean = if layer == 0 {
+                mean_spin(whole(clamped.clone()))
+            } else {
+                let (up, variance) = self.forward_moments(layer, means[layer - 1].clone());
+                mean_spin(softened(whole(up), variance))
+            };
+            means[layer] = if new < 1.0 { means[layer].clone() * (1.0 - new) + mean * new } else { mean };
         }
         means
     }

@@ -16,7 +16,7 @@ use thermograd::{Key, Shards};
 use crate::error::{Error, Result};
 use crate::ising::network::{IsingNet, drawn, mean_spin, softened};
 use crate::training::examples::{Augment, Examples};
-use crate::training::fit::{Recipe, Training, backward};
+use crate::training::fit::{Gradient, Recipe, Training, backward};
 use crate::training::network::cross_entropy;
 
 /// What passes from one layer to the next in training.
@@ -45,43 +45,74 @@ pub struct IsingTrainer {
     pub fixed_point: f64,
     /// λ_mag.
     pub magnitude: f64,
+    /// Passes of the closure that take the way back into account, after the one up; none while fields are normalised.
+    pub passes: usize,
+    /// Training that goes on when normalised fields have become couplings.
+    pub settling: Recipe,
     /// How images are varied.
     pub augment: Augment,
 }
 
-/// What a layer hands on: its spins, or their means.
-struct Layered {
+/// What layers hand on: their spins, or their means. The last ones are means.
+pub(crate) struct Layered {
     /// μ of every layer.
-    fields: Vec<Tensor<2>>,
+    pub(crate) fields: Vec<Tensor<2>>,
     /// What each layer hands on.
-    values: Vec<Tensor<2>>,
-    /// The means of the last layer.
-    outputs: Tensor<2>,
+    pub(crate) values: Vec<Tensor<2>>,
+}
+
+impl Layered {
+    fn outputs(mut self) -> Tensor<2> {
+        self.values.pop().expect("a layer")
+    }
 }
 
 impl IsingTrainer {
     /// The training of `network` on some examples.
     ///
     /// # Errors
-    /// [`Error::Request`] for a fixed-point term of normalised layers, which has no meaning before they are folded.
+    /// [`Error::Request`] for a fixed-point term of normalised layers, which has no meaning before they are folded, and for
+    /// passes with the way back from spins that are drawn.
     pub fn training<'a>(
         &'a self,
         network: &IsingNet,
         examples: &'a Examples,
     ) -> Result<Training<'a, IsingNet>> {
-        if self.fixed_point > 0.0 && network.layers.iter().any(|layer| layer.is_normalised()) {
+        let normalised = network.layers.iter().any(|layer| layer.is_normalised());
+        if self.fixed_point > 0.0 && normalised {
             let reason = "the fixed-point term needs couplings, and normalised layers have none before the end: \
                           set fixed_point or normalise to none";
             return Err(Error::Request(reason.into()));
         }
-        let gradient = move |model: &IsingNet, indices: &[usize], batch: usize, key: Key| {
+        if self.passes > 0 && self.forward == Forward::StraightThrough {
+            let reason = "passes with the way back need means, and straight-through training draws spins";
+            return Err(Error::Request(reason.into()));
+        }
+        let passes = if normalised { 0 } else { self.passes };
+        let gradient = self.gradient(examples, passes);
+        Ok(Training::new("ising", self.recipe, examples.len(), gradient))
+    }
+
+    /// The training of a [folded](IsingNet::folded) network that follows.
+    pub fn settled<'a>(&'a self, examples: &'a Examples) -> Training<'a, IsingNet> {
+        Training::new("settling", self.settling, examples.len(), self.gradient(examples, self.passes))
+    }
+
+    /// The gradient of (27).
+    fn gradient<'a>(
+        &'a self,
+        examples: &'a Examples,
+        passes: usize,
+    ) -> impl Fn(&IsingNet, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a {
+        move |model, indices, batch, key| {
             let device = model.device();
             let varied = Some((self.augment, key.fork("shift")));
             let inputs = examples.varied(indices, &model.normalisation, varied, &device);
             let one_hot = examples.one_hot(indices, model.classes, &device);
             let passed = model.pass(inputs, self.forward, key.fork("spins"));
-            let logits = model.class_means(passed.outputs.clone()) * self.logit_gain;
-            let mut loss = cross_entropy(logits, one_hot);
+            let settled = model.settled(&passed.fields[0], passed.values.clone(), passes, 1.0);
+            let outputs = settled.last().expect("a layer").clone();
+            let mut loss = cross_entropy(model.class_means(outputs) * self.logit_gain, one_hot);
             let images = indices.len() as f64;
             if self.magnitude > 0.0 {
                 let size = passed.fields[1..].iter().map(|field| field.clone().square().mean());
@@ -91,14 +122,13 @@ impl IsingTrainer {
                 loss = loss + model.fixed_point(&passed) * (self.fixed_point * images);
             }
             Ok(backward(loss / batch as f64, model))
-        };
-        Ok(Training::new("ising", self.recipe, examples.len(), gradient))
+        }
     }
 }
 
 impl IsingNet {
     /// From the image to the outputs without the way back.
-    fn pass(&self, inputs: Tensor<2>, forward: Forward, key: Key) -> Layered {
+    pub(crate) fn pass(&self, inputs: Tensor<2>, forward: Forward, key: Key) -> Layered {
         let (mut fields, mut values, mut below) = (Vec::new(), Vec::new(), inputs);
         let last = self.layers.len() - 1;
         for layer in 0..=last {
@@ -114,7 +144,7 @@ impl IsingNet {
             below = if through { self.through(field, mean, layer, key) } else { mean };
             values.push(below.clone());
         }
-        Layered { fields, values, outputs: below }
+        Layered { fields, values }
     }
 
     /// The mean of the copies of every spin, drawn, with the gradient of its mean.
@@ -132,7 +162,7 @@ impl IsingNet {
     /// # Shapes
     /// `[image, pixel]` → `[image, output spin]`.
     pub fn means(&self, inputs: Tensor<2>, forward: Forward, key: Key) -> Tensor<2> {
-        self.pass(inputs, forward, key).outputs
+        self.pass(inputs, forward, key).outputs()
     }
 
     /// ⟨(m − tanh f(m))²⟩ over hidden layers.
@@ -142,7 +172,7 @@ impl IsingNet {
             let feedback = self.feedback(layer, passed.values[layer + 1].clone())?;
             Some((mean.clone() - mean_spin(field.clone() + feedback)).square().mean())
         });
-        terms.reduce(|a, b| a + b).unwrap_or_else(|| passed.outputs.clone().sum() * 0.0)
+        terms.reduce(|a, b| a + b).unwrap_or_else(|| passed.values[0].clone().sum() * 0.0)
     }
 
     /// The network to use: normalised fields become couplings and fields, by their means and variances over `count`
@@ -195,9 +225,9 @@ impl IsingNet {
         match forward {
             Forward::StraightThrough => {
                 let field = passed.fields[layer - 1].clone();
-                self.through(field, passed.outputs, layer - 1, key)
+                self.through(field, passed.outputs(), layer - 1, key)
             }
-            _ => passed.outputs,
+            _ => passed.outputs(),
         }
     }
 }
