@@ -14,7 +14,7 @@ mod summary;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use thermograd::{Key, Normalisation};
+use thermograd::{Correlation, Normalisation};
 use thermograd_datasets::mnist;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run::check_export;
@@ -63,6 +63,14 @@ struct Forecast {
     macs: usize,
 }
 
+/// The short name of a machine.
+fn initial(realisation: Realisation) -> &'static str {
+    match realisation {
+        Realisation::Equilibrium => "E",
+        Realisation::Temperatures => "T",
+    }
+}
+
 fn main() {
     thermograd_experiments::conduct(|| train(&Arguments::read()));
 }
@@ -88,7 +96,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     session.check_images(&setup.bench.data)?;
     let network = setup.train(&session, untrained)?;
     session.end_training()?;
-    setup.report(&session, &network, run.export.as_deref())
+    setup.report(&session, network, run.export.as_deref())
 }
 
 impl Setup {
@@ -144,56 +152,81 @@ impl Setup {
         Ok(network.folded(&data.train, images, self.settings.trainer.forward, *shards, *key)?)
     }
 
-    /// What is expected of a network on some images.
-    fn forecast(&self, network: &IsingNet, images: &Examples, key: Key) -> Result<Forecast> {
-        let (few, sweeps) = TAU;
-        let tau = network.tau(&self.bench.data.held_out, few, sweeps, key)?;
-        let tau = tau.with_context(|| {
-            format!(
-                "the outputs are correlated for too long to be averaged: {sweeps} sweeps do not tell how long"
-            )
-        })?;
-        Ok(Forecast {
-            realisation: if network.realisation() == Realisation::Equilibrium { "E" } else { "T" },
-            expected: network.expected(images, PASSES, self.bench.shards),
+    /// What is expected of a network on the images that are reported on.
+    fn forecast(&self, network: &IsingNet, tau: Correlation) -> Forecast {
+        Forecast {
+            realisation: initial(network.realisation()),
+            expected: network.expected(self.images(), PASSES, self.bench.shards),
             tau: tau.tau,
             tau_error: tau.tau_error,
             spins: network.spins().iter().sum(),
             couplings: network.couplings(),
             macs: network.macs(),
+        }
+    }
+
+    /// The autocorrelation time of the outputs on held-out images.
+    fn tau(&self, network: &IsingNet) -> Result<Correlation> {
+        let (few, sweeps) = TAU;
+        let tau = network.tau(&self.bench.data.held_out, few, sweeps, self.bench.key.fork("forecast"))?;
+        tau.with_context(|| {
+            format!(
+                "the outputs are correlated for too long to be averaged: {sweeps} sweeps do not tell how long"
+            )
         })
     }
 
-    /// How many sweeps are left out and averaged.
-    fn sweeps(&self, network: &IsingNet, tau: f64) -> Result<Sweeps> {
-        let s = &self.settings;
-        let burn_in = network.burn_in(tau);
-        let Some(accuracy) = s.accuracy else { return Ok(Sweeps { burn_in, read: s.sweeps }) };
-        let expected = network.expected(&self.bench.data.held_out, PASSES, self.bench.shards);
-        let Some(cheapest) = expected.cheapest(accuracy, tau, s.sweeps) else {
+    /// The machine, its autocorrelation time, and how many sweeps are left out and averaged: for an accuracy that was asked
+    /// for, those that cost the fewest sweeps.
+    fn schedule(&self, network: IsingNet) -> Result<(IsingNet, Correlation, Sweeps)> {
+        let (s, held_out) = (&self.settings, &self.bench.data.held_out);
+        let tau = self.tau(&network)?;
+        let given = Sweeps { burn_in: network.burn_in(tau.tau), read: s.sweeps };
+        let Some(accuracy) = s.accuracy else { return Ok((network, tau, given)) };
+        let mut machines = vec![(network.clone(), tau)];
+        if s.either_machine {
+            let other = match network.realisation() {
+                Realisation::Equilibrium => Realisation::Temperatures,
+                Realisation::Temperatures => Realisation::Equilibrium,
+            };
+            // At δ = 0 there is no other, and one whose outputs hardly change is none to use.
+            let other = network.clone().realised(other, s.ising.delta).ok();
+            machines.extend(other.and_then(|other| self.tau(&other).ok().map(|tau| (other, tau))));
+        }
+        let mut cheapest: Option<(IsingNet, Correlation, Sweeps)> = None;
+        for (machine, tau) in machines {
+            let (name, burn_in) = (initial(machine.realisation()), machine.burn_in(tau.tau));
+            let expected = machine.expected(held_out, PASSES, self.bench.shards);
+            let Some(found) = expected.cheapest(accuracy, tau.tau, s.sweeps) else {
+                let most = 100.0 * expected.accuracy(s.sweeps, tau.tau);
+                let limit = 100.0 * expected.limit();
+                say!(
+                    "machine {name}: {} sweeps are expected to read {most:.2} % of held-out images, and no number of them \
+                     more than {limit:.2} %",
+                    s.sweeps
+                );
+                continue;
+            };
+            let (read, percent) = (found.sweeps, 100.0 * found.accuracy);
+            say!("machine {name}: {read} sweeps after {burn_in} are expected to read {percent:.2} %");
+            if cheapest.as_ref().is_none_or(|(.., best)| burn_in + read < best.burn_in + best.read) {
+                cheapest = Some((machine, tau, Sweeps { burn_in, read }));
+            }
+        }
+        Ok(cheapest.unwrap_or_else(|| {
             // The couplings are trained, and what they read is told anyway.
-            say!(
-                "{} sweeps are expected to read {:.2} % of held-out images, and no number of them more than {:.2} %: \
-                 {:.2} % is out of reach, and {} are averaged",
-                s.sweeps,
-                100.0 * expected.accuracy(s.sweeps, tau),
-                100.0 * expected.limit(),
-                100.0 * accuracy,
-                s.sweeps
-            );
-            return Ok(Sweeps { burn_in, read: s.sweeps });
-        };
-        say!("{} sweeps are expected to read {:.2} %", cheapest.sweeps, 100.0 * cheapest.accuracy);
-        Ok(Sweeps { burn_in, read: cheapest.sweeps })
+            say!("{:.2} % is out of reach, and {} sweeps are averaged", 100.0 * accuracy, s.sweeps);
+            (network, tau, given)
+        }))
     }
 
     /// Reads the test images once, or the held-out ones, and writes and prints what came of it.
-    fn report(&self, session: &Session, network: &IsingNet, export: Option<&Path>) -> Result<()> {
+    fn report(&self, session: &Session, trained: IsingNet, export: Option<&Path>) -> Result<()> {
         let (s, Bench { shards, key, .. }) = (&self.settings, &self.bench);
         let images = self.images();
         let name = if s.against_held_out { "held out" } else { "test" };
-        let forecast = self.forecast(network, images, key.fork("forecast"))?;
-        let sweeps = self.sweeps(network, forecast.tau)?;
+        let (network, tau, sweeps) = self.schedule(trained)?;
+        let (network, forecast) = (&network, self.forecast(&network, tau));
         if network.exports() {
             session.run.export(&network.couplings_of(sweeps)?, export)?;
         }

@@ -936,7 +936,9 @@ fn an_ising_network_reads_and_its_couplings_are_spins_elsewhere() {
         assert!(!summary[key].is_null(), "{key}: {summary}");
     }
     let page = std::fs::read_to_string(run.join("report.html")).unwrap();
-    for part in ["How many sweeps", "Spins", "Couplings to the image", "Confusion"] {
+    for part in
+        ["How many sweeps", "Spins", "What hardware makes of it", "Couplings to the image", "Confusion"]
+    {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("NaN"));
@@ -961,14 +963,34 @@ fn an_ising_network_reads_and_its_couplings_are_spins_elsewhere() {
     }
     fails(&["--eval", &file], &["units are spins"]);
     refused(couplings(&["simulate", &file]), &["simulate"], &["a data set is needed"]);
+
+    // One image held, the rest is a spin model with the temperatures beside it.
+    let model = name(&folder.path().join("digit.json"));
+    let held = ["convert", &file, &model];
+    refused(couplings(&held), &held, &["units are clamped", "--example"]);
+    let text = ok(couplings(&held).args(data).args(["--example", "3"]).output().unwrap());
+    assert!(text.contains("132 free units, 3200 couplings"), "{text}");
+    let json = results(Path::new(&model));
+    assert_eq!(json["info"]["groups"]["output"]["units"], serde_json::json!([32, 131]));
+
+    // As few sweeps as are needed, on the machine that needs fewer.
+    let few = name(&folder.path().join("few"));
+    let wanted = [&["--limit", "2000", "--epochs", "20", "--accuracy", "0.15"][..], &quick[6..]].concat();
+    let text = ok(ising(&wanted).args(["--out", &few]).output().unwrap());
+    assert!(text.contains("machine T: ") && text.contains("machine E: "), "{text}");
+    let summary = results(&Path::new(&few).join("summary.json"));
+    assert!(summary["sweeps"].as_u64().unwrap() < 100, "{text}");
+    let one = name(&folder.path().join("one"));
+    let text = ok(ising(&wanted).args(["--realisation", "t", "--out", &one]).output().unwrap());
+    assert!(text.contains("machine T: ") && !text.contains("machine E: "), "{text}");
 }
 
 #[test]
 fn an_interrupted_ising_run_resumes_and_what_is_no_network_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
-    let quick =
-        ["--limit", "2000", "--epochs", "8", "--sweeps", "3", "--set", "ising.hidden=[{ dense = 64 }]"];
+    let small = ["--set", "ising.hidden=[{ dense = 64 }]", "--set", "trainer.settling.epochs=2"];
+    let quick = [&["--limit", "2000", "--epochs", "8", "--sweeps", "3"][..], &small].concat();
     ok(ising(&quick).arg("--out").arg(&whole).output().unwrap());
     let mut child = ising(&quick).arg("--out").arg(&cut).spawn().unwrap();
     let begun = Instant::now();

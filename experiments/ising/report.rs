@@ -30,7 +30,7 @@ pub fn page(
     let body = html! {
         (facts(&numbers(reading, summary)))
         (curve(reading, forecast)?)
-        @if s.ising.realisation == Realisation::Equilibrium && network.layers.len() == 2 { (collapse(setup, network)?) }
+        @if network.realisation() == Realisation::Equilibrium && network.layers.len() == 2 { (collapse(setup, network)?) }
         (movie(setup, network)?)
         h2 { "Confusion" }
         p { "Rows: the class; columns: the answer; counts over images, ties shared and rounded." }

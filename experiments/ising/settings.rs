@@ -44,7 +44,8 @@ pub struct Arguments {
     /// Sweeps that are averaged.
     #[arg(long, value_name = "G", conflicts_with = "accuracy")]
     sweeps: Option<usize>,
-    /// Average as few sweeps as are expected to reach this accuracy, between 0 and 1.
+    /// Average as few sweeps as are expected to reach this accuracy, between 0 and 1, on the machine that needs fewer of them
+    /// (unless --realisation says which); no more than `sweeps` of the settings.
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     accuracy: Option<f64>,
     /// Report on held-out training images instead of the test images: for choosing settings.
@@ -101,6 +102,8 @@ pub struct Settings {
     pub sweeps: usize,
     /// The accuracy for which G is chosen on held-out images, at most the one above.
     pub accuracy: Option<f64>,
+    /// Whether it may be the other machine with the same couplings that is expected to reach that accuracy in fewer sweeps.
+    pub either_machine: bool,
     /// Report on held-out training images instead of the test images.
     pub against_held_out: bool,
     /// Examples a shard of a batch: sums keep their bits only for equal sizes.
@@ -157,6 +160,7 @@ impl Arguments {
         set(&mut s.trainer.recipe.epochs, self.epochs);
         set(&mut s.sweeps, self.sweeps);
         s.accuracy = self.accuracy.or(s.accuracy);
+        s.either_machine |= self.accuracy.is_some() && self.realisation.is_none();
         s.version = version();
         s.check()?;
         Ok(settings)
@@ -209,8 +213,8 @@ impl Settings {
             logit_gain: if network == Network::Mlp && clothes { 7.0 } else { 10.0 },
             fixed_point: if equilibrium && network == Network::Mlp { 1.0 } else { 0.0 },
             magnitude: if equilibrium && network == Network::Mlp { 0.03 } else { 0.0 },
-            passes: 0,
             settling: Recipe { epochs: 0, learning_rate: 5e-4, ..recipe },
+            passes: 1,
             augment: match (dataset, network) {
                 (Dataset::FashionMnist, Network::Mlp) => Augment::default(),
                 (Dataset::FashionMnist, _) => Augment { shift: 0, flip: true },
@@ -224,6 +228,7 @@ impl Settings {
             network,
             sweeps: 100,
             accuracy: None,
+            either_machine: false,
             against_held_out: false,
             shard: 50,
             fold_images: 5000,

@@ -5,7 +5,9 @@
 //! ```
 //!
 //! M are mean magnetisations of the output spins of each class, m those of the hidden spins, f their whole fields, the way
-//! back included, and μ fields on the way up after the first layer. After A. G. Moore, arXiv:2607.00170 (2026), whose
+//! back included, and μ fields on the way up after the first layer. Training goes up through the layers only, which is
+//! quick; it may then go on with passes of the closure in which every layer also has the field of the one above
+//! (*settling*), so that the outputs in the loss are those of the machine. After A. G. Moore, arXiv:2607.00170 (2026), whose
 //! losses are not known to us in detail.
 
 use burn::module::Module;
@@ -45,10 +47,10 @@ pub struct IsingTrainer {
     pub fixed_point: f64,
     /// λ_mag.
     pub magnitude: f64,
-    /// Passes of the closure that take the way back into account, after the one up; none while fields are normalised.
-    pub passes: usize,
-    /// Training that goes on when normalised fields have become couplings.
+    /// Training that goes on after that with the way back, by the closure, when normalised fields have become couplings.
     pub settling: Recipe,
+    /// Passes in it that take the way back into account, after the one up.
+    pub passes: usize,
     /// How images are varied.
     pub augment: Augment,
 }
@@ -71,37 +73,32 @@ impl IsingTrainer {
     /// The training of `network` on some examples.
     ///
     /// # Errors
-    /// [`Error::Request`] for a fixed-point term of normalised layers, which has no meaning before they are folded, and for
-    /// passes with the way back from spins that are drawn.
+    /// [`Error::Request`] for a fixed-point term of normalised layers, which has no meaning before they are folded.
     pub fn training<'a>(
         &'a self,
         network: &IsingNet,
         examples: &'a Examples,
     ) -> Result<Training<'a, IsingNet>> {
-        let normalised = network.layers.iter().any(|layer| layer.is_normalised());
-        if self.fixed_point > 0.0 && normalised {
+        if self.fixed_point > 0.0 && network.layers.iter().any(|layer| layer.is_normalised()) {
             let reason = "the fixed-point term needs couplings, and normalised layers have none before the end: \
                           set fixed_point or normalise to none";
             return Err(Error::Request(reason.into()));
         }
-        if self.passes > 0 && self.forward == Forward::StraightThrough {
-            let reason = "passes with the way back need means, and straight-through training draws spins";
-            return Err(Error::Request(reason.into()));
-        }
-        let passes = if normalised { 0 } else { self.passes };
-        let gradient = self.gradient(examples, passes);
+        let gradient = self.gradient(examples, self.forward, 0);
         Ok(Training::new("ising", self.recipe, examples.len(), gradient))
     }
 
-    /// The training of a [folded](IsingNet::folded) network that follows.
+    /// The training of a [folded](IsingNet::folded) network that goes on with the way back.
     pub fn settled<'a>(&'a self, examples: &'a Examples) -> Training<'a, IsingNet> {
-        Training::new("settling", self.settling, examples.len(), self.gradient(examples, self.passes))
+        let gradient = self.gradient(examples, Forward::Closure, self.passes);
+        Training::new("settling", self.settling, examples.len(), gradient)
     }
 
     /// The gradient of (27).
     fn gradient<'a>(
         &'a self,
         examples: &'a Examples,
+        forward: Forward,
         passes: usize,
     ) -> impl Fn(&IsingNet, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a {
         move |model, indices, batch, key| {
@@ -109,7 +106,7 @@ impl IsingTrainer {
             let varied = Some((self.augment, key.fork("shift")));
             let inputs = examples.varied(indices, &model.normalisation, varied, &device);
             let one_hot = examples.one_hot(indices, model.classes, &device);
-            let passed = model.pass(inputs, self.forward, key.fork("spins"));
+            let passed = model.pass(inputs, forward, key.fork("spins"));
             let settled = model.settled(&passed.fields[0], passed.values.clone(), passes, 1.0);
             let outputs = settled.last().expect("a layer").clone();
             let mut loss = cross_entropy(model.class_means(outputs) * self.logit_gain, one_hot);
