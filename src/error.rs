@@ -74,6 +74,9 @@ pub enum Error {
     /// A graph of spins that is none, or a temperature that they cannot have.
     #[error("spins: {0}")]
     Spins(SpinProblem),
+    /// Linear dynamics that are none.
+    #[error("linear dynamics: {0}")]
+    Linear(LinearProblem),
     /// A linear system that could not be solved.
     #[error("exact optimum: {0}")]
     Exact(String),
@@ -112,6 +115,86 @@ impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self::Couplings(problem)
     }
+}
+
+/// The message of the error includes the problem, so the problem is not reported as a source as well.
+impl From<LinearProblem> for Error {
+    fn from(problem: LinearProblem) -> Self {
+        Self::Linear(problem)
+    }
+}
+
+/// What is wrong with a drift, a force or a noise.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinearProblem {
+    /// A matrix that is not square, or does not fit the others.
+    #[error("{what} is {rows} by {columns}, and {expected} by {expected} is needed (at least 1 by 1)")]
+    Size {
+        /// Which.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// How many of each fit.
+        expected: usize,
+    },
+    /// NaN or an infinity.
+    #[error("{what} is {value} in row {row}, column {column}, counted from 0")]
+    NotFinite {
+        /// Which.
+        what: &'static str,
+        /// Where, counted from 0.
+        row: usize,
+        /// Where, counted from 0.
+        column: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A matrix that must be symmetric.
+    #[error(
+        "{what} must be symmetric, but entries ({row}, {column}) and ({column}, {row}) differ by {difference:e}"
+    )]
+    NotSymmetric {
+        /// Which.
+        what: &'static str,
+        /// Where, counted from 0.
+        row: usize,
+        /// Where, counted from 0.
+        column: usize,
+        /// By how much.
+        difference: f64,
+    },
+    /// A matrix that must not have negative eigenvalues.
+    #[error("{what} must be positive semi-definite, but has the eigenvalue {eigenvalue:e}")]
+    NotDefinite {
+        /// Which.
+        what: &'static str,
+        /// The eigenvalue.
+        eigenvalue: f64,
+    },
+    /// A drift that does not come to rest.
+    #[error("A has an eigenvalue with the real part {rate:e}: all must be positive, or x never settles")]
+    Unstable {
+        /// The smallest real part.
+        rate: f64,
+    },
+    /// A step of no length.
+    #[error("a step of {h}: it must be positive and finite")]
+    Step {
+        /// Its length.
+        h: f64,
+    },
+    /// An eigenvalue problem without a solution, for numbers that are too large or too small.
+    #[error("no eigenvalues of {what} were found: its numbers are too large or too small")]
+    NoEigenvalues {
+        /// Of which matrix.
+        what: &'static str,
+    },
+    /// A steady state that is too far away.
+    #[error("the covariance does not settle: the slowest rate of A is too close to zero")]
+    Unsettled,
 }
 
 /// What is wrong with a graph of spins or with what is asked of it.

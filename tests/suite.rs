@@ -6,6 +6,7 @@
 //! | physics | identities that hold to rounding: force and energy, first law, Crooks, the exact optimum, refusals |
 //! | statistics | averages compared with closed forms and quadrature, with thresholds derived from the sample size |
 //! | dynamics | the one loop: changing temperatures, units that all differ, user-defined machines |
+//! | linear | linear dynamics compared with exact transitions and covariances |
 //! | spins | Gibbs sampling and parallel tempering compared with enumeration and Onsager |
 //! | protocols | moving control parameters: first law, detailed balance, Jarzynski, the reversed likelihood |
 //! | generators | small generators: the local rule, the exact solution, drawing, refused requests |
@@ -36,6 +37,7 @@ mod hardware;
 mod ising;
 mod layers;
 mod learning;
+mod linear;
 mod physics;
 mod pinned;
 mod protocols;

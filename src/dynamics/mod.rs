@@ -5,6 +5,7 @@
 //! | [`run`](mod@run) | [`Dynamics`](run::Dynamics), the loop, trajectories, divergence |
 //! | [`overdamped`] | Langevin dynamics of the substrate, in two schemes |
 //! | [`simulate`] | running a substrate in one call |
+//! | [`ornstein_uhlenbeck`] | linear drift with noise of any covariance, by exact steps and two others |
 //! | [`gibbs`] | sweeps of ±1 spins |
 //! | [`tempering`] | replicas of spins that exchange temperatures |
 //! | [`stability`] | the largest time step |
@@ -13,6 +14,7 @@
 pub mod adjoint;
 pub mod gibbs;
 mod orders;
+pub mod ornstein_uhlenbeck;
 pub mod overdamped;
 pub mod run;
 pub mod simulate;
