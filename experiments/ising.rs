@@ -138,7 +138,7 @@ impl Setup {
         let trained = session.train_watched(fit_up.name(), fit_up, held_out)?;
         session.run.keep("ising.bpk", &trained.encode()?)?;
         let folded = self.fold(&trained, self.settings.fold_images)?;
-        if trainer.settling.epochs == 0 {
+        if trainer.settling.epochs == 0 || folded.is_feed_forward() {
             return Ok(folded);
         }
         let fit = fit(trainer.settled(&data.train), folded);

@@ -174,11 +174,11 @@ impl Settings {
         let colour = dataset == Dataset::Cifar10;
         let (hidden, scale, normalise) = match network {
             Network::Mlp => (vec![Hidden::Dense(512)], 0.3, false),
-            Network::Conv if colour => (vec![conv(48, 5, 2), conv(96, 3, 2), conv(192, 3, 2)], 0.6, true),
+            Network::Conv if colour => (vec![conv(48, 5, 2), conv(96, 3, 2), conv(192, 3, 2)], 1.0, true),
             Network::Conv => (vec![conv(32, 5, 2), conv(64, 3, 2)], 0.6, false),
             Network::Deep => {
                 let pairs = [(64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 2)];
-                (pairs.map(|(channels, stride)| conv(channels, 3, stride)).into(), 0.6, true)
+                (pairs.map(|(channels, stride)| conv(channels, 3, stride)).into(), 1.0, true)
             }
         };
         let equilibrium = realisation == Realisation::Equilibrium;
@@ -191,9 +191,14 @@ impl Settings {
         let (epochs, batch) = match (network, dataset) {
             (Network::Mlp, Dataset::Mnist) => (20, 200),
             (Network::Mlp, _) => (25, 200),
-            (Network::Conv, Dataset::Cifar10) => (15, 100),
+            (Network::Conv, Dataset::Cifar10) => (14, 100),
             (Network::Conv, _) => (8, 100),
             (Network::Deep, _) => (60, 100),
+        };
+        let settling = match network {
+            Network::Mlp => 0,
+            Network::Conv | Network::Deep if colour => 3,
+            Network::Conv | Network::Deep => 2,
         };
         let clothes = dataset == Dataset::FashionMnist;
         let recipe = Recipe {
@@ -208,12 +213,13 @@ impl Settings {
             recipe,
             forward: match network {
                 Network::Mlp if clothes || colour => Forward::StraightThrough,
+                Network::Conv | Network::Deep if colour => Forward::Closure,
                 _ => Forward::MeanField,
             },
             logit_gain: if network == Network::Mlp && clothes { 7.0 } else { 10.0 },
             fixed_point: if equilibrium && network == Network::Mlp { 1.0 } else { 0.0 },
             magnitude: if equilibrium && network == Network::Mlp { 0.03 } else { 0.0 },
-            settling: Recipe { epochs: 0, learning_rate: 5e-4, ..recipe },
+            settling: Recipe { epochs: settling, learning_rate: 5e-4, ..recipe },
             passes: 1,
             augment: match (dataset, network) {
                 (Dataset::FashionMnist, Network::Mlp) => Augment::default(),

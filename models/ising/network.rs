@@ -202,6 +202,11 @@ impl IsingNet {
         Ok(Self { realisation, delta, ..self })
     }
 
+    /// Whether nothing comes back from one layer to the one below.
+    pub fn is_feed_forward(&self) -> bool {
+        self.realisation == Realisation::Temperatures && self.delta == 0.0
+    }
+
     /// How often a spin of a layer is there.
     pub(crate) fn copies(&self, layer: usize) -> usize {
         if layer + 1 < self.layers.len() { self.replicas } else { 1 }
@@ -323,11 +328,14 @@ pub(crate) fn coins(images: usize, spins: usize, key: Key, device: &Device) -> T
     Tensor::from_data(TensorData::new(values.collect::<Vec<f32>>(), [images, spins]), device)
 }
 
-/// Spins drawn under some fields: +1 with probability 1/(1 + exp(−2f)).
-pub(crate) fn drawn(field: Tensor<2>, step: u32, key: Key) -> Tensor<2> {
+/// Copies of spins drawn under some fields: +1 with probability 1/(1 + exp(−2f)).
+///
+/// # Shapes
+/// `[image, spin]` → `[image, copy and spin]`.
+pub(crate) fn drawn(field: Tensor<2>, copies: usize, step: u32, key: Key) -> Tensor<2> {
     let [images, spins] = field.dims();
-    let u = TensorData::new(key.uniforms(step, images, spins), [images, spins]);
+    let u = TensorData::new(key.uniforms(step, images, copies * spins), [images, copies * spins]);
     let u = Tensor::<2>::from_data(u, &field.device());
-    let up = (u * ((field * -2.0).exp() + 1.0)).lower_elem(1.0);
+    let up = (u * ((field * -2.0).exp() + 1.0).repeat_dim(1, copies)).lower_elem(1.0);
     up.float() * 2.0 - 1.0
 }

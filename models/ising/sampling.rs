@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thermograd::{Correlation, Dynamics, Key, Place, Shards, run, to_f64};
 
 use crate::error::Result;
-use crate::ising::network::{IsingNet, Realisation, coins, drawn};
+use crate::ising::network::{IsingNet, coins, drawn};
 use crate::training::examples::Examples;
 
 /// Sweeps of layered spins under clamped images; a step is one sweep.
@@ -73,8 +73,8 @@ impl Dynamics for LayeredGibbs<'_> {
     fn step(&self, index: usize, mut spins: LayeredSpins) -> LayeredSpins {
         let layers = self.network.layers.len();
         for layer in (0..layers).step_by(2).chain((1..layers).step_by(2)) {
-            let field = self.field(&spins, layer).repeat_dim(1, self.network.copies(layer));
-            spins.0[layer] = drawn(field, index as u32, self.key.at(layer as u64));
+            let (field, copies) = (self.field(&spins, layer), self.network.copies(layer));
+            spins.0[layer] = drawn(field, copies, index as u32, self.key.at(layer as u64));
         }
         spins
     }
@@ -99,8 +99,7 @@ impl IsingNet {
     /// layer and five autocorrelation times of the outputs.
     pub fn burn_in(&self, tau: f64) -> usize {
         let layers = self.layers.len();
-        let forward = self.realisation == Realisation::Temperatures && self.delta == 0.0;
-        if forward { layers.div_ceil(2) } else { 2 * layers + (5.0 * tau).ceil() as usize }
+        if self.is_feed_forward() { layers.div_ceil(2) } else { 2 * layers + (5.0 * tau).ceil() as usize }
     }
 }
 

@@ -148,7 +148,7 @@ impl IsingNet {
     fn through(&self, field: Tensor<2>, mean: Tensor<2>, layer: usize, key: Key) -> Tensor<2> {
         let (field, copies) = (field.detach().inner(), self.copies(layer));
         let key = key.at(layer as u64);
-        let draws = (0..copies).map(|copy| drawn(field.clone(), copy as u32, key));
+        let draws = (0..copies).map(|copy| drawn(field.clone(), 1, copy as u32, key));
         let spins = draws.reduce(|a, b| a + b).expect("one copy at least") / copies as f64;
         let noise = Tensor::from_inner(spins) - mean.clone().detach();
         mean + noise
