@@ -107,7 +107,9 @@ impl Setup {
         let shards = self.bench.shards.threads as u128 + 1;
         let batch = self.settings.shard.min(self.settings.trainer.recipe.batch) as u128;
         let what = format!("training {weights} couplings of {spins} spins");
-        afford(&what, 32 * weights + shards * batch * 64 * spins)
+        let trainer = &self.settings.trainer;
+        let passes = if trainer.settling.epochs > 0 { 1 + trainer.passes as u128 } else { 1 };
+        afford(&what, 32 * weights + shards * batch * 64 * spins * passes)
     }
 
     fn untrained(&self) -> Result<IsingNet> {

@@ -78,6 +78,11 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
             "control parameters that move in time cannot be written as a circuit; write a file with their values at one moment instead"
         );
     }
+    if couplings.description.sampling.is_some() {
+        bail!(
+            "these units are spins that are sampled by Gibbs, and a circuit has voltages that follow their noise"
+        );
+    }
     let source = task.data.source()?;
     let device = source.backend.device()?;
     let substrate = couplings.substrate(&device)?;

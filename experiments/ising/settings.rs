@@ -160,7 +160,7 @@ impl Arguments {
         set(&mut s.trainer.recipe.epochs, self.epochs);
         set(&mut s.sweeps, self.sweeps);
         s.accuracy = self.accuracy.or(s.accuracy);
-        s.either_machine |= self.accuracy.is_some() && self.realisation.is_none();
+        s.either_machine = self.realisation.is_none() && (s.either_machine || self.accuracy.is_some());
         s.version = version();
         s.check()?;
         Ok(settings)
@@ -262,6 +262,7 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
             "flip_joules: must be finite and not negative"
         );
         let t = &self.trainer;
+        ensure!((1..=50).contains(&t.passes), "trainer.passes: between 1 and 50 are possible");
         ensure!(t.logit_gain > 0.0 && t.logit_gain.is_finite(), "trainer.logit_gain: must be positive");
         ensure!(
             t.fixed_point >= 0.0 && t.magnitude >= 0.0,

@@ -143,6 +143,16 @@ impl IsingConfig {
         if self.hidden.is_empty() || self.hidden.iter().any(empty) {
             return refuse("hidden layers: at least one, with spins, strides above 0 and odd kernels".into());
         }
+        let (most, widest) = (1 << 24, 255);
+        let large = |hidden: &Hidden| match *hidden {
+            Hidden::Dense(spins) => spins > most,
+            Hidden::Conv { channels, kernel, stride } => channels > most || kernel.max(stride) > widest,
+        };
+        if self.hidden.iter().any(large) || self.outputs.max(self.replicas) > most {
+            return refuse(format!(
+                "at most {most} spins, channels and copies, and kernels and strides of {widest} are possible"
+            ));
+        }
         if !(self.scale > 0.0 && self.scale.is_finite()) {
             return refuse(format!("scale = {}: it must be positive and finite", self.scale));
         }

@@ -181,12 +181,7 @@ impl IsingNet {
                 series.iter_mut().zip(means).for_each(|(series, mean)| series.push(mean));
             }
         })?;
-        // Of deviations from the mean of each image and class.
-        for values in &mut series {
-            let mean = values.iter().sum::<f64>() / sweeps as f64;
-            values.iter_mut().for_each(|value| *value -= mean);
-        }
-        Ok(Correlation::of(&series))
+        Ok(Correlation::of_deviations(&series))
     }
 }
 

@@ -81,7 +81,7 @@ impl IsingTrainer {
     ) -> Result<Training<'a, IsingNet>> {
         if self.fixed_point > 0.0 && network.layers.iter().any(|layer| layer.is_normalised()) {
             let reason = "the fixed-point term needs couplings, and normalised layers have none before the end: \
-                          set fixed_point or normalise to none";
+                          set fixed_point = 0 or normalise = false";
             return Err(Error::Request(reason.into()));
         }
         let gradient = self.gradient(examples, self.forward, 0);

@@ -168,12 +168,15 @@ impl<'a> Gibbs<'a> {
     /// Row-major `[spin, chain]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when they are not so many for every spin.
+    /// [`Error::Shape`] when they are not so many for every spin, [`Error::Spins`] when one is not finite.
     pub fn with_fields(self, chains: usize, fields: &[f32]) -> Result<Self> {
         let spins = self.spins;
         if fields.len() != spins.len() * chains {
             let (found, expected) = (vec![fields.len()], vec![spins.len(), chains]);
             return Err(Error::Shape { what: "fields of chains".into(), found, expected });
+        }
+        if let Some((index, &field)) = fields.iter().enumerate().find(|(_, field)| !field.is_finite()) {
+            return Err(SpinProblem::Field { spin: index / chains, value: f64::from(field) }.into());
         }
         let of = |place| &fields[spins.spin(place) * chains..][..chains];
         let fields = (0..spins.len()).flat_map(of).copied().collect();

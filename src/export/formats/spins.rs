@@ -52,9 +52,15 @@ const SCHEMA: &str = "3.0.0";
 fn info(couplings: &Couplings) -> Result<serde_json::Map<String, serde_json::Value>> {
     let description = &couplings.description;
     let Some(sampling) = &description.sampling else { return Ok(serde_json::Map::new()) };
+    if description.substrate.kt == 0.0 {
+        return Err(
+            Problem::Unsupported("at kT = 0 beta is infinite, and JSON has no infinity".into()).into()
+        );
+    }
     let topology = &description.substrate.topology;
     let groups = sampling.betas.iter().map(|(name, beta)| {
         let units = topology.columns(name)?;
+        let beta = beta / description.substrate.kt;
         Ok((name.clone(), serde_json::json!({ "beta": beta, "units": [units.start, units.end - 1] })))
     });
     let groups: serde_json::Map<_, _> = groups.collect::<Result<_>>()?;
@@ -70,7 +76,9 @@ fn info(couplings: &Couplings) -> Result<serde_json::Map<String, serde_json::Val
 /// A spin model for a format that says nothing of temperatures.
 fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
     let betas = couplings.description.sampling.as_ref().map(|sampling| &sampling.betas);
-    if let Some((group, beta)) = betas.into_iter().flatten().find(|(_, beta)| **beta != 1.0) {
+    let kt = couplings.description.substrate.kt;
+    if let Some((group, beta)) = betas.into_iter().flatten().find(|(_, beta)| **beta / kt != 1.0) {
+        let beta = beta / kt;
         let reason = format!("group `{group}` has beta = {beta}, which this format cannot say; BQM JSON can");
         return Err(Problem::Unsupported(reason).into());
     }
