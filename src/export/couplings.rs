@@ -173,7 +173,7 @@ impl Couplings {
     /// The substrate with these couplings, on a device.
     ///
     /// # Errors
-    /// [`Error::Couplings`](crate::Error::Couplings) and the errors of
+    /// [`Error::Couplings`] and the errors of
     /// [`SubstrateConfig::init`](crate::SubstrateConfig::init), which can only occur if the value was assembled by
     /// hand.
     pub fn substrate(&self, options: impl Into<TensorCreationOptions>) -> Result<Substrate> {
@@ -240,8 +240,8 @@ impl Couplings {
     /// that the units are confined.
     ///
     /// # Errors
-    /// [`Error::Couplings`](crate::Error::Couplings), those of the description, and
-    /// [`Error::NotJointlyConfining`](crate::Error::NotJointlyConfining).
+    /// [`Error::Couplings`], those of the description, and
+    /// [`Error::NotJointlyConfining`].
     pub fn validate(&self) -> Result<()> {
         let description = &self.description;
         description.validate()?;
