@@ -8,7 +8,7 @@ use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use thermograd::units::ROOM_TEMPERATURE;
 use thermograd::{Assumptions, Scale};
 use thermograd_experiments::workbench::run::load;
-use thermograd_experiments::workbench::{DataFlags, Source, parse, refuse_useless, run, with_defaults};
+use thermograd_experiments::workbench::{DataFlags, Knob, Source, parse, refuse_useless, run, with_defaults};
 use thermograd_models::Classifier;
 
 use crate::convert::{FARADS, SECONDS};
@@ -150,29 +150,6 @@ pub struct Simulate {
     pub kelvin: Option<f64>,
     #[command(flatten)]
     pub data: DataFlags,
-}
-
-/// What to sweep.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Knob {
-    /// Bits per coupling.
-    Bits,
-    /// Relative standard deviation of every coupling and bias.
-    Mismatch,
-    /// Largest possible coupling, as a fraction of the largest one in the file.
-    Range,
-    /// Number of couplings per unit.
-    FanIn,
-    /// kT, as a multiple of the nominal value.
-    Temperature,
-    /// J₂ and J₄ of all wells, as a multiple of the nominal values.
-    Wells,
-    /// Relative standard deviation of J₂, J₄ and the mobility of every unit.
-    UnitMismatch,
-    /// Standard deviation of the read-out noise.
-    ReadOut,
-    /// Bandwidth of couplings, in units of 1/time.
-    Bandwidth,
 }
 
 #[derive(Args, Debug)]

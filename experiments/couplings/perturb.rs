@@ -3,14 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use maud::{PreEscaped, html};
 use serde::Serialize;
-use thermograd::{Estimate, Hardware, Imperfection, Key, Scale};
+use thermograd::{Estimate, Hardware, Key, Scale};
 use thermograd_experiments::report::{COLOURS, Chart, Line, counted, document, facts, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{
-    Bar, Bench, SHARD, Session, Source, afford, bar, interrupted, name, refuse_useless, run, version,
+    Bar, Bench, Knob, SHARD, Session, Source, afford, bar, interrupted, name, refuse_useless, run, version,
 };
 
-use crate::arguments::{Knob, Perturb};
+use crate::arguments::Perturb;
 use crate::reader::Reader;
 
 /// One point of the sweep.
@@ -47,7 +47,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     let key = task.data.source()?.key().fork("perturb");
     for &value in &values {
         for device in 0..task.devices as u64 {
-            let made = made(&reader, task, value, device_key(key, device))?;
+            let made = task.by.device(reader.substrate(), value, task.scale(), device_key(key, device))?;
             reader.check(&made).with_context(|| format!("at {} {value}", name(&task.by)))?;
         }
     }
@@ -89,16 +89,6 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     session.go_on()
 }
 
-/// A device with the imperfection at one value.
-fn made(reader: &Reader, task: &Perturb, value: f64, key: Key) -> Result<Hardware> {
-    let substrate = reader.substrate().clone();
-    let blocks = 0..substrate.topology().blocks.len();
-    let couplings = blocks.flat_map(|block| substrate.pair_couplings(block));
-    let largest = couplings.fold(0.0_f64, |largest, coupling| largest.max(coupling.abs()));
-    let imperfection = task.by.at(value, task.scale(), largest)?;
-    Ok(Hardware::ideal(substrate).with(imperfection, key)?)
-}
-
 /// The key of one device.
 fn device_key(key: Key, device: u64) -> Key {
     key.fork("device").at(device)
@@ -119,7 +109,9 @@ fn measure(
             return Ok(None);
         }
         let hardware = match value {
-            Some(value) => made(reader, task, value, device_key(key, device))?,
+            Some(value) => {
+                task.by.device(reader.substrate(), value, task.scale(), device_key(key, device))?
+            }
             None => Hardware::ideal(reader.substrate().clone()),
         };
         let key = key.fork("noise").at(device);
@@ -176,73 +168,4 @@ fn page(task: &Perturb, images: usize, effort: &str, ideal: &[f64], points: &[Po
         (facts(&rows))
     };
     Ok(document(&format!("{}: {}", task.by.title(), task.file.display()), &body))
-}
-
-impl Knob {
-    fn title(self) -> &'static str {
-        match self {
-            Self::Bits => "Bits per coupling",
-            Self::Mismatch => "Relative mismatch of couplings",
-            Self::Range => "Largest possible coupling, fraction of the largest one",
-            Self::FanIn => "Couplings per unit",
-            Self::Temperature => "Temperature, multiple of the nominal one",
-            Self::Wells => "J₂ and J₄, multiple of the nominal ones",
-            Self::UnitMismatch => "Relative mismatch of J₂, J₄ and μ",
-            Self::ReadOut => "Read-out noise, units of x",
-            Self::Bandwidth => "Bandwidth of couplings, 1/time",
-        }
-    }
-
-    fn explanation(self) -> String {
-        let levels = "Levels: 2^bits − 1, with the full scale of least squared error.";
-        let filter = "Couplings between free units follow them through a low-pass filter.";
-        let factor = "multiplied by 1 + a normal of this standard deviation, drawn once per device";
-        let more = match self {
-            Self::Mismatch => return format!("Every coupling and bias of a device is {factor}."),
-            Self::UnitMismatch => {
-                return format!("J₂, J₄ and mobility of every unit of a device are each {factor}.");
-            }
-            Self::Bits => levels,
-            Self::FanIn => "Each unit keeps its strongest couplings.",
-            Self::Bandwidth => filter,
-            _ => "",
-        };
-        format!("Devices are alike here and differ only in their thermal noise. {more}")
-    }
-
-    fn values(self) -> Vec<f64> {
-        match self {
-            Self::Bits => vec![8.0, 6.0, 5.0, 4.0, 3.0, 2.0],
-            Self::Mismatch => vec![0.02, 0.05, 0.1, 0.15, 0.2, 0.3],
-            Self::Range => vec![0.5, 0.3, 0.2, 0.15, 0.1, 0.05],
-            Self::FanIn => vec![600.0, 400.0, 300.0, 200.0, 100.0, 50.0],
-            Self::Temperature => vec![0.0, 0.5, 0.8, 1.2, 2.0, 4.0],
-            Self::Wells => vec![0.5, 0.8, 0.9, 1.1, 1.2, 2.0],
-            Self::UnitMismatch => vec![0.02, 0.05, 0.1, 0.15, 0.2],
-            Self::ReadOut => vec![0.1, 0.2, 0.5, 1.0, 2.0],
-            Self::Bandwidth => vec![1000.0, 300.0, 100.0, 30.0, 10.0, 3.0],
-        }
-    }
-
-    fn at(self, value: f64, scale: Scale, largest: f64) -> Result<Imperfection> {
-        let whole = || -> Result<u32> {
-            ensure!(
-                value.fract() == 0.0 && (0.0..1e9).contains(&value),
-                "{}: {value} is not a whole number below 1e9",
-                name(&self)
-            );
-            Ok(value as u32)
-        };
-        Ok(match self {
-            Self::Bits => Imperfection::Quantised { bits: whole()?, scale },
-            Self::Mismatch => Imperfection::Mismatch { sd: value },
-            Self::Range => Imperfection::Range { limit: value * largest },
-            Self::FanIn => Imperfection::FanIn { limit: whole()? as usize },
-            Self::Temperature => Imperfection::Temperature { factor: value },
-            Self::Wells => Imperfection::Wells { j2: value, j4: value },
-            Self::UnitMismatch => Imperfection::UnitMismatch { sd: value },
-            Self::ReadOut => Imperfection::ReadOut { sd: value },
-            Self::Bandwidth => Imperfection::Bandwidth { rate: value },
-        })
-    }
 }

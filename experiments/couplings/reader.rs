@@ -71,11 +71,7 @@ impl Reader {
     ) -> Result<f64> {
         match self {
             Self::Langevin(classifier) => Ok(classifier.accuracy_on(device, examples, shards, key)?),
-            Self::Spins(reader) => {
-                let made = reader.with_substrate(device.substrate.clone());
-                let reading = made.read(examples, made.sweeps(), &[], shards, key, |_| {})?;
-                Ok(reading.accuracy.last().map_or(0.0, |&(_, accuracy)| accuracy))
-            }
+            Self::Spins(reader) => Ok(reader.accuracy_on(device, examples, shards, key)?),
         }
     }
 }

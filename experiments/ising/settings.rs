@@ -269,9 +269,9 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
             "trainer: terms of the loss must not be negative"
         );
         ensure!(t.augment.shift < 28, "trainer.augment.shift: less than an image is needed");
-        check_recipes([("trainer.recipe", t.recipe)])?;
+        // No epochs of settling are none, and the rest of its recipe must make sense anyway.
         let settling = Recipe { epochs: t.settling.epochs.max(1), ..t.settling };
-        check_recipes([("trainer.settling", settling)])?;
+        check_recipes([("trainer.recipe", t.recipe), ("trainer.settling", settling)])?;
         self.ising.check().context("ising")?;
         Ok(())
     }

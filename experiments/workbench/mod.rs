@@ -5,6 +5,7 @@
 //! | [`flags`] | the command line that experiments share, and its help |
 //! | [`settings`] | settings of a run: a file, overridden by flags |
 //! | [`data`] | images, device and key of the settings |
+//! | [`knob`] | imperfections of hardware that can be swept |
 //! | [`memory`] | check of the memory of the machine |
 //! | [`run`] | the folder of a run |
 //! | [`session`] | one session of a run: begin, resume, interrupt |
@@ -14,6 +15,7 @@
 
 pub mod data;
 pub mod flags;
+pub mod knob;
 pub mod memory;
 pub mod output;
 pub mod progress;
@@ -24,6 +26,7 @@ pub mod training;
 
 pub use data::{Bench, Data, Dataset, SHARD, Source};
 pub use flags::{DataFlags, RunFlags, parse, with_defaults};
+pub use knob::Knob;
 pub use memory::afford;
 pub use progress::{Bar, Interrupted, bar, interrupted, shown};
 pub use run::Run;

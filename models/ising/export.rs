@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use thermograd::export::ising::WELLS;
 use thermograd::{
-    Block, Chains, Couplings, Description, Gibbs, Group, Key, Normalisation, Pattern, Sampling, Schedule,
-    Shards, Spins, Substrate, SubstrateConfig, Topology, run, to_f64,
+    Block, Chains, Couplings, Description, Gibbs, Group, Hardware, Key, Normalisation, Pattern, Sampling,
+    Schedule, Shards, Spins, Substrate, SubstrateConfig, Topology, run, to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -130,6 +130,22 @@ impl SpinReader {
     /// The same with other couplings.
     pub fn with_substrate(&self, substrate: Substrate) -> Self {
         Self { substrate, ..self.clone() }
+    }
+
+    /// The accuracy of a device on some examples, by as many sweeps as the couplings ask for.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn accuracy_on(
+        &self,
+        device: &Hardware,
+        examples: &Examples,
+        shards: Shards,
+        key: Key,
+    ) -> Result<f64> {
+        let made = self.with_substrate(device.substrate.clone());
+        let reading = made.read(examples, self.sweeps(), &[], shards, key, |_| {})?;
+        Ok(reading.accuracy.last().map_or(0.0, |&(_, accuracy)| accuracy))
     }
 
     /// How many pixels an image has.

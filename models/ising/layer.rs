@@ -239,7 +239,10 @@ impl Layer {
     pub(crate) fn moments(&self, m: Tensor<2>, v: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let (mean, gain) = self.scaled(self.product(m));
         let variance = self.multiplied(v, self.weight().square());
-        (mean, gain.map_or(variance.clone(), |gain| self.each(variance, Tensor::mul, gain.square())))
+        match gain {
+            Some(gain) => (mean, self.each(variance, Tensor::mul, gain.square())),
+            None => (mean, variance),
+        }
     }
 
     /// Products as fields, and what normalisation multiplied them by, `[1, channel]`.

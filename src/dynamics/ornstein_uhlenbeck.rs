@@ -52,7 +52,7 @@ fn check_matrix(what: &'static str, matrix: MatRef<f64>, size: usize) -> Result<
 }
 
 /// Refuses a matrix that is not symmetric, up to rounding.
-pub(crate) fn check_symmetric(what: &'static str, matrix: MatRef<f64>) -> Result<()> {
+fn check_symmetric(what: &'static str, matrix: MatRef<f64>) -> Result<()> {
     let size = matrix.norm_max();
     for column in 0..matrix.ncols() {
         for row in 0..column {
@@ -63,6 +63,11 @@ pub(crate) fn check_symmetric(what: &'static str, matrix: MatRef<f64>) -> Result
         }
     }
     Ok(())
+}
+
+/// Refuses a step of no length.
+fn check_step(h: f64) -> Result<()> {
+    if h > 0.0 && h.is_finite() { Ok(()) } else { Err(LinearProblem::Step { h }.into()) }
 }
 
 /// A matrix whose product with its transpose is a positive semi-definite one.
@@ -139,9 +144,7 @@ impl OrnsteinUhlenbeck {
     /// # Errors
     /// [`Error::Linear`](crate::Error::Linear) for a step that is not positive and finite.
     pub fn transition(&self, h: f64) -> Result<Transition> {
-        if !(h > 0.0 && h.is_finite()) {
-            return Err(LinearProblem::Step { h }.into());
-        }
+        check_step(h)?;
         let size = self.size();
         let halvings = (h * norm(self.a.as_ref()) / 0.5).log2().ceil().max(0.0) as i32;
         let step = h * 0.5_f64.powi(halvings);
@@ -210,7 +213,7 @@ impl OrnsteinUhlenbeck {
 const TERMS: u32 = 20;
 
 /// The largest sum of magnitudes in a row: no eigenvalue is above it.
-pub(crate) fn norm(matrix: MatRef<f64>) -> f64 {
+fn norm(matrix: MatRef<f64>) -> f64 {
     let row = |i: usize| (0..matrix.ncols()).map(|j| matrix[(i, j)].abs()).sum::<f64>();
     (0..matrix.nrows()).map(row).fold(0.0, f64::max)
 }
@@ -268,13 +271,11 @@ impl LinearSteps {
     /// # Errors
     /// Those of [`OrnsteinUhlenbeck::transition`].
     pub fn new(system: &OrnsteinUhlenbeck, scheme: Scheme, h: f64, key: Key) -> Result<Self> {
+        check_step(h)?;
         let (propagator, shift, noise) = match scheme {
             Scheme::Exact => {
                 let Transition { propagator, shift, noise, .. } = system.transition(h)?;
                 (propagator, shift, noise)
-            }
-            Scheme::LeimkuhlerMatthews | Scheme::EulerMaruyama if !(h > 0.0 && h.is_finite()) => {
-                return Err(LinearProblem::Step { h }.into());
             }
             Scheme::LeimkuhlerMatthews | Scheme::EulerMaruyama => {
                 let size = system.size();

@@ -23,9 +23,6 @@ pub struct Correlation {
     pub count: usize,
 }
 
-/// How often the variance of a mean is added again; each brings it nearer by 2τ/N times the window.
-const CORRECTIONS: usize = 5;
-
 /// Autocorrelation times that the window of the sum holds.
 const WINDOW: f64 = 5.0;
 
@@ -37,32 +34,27 @@ impl Correlation {
     pub fn of(series: &[Vec<f64>]) -> Option<Self> {
         let count = series.iter().map(Vec::len).sum::<usize>();
         let mean = series.iter().flatten().sum::<f64>() / count as f64;
-        Self::about(series, mean, 0.0)
+        Self::about(series, mean, false)
     }
 
     /// Of independent series with the same fluctuations about means that differ and are not known: the mean is that of all.
     ///
-    /// Covariances of deviations from the mean of a series are too small by its variance, 2τσ²/N, which is added again.
-    ///
     /// None as for [`of`](Self::of).
     pub fn of_deviations(series: &[Vec<f64>]) -> Option<Self> {
-        let length = series.first()?.len() as f64;
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let rest = |values: &Vec<f64>| {
-            let own = mean(values);
-            values.iter().map(|value| value - own).collect()
-        };
-        let deviations: Vec<Vec<f64>> = series.iter().map(rest).collect();
-        let all = series.iter().map(|values| mean(values)).sum::<f64>() / series.len() as f64;
-        let mut found = Self::about(&deviations, 0.0, 0.0)?;
-        for _ in 0..CORRECTIONS {
-            found = Self::about(&deviations, 0.0, 2.0 * found.tau * found.sd.powi(2) / length)?;
-        }
-        Some(Self { mean: all, ..found })
+        let means: Vec<f64> =
+            series.iter().map(|values| values.iter().sum::<f64>() / values.len() as f64).collect();
+        let rest = |(values, mean): (&Vec<f64>, &f64)| values.iter().map(|value| value - mean).collect();
+        let deviations: Vec<Vec<f64>> = series.iter().zip(&means).map(rest).collect();
+        let mean = means.iter().sum::<f64>() / means.len() as f64;
+        Some(Self { mean, ..Self::about(&deviations, 0.0, true)? })
     }
 
-    /// Of series about a mean, with covariances that are larger by `more`.
-    fn about(series: &[Vec<f64>], mean: f64, more: f64) -> Option<Self> {
+    /// Of series about a mean, or of deviations from their own means.
+    ///
+    /// Covariances of deviations are too small by the variance of the mean of a series, m = 2τσ²/N, which is added again:
+    /// with the covariances c and their sum S over W lags, σ² = c₀ + m and τσ² = ½σ² + S + Wm give
+    /// m = (c₀ + 2S)/(N − 2W − 1).
+    fn about(series: &[Vec<f64>], mean: f64, own: bool) -> Option<Self> {
         let length = series.first()?.len();
         let count = series.len() * length;
         if length < 2 || series.iter().any(|values| values.len() != length) {
@@ -72,15 +64,18 @@ impl Correlation {
             let products = series
                 .iter()
                 .flat_map(|values| values[lag..].iter().zip(values).map(|(a, b)| (a - mean) * (b - mean)));
-            products.sum::<f64>() / (series.len() * (length - lag)) as f64 + more
+            products.sum::<f64>() / (series.len() * (length - lag)) as f64
         };
-        let variance = covariance(0);
-        if variance == 0.0 {
+        let first = covariance(0);
+        if first == 0.0 {
             return Some(Self { mean, sd: 0.0, tau: 0.5, tau_error: 0.0, count });
         }
-        let mut tau = 0.5;
+        let mut sum = 0.0;
         for lag in 1..length.div_ceil(2) {
-            tau += covariance(lag) / variance;
+            sum += covariance(lag);
+            let lost = if own { (first + 2.0 * sum) / (length - 2 * lag - 1).max(1) as f64 } else { 0.0 };
+            let variance = first + lost;
+            let tau = 0.5 + (sum + lag as f64 * lost) / variance;
             if lag as f64 >= WINDOW * tau.max(1.0) {
                 let tau_error = (2.0 * (2 * lag + 1) as f64 / count as f64).sqrt() * tau;
                 return Some(Self { mean, sd: variance.sqrt(), tau: tau.max(0.0), tau_error, count });

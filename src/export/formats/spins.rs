@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::error::{Error, Problem, Result};
 use crate::export::couplings::Couplings;
@@ -61,16 +62,20 @@ fn info(couplings: &Couplings) -> Result<serde_json::Map<String, serde_json::Val
     let groups = sampling.betas.iter().map(|(name, beta)| {
         let units = topology.columns(name)?;
         let beta = beta / description.substrate.kt;
-        Ok((name.clone(), serde_json::json!({ "beta": beta, "units": [units.start, units.end - 1] })))
+        Ok((name.clone(), json!({ "beta": beta, "units": [units.start, units.end - 1] })))
     });
     let groups: serde_json::Map<_, _> = groups.collect::<Result<_>>()?;
     let Sampling { output, classes, burn_in, sweeps, .. } = sampling;
     let realisation = sampling.realisation();
-    let info = serde_json::json!({
-        "realisation": realisation, "groups": groups, "output": output, "classes": classes,
-        "burn_in": burn_in, "sweeps": sweeps,
-    });
-    Ok(info.as_object().cloned().unwrap_or_default())
+    let entries = [
+        ("realisation", json!(realisation)),
+        ("groups", json!(groups)),
+        ("output", json!(output)),
+        ("classes", json!(classes)),
+        ("burn_in", json!(burn_in)),
+        ("sweeps", json!(sweeps)),
+    ];
+    Ok(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// A spin model for a format that says nothing of temperatures.
