@@ -227,11 +227,22 @@ impl Setup {
         let (s, Bench { shards, key, .. }) = (&self.settings, &self.bench);
         let images = self.images();
         let name = if s.against_held_out { "held out" } else { "test" };
-        let (network, tau, sweeps) = self.schedule(trained)?;
+        let keep = |network: &IsingNet, sweeps: Sweeps| -> Result<()> {
+            match network.exports() {
+                true => Ok(session.run.export(&network.couplings_of(sweeps)?, export)?),
+                false => Ok(()),
+            }
+        };
+        let (network, tau, sweeps) = match self.schedule(trained.clone()) {
+            Ok(found) => found,
+            Err(error) => {
+                // Its couplings are worth keeping all the same.
+                keep(&trained, Sweeps { burn_in: TAU.1, read: s.sweeps })?;
+                return Err(error);
+            }
+        };
         let (network, forecast) = (&network, self.forecast(&network, tau));
-        if network.exports() {
-            session.run.export(&network.couplings_of(sweeps)?, export)?;
-        }
+        keep(network, sweeps)?;
         let reading = session.shown(name, |progress| {
             network.read(images, sweeps, &MARKS, *shards, key.fork(name), progress)
         })?;

@@ -962,7 +962,9 @@ fn an_ising_network_reads_and_its_couplings_are_spins_elsewhere() {
         refused(couplings(&sweep), &sweep, &["spins have no wells"]);
     }
     fails(&["--eval", &file], &["units are spins"]);
-    refused(couplings(&["simulate", &file]), &["simulate"], &["a data set is needed"]);
+    refused(couplings(&["simulate", &file]), &["simulate"], &["units are clamped", "--clamp FILE"]);
+    let twice = [&["simulate", &file, "--trajectories", "2"][..], &data].concat();
+    refused(couplings(&twice), &twice, &["--trajectories", "every image once"]);
 
     // One image held, the rest is a spin model with the temperatures beside it.
     let model = name(&folder.path().join("digit.json"));
@@ -971,7 +973,19 @@ fn an_ising_network_reads_and_its_couplings_are_spins_elsewhere() {
     let text = ok(couplings(&held).args(data).args(["--example", "3"]).output().unwrap());
     assert!(text.contains("132 free units, 3200 couplings"), "{text}");
     let json = results(Path::new(&model));
-    assert_eq!(json["info"]["groups"]["output"]["units"], serde_json::json!([32, 131]));
+    assert_eq!(json["info"]["sampling"]["groups"]["output"]["units"], serde_json::json!([32, 131]));
+    // Sampled by Gibbs where the file goes; a format without temperatures refuses it, and so does a circuit.
+    let states = name(&folder.path().join("states.csv"));
+    let text =
+        ok(couplings(&["simulate", &model, "--trajectories", "7", "--states", &states]).output().unwrap());
+    assert!(text.contains("7 chains of ") && text.contains("output, class 9"), "{text}");
+    let rows = std::fs::read_to_string(&states).unwrap();
+    let spins = |row: &str| row.split(',').filter(|s| ["1", "-1"].contains(s)).count();
+    assert!(rows.lines().skip(1).map(spins).eq([132; 7]), "{rows}");
+    for other in ["digit.qubo", "digit.coo", "digit.cir"] {
+        let other = name(&folder.path().join(other));
+        refused(couplings(&["convert", &model, &other]), &["convert", &other], &[]);
+    }
 
     // As few sweeps as are needed, on the machine that needs fewer.
     let few = name(&folder.path().join("few"));

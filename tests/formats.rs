@@ -293,9 +293,27 @@ fn spins_under_a_held_image_are_a_spin_model() {
         assert!((model.energy(&spins) - energy).abs() < 1e-5, "{state}: {energy}");
     }
     let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-    let info = &json["info"];
+    let info = &json["info"]["sampling"];
     assert_eq!(info["groups"]["output"], serde_json::json!({ "beta": 2.5, "units": [4, 5] }));
     assert!(info["realisation"].as_str().unwrap().contains("out of equilibrium"), "{info}");
+    // Groups and temperatures come back; couplings of nothing do not.
+    let read = Format::BqmJson.decode(&bytes).unwrap();
+    assert_eq!(read.description.sampling, held.description.sampling);
+    assert_eq!(Ising::of(&read).unwrap(), model);
+    assert_eq!(read.dense("hidden1", "output"), held.dense("hidden1", "output"));
+    assert_eq!(Format::BqmJson.encode(&read).unwrap(), bytes);
+    for (group, units) in [("hidden1", [1, 3]), ("output", [4, 6]), ("output", [3, 5]), ("output", [5, 4])] {
+        let mut json = json.clone();
+        json["info"]["sampling"]["groups"][group]["units"] = serde_json::json!(units);
+        let error = Format::BqmJson.decode(json.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("groups follow each other") || error.contains("the groups hold"), "{error}");
+    }
+    let mut json = json.clone();
+    json["info"]["sampling"]["groups"]["output"]["beta"] = serde_json::json!(-2.0);
+    assert!(Format::BqmJson.decode(json.to_string().as_bytes()).is_err());
+    json["info"]["sampling"] = serde_json::json!("often");
+    let error = Format::BqmJson.decode(json.to_string().as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("info.sampling"), "{error}");
     // Rows have no place for temperatures.
     let error = Format::BqmCoo.encode(&held).unwrap_err().to_string();
     assert!(error.contains("beta = 2.5"), "{error}");

@@ -75,50 +75,52 @@ fn outputs(net: &IsingNet, inputs: Tensor<2>, sweeps: usize, key: Key) -> Vec<Co
     series.into_iter().map(|values| Correlation::of(&[values]).unwrap()).collect()
 }
 
-/// At one temperature the layers are an Ising system in equilibrium: output spins have their means over all states,
-/// enumerated from the exported couplings by the definition of E.
+/// At one temperature the layers are an Ising system in equilibrium, with copies of hidden spins and without: output spins
+/// have their means over all states, enumerated from the exported couplings by the definition of E.
 #[test]
 fn at_one_temperature_the_network_is_in_equilibrium() {
-    let net = config(vec![Hidden::Dense(3), Hidden::Dense(3)], Realisation::Equilibrium, 0.7);
-    let net = net.init([1, 2, 2], 2, PLAIN, Key::new(54), &Device::flex()).unwrap();
-    let examples = noise(4, 2, 2, 2);
-    let inputs = examples.clamped(&[0, 1, 2, 3], &PLAIN, None, &Device::flex());
-    let found = outputs(&net, inputs.clone(), 20_000, Key::new(55));
-    let couplings = net.couplings_of(Sweeps { burn_in: 10, read: 10 }).unwrap();
-    let substrate = couplings.substrate(&Device::flex()).unwrap();
-    let fields = to_f64(substrate.field(&[inputs]).unwrap());
-    let reader = SpinReader::from_couplings(&couplings, &Device::flex()).unwrap();
-    let units = substrate.free_units();
-    let mut pairs = Vec::new();
-    for (from, to, first, second) in [("hidden1", "hidden2", 0, 3), ("hidden2", "output", 3, 6)] {
-        let dense = couplings.dense(from, to).unwrap();
-        let columns = dense.len() / 3;
-        let of = dense
-            .iter()
-            .enumerate()
-            .map(|(k, &j)| ([first + k / columns, second + k % columns], f64::from(j)));
-        pairs.extend(of);
-    }
-    assert_eq!(reader.graph().unwrap().0.pairs(), pairs.len());
-    let allowed = deviations(1e-6 / 16.0);
-    for image in 0..4 {
-        let (mut sum, mut means) = (0.0, [0.0; 4]);
-        for state in 0..1 << units {
-            let s = |unit: usize| if state >> unit & 1 == 1 { 1.0 } else { -1.0 };
-            let energy = (0..units).map(|unit| fields[image * units + unit] * s(unit)).sum::<f64>()
-                + pairs.iter().map(|&([i, j], coupling)| coupling * s(i) * s(j)).sum::<f64>();
-            let weight = (-energy).exp();
-            sum += weight;
-            (0..4).for_each(|output| means[output] += weight * s(6 + output));
+    for (replicas, units) in [(1, 10), (2, 16)] {
+        let config = config(vec![Hidden::Dense(3), Hidden::Dense(3)], Realisation::Equilibrium, 0.7);
+        let config = IsingConfig { replicas, ..config };
+        let net = config.init([1, 2, 2], 2, PLAIN, Key::new(54), &Device::flex()).unwrap();
+        let examples = noise(4, 2, 2, 2);
+        let inputs = examples.clamped(&[0, 1, 2, 3], &PLAIN, None, &Device::flex());
+        let found = outputs(&net, inputs.clone(), 20_000, Key::new(55));
+        let couplings = net.couplings_of(Sweeps { burn_in: 10, read: 10 }).unwrap();
+        let substrate = couplings.substrate(&Device::flex()).unwrap();
+        let fields = to_f64(substrate.field(&[inputs]).unwrap());
+        assert_eq!(substrate.free_units(), units);
+        let columns = |name: &str| substrate.topology().columns(name).unwrap();
+        let mut pairs = Vec::new();
+        for (from, to) in [("hidden1", "hidden2"), ("hidden2", "output")] {
+            let (dense, from, to) = (couplings.dense(from, to).unwrap(), columns(from), columns(to));
+            let place = |k: usize| [from.start + k / to.len(), to.start + k % to.len()];
+            pairs.extend(dense.iter().enumerate().map(|(k, &j)| (place(k), f64::from(j))));
         }
-        for (output, mean) in means.into_iter().enumerate() {
-            let (exact, found) = (mean / sum, found[image * 4 + output]);
-            let error = found.standard_error();
-            assert!(
-                (found.mean - exact).abs() < allowed * error,
-                "{} instead of {exact} ± {error}",
-                found.mean
-            );
+        let sampling = couplings.description.sampling.as_ref().unwrap();
+        assert_eq!(sampling.spins_of(&substrate).unwrap().0.pairs(), pairs.len());
+        let first = columns("output").start;
+        let outputs = units - first;
+        let allowed = deviations(1e-6 / 32.0);
+        for image in 0..4 {
+            let (mut sum, mut means) = (0.0, vec![0.0; outputs]);
+            for state in 0..1 << units {
+                let s = |unit: usize| if state >> unit & 1 == 1 { 1.0 } else { -1.0 };
+                let energy = (0..units).map(|unit| fields[image * units + unit] * s(unit)).sum::<f64>()
+                    + pairs.iter().map(|&([i, j], coupling)| coupling * s(i) * s(j)).sum::<f64>();
+                let weight = (-energy).exp();
+                sum += weight;
+                means.iter_mut().enumerate().for_each(|(k, mean)| *mean += weight * s(first + k));
+            }
+            for (output, mean) in means.into_iter().enumerate() {
+                let (exact, found) = (mean / sum, found[image * outputs + output]);
+                let error = found.standard_error();
+                assert!(
+                    (found.mean - exact).abs() < allowed * error,
+                    "{replicas} copies: {} instead of {exact} ± {error}",
+                    found.mean
+                );
+            }
         }
     }
 }
@@ -227,9 +229,9 @@ fn outputs_have_the_means_of_their_steady_state_by_layers_and_spin_by_spin() {
         let net = stirred(net.init([1, 2, 2], 2, PLAIN, Key::new(71), &Device::flex()).unwrap(), &examples);
         let layers = outputs(&net, inputs.clone(), 20_000, Key::new(72));
         let couplings = net.couplings_of(Sweeps { burn_in: 1, read: 1 }).unwrap();
-        let reader = SpinReader::from_couplings(&couplings, &Device::flex()).unwrap();
-        let (spins, betas) = reader.graph().unwrap();
-        let field = to_f64(reader.substrate.field(std::slice::from_ref(&inputs)).unwrap().transpose());
+        let substrate = couplings.substrate(&Device::flex()).unwrap();
+        let (spins, betas) = couplings.description.sampling.unwrap().spins_of(&substrate).unwrap();
+        let field = to_f64(substrate.field(std::slice::from_ref(&inputs)).unwrap().transpose());
         let field: Vec<f32> = field.into_iter().map(|h| h as f32).collect();
         let gibbs = Gibbs::new(&spins, 1.0, Key::new(73)).unwrap().with_fields(3, &field).unwrap();
         let gibbs = gibbs.with_temperatures(&betas).unwrap();

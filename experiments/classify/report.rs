@@ -26,7 +26,7 @@ pub fn page(
     let test = bench.data.reported(s.against_held_out);
     let body = html! {
         (facts(&numbers(s, classifier, evaluation, summary)))
-        (learning(metrics)?)
+        (learning(metrics, "one trajectory")?)
         h2 { "Confusion" }
         p { "Rows: the true class; columns: the class that was read; counts over images and trajectories." }
         (confusion(&evaluation.confusion))

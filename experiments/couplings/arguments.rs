@@ -118,9 +118,9 @@ pub struct Convert {
 pub struct Simulate {
     /// Couplings in any format that can be read.
     pub file: PathBuf,
-    /// Independent trajectories (per image, if there are images).
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub trajectories: usize,
+    /// Independent trajectories (per image, if there are images), or chains of spins [default: 10].
+    #[arg(long, value_name = "N")]
+    pub trajectories: Option<usize>,
     /// A text file with the values of all clamped units.
     #[arg(long, value_name = "FILE", conflicts_with = "dataset")]
     pub clamp: Option<PathBuf>,

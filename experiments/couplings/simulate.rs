@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
 use thermograd::hardware::account::reset;
 use thermograd::{
-    Account, Assumptions, Couplings, Estimate, Format, Ising, Ledger, Measured, Protocol, Step, Substrate,
-    to_f64,
+    Account, Assumptions, Chains, Couplings, Estimate, Format, Gibbs, Ising, Ledger, Measured, Protocol,
+    Sampling, Step, Substrate, run as run_dynamics, to_f64,
 };
 use thermograd_experiments::report::{percent, spread, trajectories as counted};
 use thermograd_experiments::say;
@@ -18,9 +18,12 @@ use thermograd_models::{Classifier, SpinReader};
 use crate::arguments::Simulate;
 use crate::convert::{clamped, start};
 
+/// Independent trajectories, or chains of spins, by default.
+const TRAJECTORIES: usize = 10;
+
 /// `couplings simulate`.
 pub fn simulate(task: &Simulate) -> Result<()> {
-    ensure!(task.trajectories > 0, "trajectories: at least one is needed");
+    ensure!(task.trajectories != Some(0), "trajectories: at least one is needed");
     task.data.check_flags()?;
     let images = task.data.files();
     let inputs = [&task.file].into_iter().chain(&task.clamp).chain(&images);
@@ -41,8 +44,13 @@ pub fn simulate(task: &Simulate) -> Result<()> {
         "at kT = 0 there is no ledger, because heat is in units of kT; leave out --ledger and prices"
     );
     let device = task.data.source()?.backend.device()?;
-    if couplings.description.sampling.is_some() {
-        return sample(task, &couplings, &device);
+    if let Some(sampling) = &couplings.description.sampling {
+        let useless = task.ledger.is_some() || assumptions != Assumptions::default();
+        ensure!(!useless, "ledger and prices are of displacements, and these units are spins");
+        return match task.data.dataset {
+            Some(_) => sample_images(task, &couplings, &device),
+            None => sample_freely(task, &couplings, sampling, &device),
+        };
     }
     let measured = match task.data.dataset {
         Some(_) => {
@@ -88,10 +96,12 @@ fn afford_run(trajectories: usize, couplings: &Couplings) -> Result<()> {
 }
 
 /// Accuracy of spins on the test images.
-fn sample(task: &Simulate, couplings: &Couplings, device: &Device) -> Result<()> {
-    let useless =
-        task.states.is_some() || task.ledger.is_some() || assumptions(task) != Assumptions::default();
-    ensure!(!useless, "states, ledger and prices are of displacements, and these units are spins");
+fn sample_images(task: &Simulate, couplings: &Couplings, device: &Device) -> Result<()> {
+    ensure!(task.states.is_none(), "--states: images are read by averages, and no states are kept");
+    ensure!(
+        task.trajectories.is_none(),
+        "--trajectories: spins read every image once, by the average of the sweeps that the file asks for"
+    );
     let reader = SpinReader::from_couplings(couplings, device)
         .with_context(|| format!("in {}", task.file.display()))?;
     let bench = task.data.named_source()?.open(SHARD, task.data.threads)?;
@@ -107,15 +117,65 @@ fn sample(task: &Simulate, couplings: &Couplings, device: &Device) -> Result<()>
     Ok(())
 }
 
+/// Samples spins without images: what the classes of the outputs read, and the energies at the end.
+fn sample_freely(task: &Simulate, couplings: &Couplings, sampling: &Sampling, device: &Device) -> Result<()> {
+    let substrate = couplings.substrate(device)?;
+    let held = match substrate.topology().clamped_units() {
+        0 => couplings.clone(),
+        _ => {
+            let values = clamped(&substrate, task.clamp.as_deref(), 1, 1)?;
+            let field: Vec<f32> = to_f64(substrate.field(&values)?).into_iter().map(|h| h as f32).collect();
+            couplings.held(&field)?
+        }
+    };
+    let (substrate, chains) = (held.substrate(device)?, task.trajectories.unwrap_or(TRAJECTORIES));
+    afford_run(chains, &held)?;
+    let (spins, betas) = sampling.spins_of(&substrate)?;
+    let key = task.data.source()?.key();
+    let gibbs = Gibbs::new(&spins, 1.0, key.fork("sweeps"))?.with_temperatures(&betas)?;
+    let (classes, columns) = (sampling.classes, substrate.topology().columns(&sampling.output)?);
+    let each = columns.len() / classes;
+    let sweeps = sampling.burn_in + sampling.sweeps;
+    // The time average of every class in every chain.
+    let mut means = vec![vec![0.0; chains]; classes];
+    let start = Chains::random(&spins, chains, key.fork("start"));
+    let end = shown("run", Interrupted::stopped(), |progress| {
+        run_dynamics(&gibbs, start, sweeps, |step| {
+            if step.index >= sampling.burn_in {
+                for (unit, spin) in columns.clone().enumerate() {
+                    let sums = means[unit / each].iter_mut();
+                    sums.zip(step.after.of(&spins, spin)).for_each(|(sum, &s)| *sum += f64::from(s));
+                }
+            }
+            progress((step.index + 1) as f64 / sweeps as f64);
+        })
+    })?;
+    means.iter_mut().flatten().for_each(|sum| *sum /= (each * sampling.sweeps) as f64);
+    say!("{chains} chains of {} sweeps after {}", sampling.sweeps, sampling.burn_in);
+    say!("  flips of spins        {:.3e} a chain", end.flips() as f64 / chains as f64);
+    for (class, means) in means.iter().enumerate() {
+        let mean = Estimate::of(means);
+        say!("  {:<20}  {:+.4}{}", format!("{}, class {class}", sampling.output), mean.mean, sd(mean));
+    }
+    let states: Vec<f64> = (0..chains).flat_map(|chain| end.chain(&spins, chain)).map(f64::from).collect();
+    if let Ok(model) = Ising::of(&held) {
+        tell_spins(&task.file, &model, &states)?;
+    }
+    match &task.states {
+        Some(file) => write_states(file, &substrate, &states),
+        None => Ok(()),
+    }
+}
+
 /// Prints the accuracy on the test images, and the energy of one inference.
 fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measured>> {
     let bench = task.data.named_source()?.open(SHARD, task.data.threads)?;
     let Bench { data, shards, key, .. } = &bench;
-    let (images, trajectories) = (data.test.len(), task.trajectories);
+    let (images, trajectories) = (data.test.len(), task.trajectories.unwrap_or(TRAJECTORIES));
     let what = format!("{trajectories} trajectories of each of {images} images");
     afford(&what, (trajectories as u128).saturating_mul(64 * images as u128))?;
     let result = shown("test", Interrupted::stopped(), |progress| {
-        classifier.evaluate(&data.test, task.trajectories, *shards, key.fork("test"), progress)
+        classifier.evaluate(&data.test, trajectories, *shards, key.fork("test"), progress)
     })?;
     say!("{} test images, {} each", result.images, counted(result.trajectories));
     say!("  one trajectory        {}{}", percent(result.top1_single.mean), spread(result.top1_single.sd));
@@ -160,7 +220,7 @@ fn ends(classifier: &Classifier, bench: &Bench) -> Result<(f64, f64, Vec<f64>)> 
 
 /// Simulates a computer without images.
 fn run_freely(task: &Simulate, couplings: &Couplings, substrate: &Substrate) -> Result<Option<Measured>> {
-    let rows = task.trajectories;
+    let rows = task.trajectories.unwrap_or(TRAJECTORIES);
     afford_run(rows, couplings)?;
     let (schedule, key) = (couplings.description.schedule, task.data.source()?.key());
     let course = couplings.course();

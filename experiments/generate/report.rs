@@ -60,7 +60,7 @@ pub fn page(
             (film.energy()?)
             (coupling_fields(generator, width)?)
         }
-        (learning(metrics)?)
+        (learning(metrics, "one trajectory")?)
         (settings(&setup.settings)?)
     };
     let pictures = digits.into_iter().map(|(_, bytes)| ("digits.png", bytes)).collect();

@@ -15,14 +15,30 @@ const IMAGES: usize = 500;
 /// More couplings than this would take minutes, spin by spin.
 const MOST: usize = 100_000;
 
+/// The longest average that is read for a point.
+const SWEEPS: usize = 100;
+
 /// Those that spins have.
 const KNOBS: [Knob; 4] = [Knob::Bits, Knob::Mismatch, Knob::FanIn, Knob::Temperature];
 
-/// A chart for every imperfection, of a network of few couplings.
-pub fn sweep(setup: &Setup, session: &Session, network: &IsingNet, sweeps: Sweeps) -> Result<Option<Markup>> {
-    if !network.exports() || network.couplings() > MOST {
-        return Ok(None);
+/// A chart for every imperfection, of a network of few couplings, or why there is none.
+pub fn sweep(setup: &Setup, session: &Session, network: &IsingNet, sweeps: Sweeps) -> Result<Markup> {
+    const TITLE: &str = "What hardware makes of it";
+    if !network.exports() {
+        return Ok(
+            html! { h2 { (TITLE) } p { "There are no symmetric couplings at this δ, and no device to perturb." } },
+        );
     }
+    if network.couplings() > MOST {
+        return Ok(html! {
+            h2 { (TITLE) }
+            p {
+                "Not measured here: " (network.couplings()) " couplings take minutes a device, spin by spin. "
+                code { "couplings perturb couplings.safetensors --by bits --values 2,4,8" } " does it."
+            }
+        });
+    }
+    let sweeps = Sweeps { read: sweeps.read.min(SWEEPS), ..sweeps };
     let bench = &setup.bench;
     let reader = SpinReader::from_couplings(&network.couplings_of(sweeps)?, &bench.device)?;
     let (some, key) = (bench.data.held_out.first(IMAGES), bench.key.fork("hardware"));
@@ -54,12 +70,14 @@ pub fn sweep(setup: &Setup, session: &Session, network: &IsingNet, sweeps: Sweep
         };
         KNOBS.iter().enumerate().map(chart).collect::<Result<Vec<_>>>()
     })?;
-    Ok(Some(html! {
-        h2 { "What hardware makes of it" }
+    let error = 100.0 * (0.25 / some.len() as f64).sqrt();
+    Ok(html! {
+        h2 { (TITLE) }
         p {
-            "Accuracy on " (some.len()) " held-out images, one device a point, sampled spin by spin; the grey line is the \
-             network as trained. " code { "couplings perturb" } " measures more devices and images."
+            "Accuracy on " (some.len()) " held-out images by " (sweeps.read) " sweeps, one device a point, sampled spin by \
+             spin; the grey line is the network as trained. The images are few: the standard error is up to "
+            (format!("{error:.1}")) " points. " code { "couplings perturb" } " measures more devices and images."
         }
         (row("row", &charts))
-    }))
+    })
 }

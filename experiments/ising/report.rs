@@ -35,9 +35,9 @@ pub fn page(
         h2 { "Confusion" }
         p { "Rows: the class; columns: the answer; counts over images, ties shared and rounded." }
         (confusion(&reading.confusion.iter().map(counts).collect::<Vec<_>>()))
-        @if let Some(charts) = hardware::sweep(setup, session, network, sweeps)? { (charts) }
-        (filters(network)?)
-        (learning(&session.metrics())?)
+        (hardware::sweep(setup, session, network, sweeps)?)
+        (filters(network, setup.images().shape())?)
+        (learning(&session.metrics(), "an average that never ends")?)
         (settings(s)?)
     };
     Ok(document(&format!("An Ising network reads {}", s.source.dataset.shows()), &body))
@@ -142,13 +142,16 @@ fn movie(setup: &Setup, network: &IsingNet) -> Result<Markup> {
     let examples = setup.images();
     let inputs = examples.clamped(&[0], network.normalisation(), None, &setup.bench.device);
     let gibbs = LayeredGibbs::new(network, inputs, setup.bench.key.fork("movie"));
-    let [_, rows, columns] = examples.shape();
-    // The image, hidden spins and output spins, each in a square of its own.
+    let [colours, rows, columns] = examples.shape();
+    // The image in grey, hidden spins and output spins, each in a square of its own.
     let picture: Vec<f32> = (0..WIDTH * WIDTH)
         .map(|k| {
             let (row, column) = (k / WIDTH, k % WIDTH);
-            let inside = row < rows && column < columns;
-            if inside { f32::from(examples.pixels(0)[row * columns + column]) / 127.5 - 1.0 } else { -1.0 }
+            if row >= rows || column >= columns {
+                return -1.0;
+            }
+            let pixel = |colour| f32::from(examples.pixels(0)[(colour * rows + row) * columns + column]);
+            (0..colours).map(pixel).sum::<f32>() / (127.5 * colours as f32) - 1.0
         })
         .collect();
     let mut frames = Vec::new();
@@ -190,18 +193,23 @@ fn movie(setup: &Setup, network: &IsingNet) -> Result<Markup> {
 }
 
 /// Couplings of the first hidden spins to the image.
-fn filters(network: &IsingNet) -> Result<Markup> {
+fn filters(network: &IsingNet, [colours, _, columns]: [usize; 3]) -> Result<Markup> {
     const MOST: usize = 64;
     let layer = &network.layers[0];
     let [fan_in, channels] = layer.weight().dims();
-    let weights = to_f64(layer.weight());
+    let (weights, each) = (to_f64(layer.weight()), fan_in / colours);
     let width = match layer.geometry() {
         Geometry::Conv { kernel, .. } => kernel,
-        Geometry::Dense { inputs, .. } => (1..=inputs).find(|side| side * side >= inputs).unwrap_or(inputs),
+        Geometry::Dense { .. } => columns,
     };
-    let field = |channel: usize| (0..fan_in).map(|k| weights[k * channels + channel] as f32).collect();
+    let field = |channel: usize| -> Vec<f32> {
+        let of = |k: usize| {
+            (0..colours).map(|colour| weights[(colour * each + k) * channels + channel]).sum::<f64>()
+        };
+        (0..each).map(|k| of(k) as f32).collect()
+    };
     let pictures: Vec<Vec<f32>> = (0..channels.min(MOST)).map(field).collect();
     let caption = "What the image does to hidden spins: a bright pixel pushes the spin up where it is red and down where it is \
-                   blue; every field on its own scale.";
+                   blue; every field on its own scale, colours of an image added.";
     fields("Couplings to the image", &pictures, width, 16.min(pictures.len()), caption)
 }

@@ -11,7 +11,9 @@ use crate::report::page::{figure, row};
 use crate::workbench::training::Metric;
 
 /// A section with charts for each training stage: its loss, and the accuracy on held-out images.
-pub fn learning(metrics: &[Metric]) -> Result<Markup> {
+///
+/// `read` says by what held-out images are read.
+pub fn learning(metrics: &[Metric], read: &str) -> Result<Markup> {
     let mut stages: Vec<&str> =
         metrics.iter().filter(|metric| metric.loss.is_some()).map(|metric| metric.stage.as_str()).collect();
     stages.dedup();
@@ -38,7 +40,7 @@ pub fn learning(metrics: &[Metric]) -> Result<Markup> {
         chart(&title, "loss", points(|metric| metric.loss))?;
         let accuracies = points(|metric| Some(100.0 * metric.held_out_accuracy?));
         if !accuracies.is_empty() {
-            chart(&format!("{stage}: held-out images, one trajectory"), "accuracy, %", accuracies)?;
+            chart(&format!("{stage}: held-out images, {read}"), "accuracy, %", accuracies)?;
         }
     }
     Ok(html! {

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use thermograd::export::ising::WELLS;
 use thermograd::{
     Block, Chains, Couplings, Description, Gibbs, Group, Hardware, Key, Normalisation, Pattern, Sampling,
-    Schedule, Shards, Spins, Substrate, SubstrateConfig, Topology, run, to_f64,
+    Schedule, Shards, Substrate, SubstrateConfig, Topology, run, to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -158,30 +158,6 @@ impl SpinReader {
         Sweeps { burn_in: self.sampling.burn_in, read: self.sampling.sweeps }
     }
 
-    /// The graph of the free units, and β of each.
-    ///
-    /// # Errors
-    /// Those of [`Spins::new`].
-    pub fn graph(&self) -> Result<(Spins, Vec<f64>)> {
-        let topology = self.substrate.topology();
-        let (fields, mut betas) = (to_f64(self.substrate.bias()), vec![0.0; topology.free_units()]);
-        for (name, beta) in &self.sampling.betas {
-            // Without noise spins follow the signs of their fields, as they do at a very low temperature.
-            betas[topology.columns(name)?].fill(beta / self.substrate.kt().max(1e-6));
-        }
-        let mut pairs = Vec::new();
-        for (index, block) in topology.blocks.iter().enumerate() {
-            if let (Ok(from), Ok(to)) = (topology.columns(&block.from), topology.columns(&block.to)) {
-                let values = self.substrate.pair_couplings(index);
-                let of = topology.pairs(block).zip(values);
-                // A coupling of nothing is none.
-                let there = of.filter(|(_, value)| *value != 0.0);
-                pairs.extend(there.map(|([i, j], value)| ([from.start + i, to.start + j], value)));
-            }
-        }
-        Ok((Spins::new(&fields, &pairs)?, betas))
-    }
-
     /// Reads examples as [`IsingNet::read`] does, spin by spin.
     ///
     /// # Errors
@@ -203,7 +179,7 @@ impl SpinReader {
         if found > classes {
             return Err(Error::Examples(format!("images of {found} classes, and outputs for {classes}")));
         }
-        let (spins, betas) = self.graph()?;
+        let (spins, betas) = self.sampling.spins_of(&self.substrate)?;
         let substrate = self.substrate.valid();
         let columns = substrate.topology().columns(&self.sampling.output)?;
         let each = columns.len() / classes;

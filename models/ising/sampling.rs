@@ -156,7 +156,8 @@ impl IsingNet {
     }
 
     /// The integrated autocorrelation time of the class means, in sweeps, and its standard error, over the first `images`
-    /// examples and `sweeps` sweeps. None if the sweeps are too few for it.
+    /// examples and `sweeps` sweeps. None if the sweeps are too few for it. Classes of an image may fluctuate together: the
+    /// error is as if each image had one of them.
     ///
     /// # Errors
     /// Those of [`run`].
@@ -181,7 +182,9 @@ impl IsingNet {
                 series.iter_mut().zip(means).for_each(|(series, mean)| series.push(mean));
             }
         })?;
-        Ok(Correlation::of_deviations(&series))
+        let tau_error = |found: Correlation| found.tau_error * (self.classes as f64).sqrt();
+        let found = Correlation::of_deviations(&series);
+        Ok(found.map(|found| Correlation { tau_error: tau_error(found), ..found }))
     }
 }
 

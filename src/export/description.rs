@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Problem, Result};
 use crate::network::protocol::Course;
-use crate::network::substrate::SubstrateConfig;
+use crate::network::spins::Spins;
+use crate::network::substrate::{Substrate, SubstrateConfig};
 use crate::network::topology::Pattern;
 use crate::schedule::Schedule;
+use crate::tensors::to_f64;
 
 /// The most units that a description may have: more than any network that fits a file, and few enough for index
 /// arithmetic.
@@ -84,6 +86,30 @@ impl Sampling {
             true => "one temperature, in equilibrium",
             false => "a temperature for each group, out of equilibrium",
         }
+    }
+
+    /// The graph of the free units of a substrate, and β of each.
+    ///
+    /// # Errors
+    /// Those of [`Spins::new`], and [`Error::Topology`](crate::Error::Topology) for a group that the substrate does not have.
+    pub fn spins_of(&self, substrate: &Substrate) -> Result<(Spins, Vec<f64>)> {
+        let topology = substrate.topology();
+        let (fields, mut betas) = (to_f64(substrate.bias()), vec![0.0; topology.free_units()]);
+        for (name, beta) in &self.betas {
+            // Without noise spins follow the signs of their fields, as they do at a very low temperature.
+            betas[topology.columns(name)?].fill(beta / substrate.kt().max(1e-6));
+        }
+        let mut pairs = Vec::new();
+        for (index, block) in topology.blocks.iter().enumerate() {
+            if let (Ok(from), Ok(to)) = (topology.columns(&block.from), topology.columns(&block.to)) {
+                let values = substrate.pair_couplings(index);
+                let of = topology.pairs(block).zip(values);
+                // A coupling of nothing is none.
+                let there = of.filter(|(_, value)| *value != 0.0);
+                pairs.extend(there.map(|([i, j], value)| ([from.start + i, to.start + j], value)));
+            }
+        }
+        Ok((Spins::new(&fields, &pairs)?, betas))
     }
 
     fn validate(&self, description: &Description) -> Result<()> {

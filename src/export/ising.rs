@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Problem, Result};
+use crate::error::{Error, Problem, Result};
 use crate::export::couplings::Couplings;
 use crate::export::description::Description;
 use crate::network::substrate::SubstrateConfig;
@@ -131,20 +131,55 @@ impl Ising {
     /// # Errors
     /// [`Problem::NotFinite`] when a number overflows single precision, and those of [`Description::validate`].
     pub fn couplings(&self) -> Result<Couplings> {
-        let mut pairs: BTreeMap<[usize; 2], f64> = BTreeMap::new();
+        self.couplings_in(&[("spin", self.fields.len())])
+    }
+
+    /// The same in groups that follow each other, by name and number of units.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they do not hold all units, and those of [`couplings`](Self::couplings).
+    pub fn couplings_in(&self, groups: &[(&str, usize)]) -> Result<Couplings> {
+        let held: usize = groups.iter().map(|(_, units)| units).sum();
+        if held != self.fields.len() {
+            let (found, expected) = (vec![held], vec![self.fields.len()]);
+            return Err(Error::Shape { what: "groups".into(), found, expected });
+        }
+        // The number of the group of every unit, and its place there.
+        let places: Vec<(usize, usize)> = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(group, &(_, units))| (0..units).map(move |unit| (group, unit)))
+            .collect();
+        let mut blocks: BTreeMap<[usize; 2], BTreeMap<[usize; 2], f64>> = BTreeMap::new();
         for &([i, j], coupling) in &self.couplings {
-            *pairs.entry([i.min(j), i.max(j)]).or_default() += coupling;
+            let [(from, i), (to, j)] = [places[i.min(j)], places[i.max(j)]];
+            *blocks.entry([from, to]).or_default().entry([i, j]).or_default() += coupling;
+        }
+        if let &[(_, _)] = groups {
+            blocks.entry([0, 0]).or_default();
         }
         let (j2, j4) = WELLS;
-        let group = Group::free("spin", self.fields.len()).wells(j2, j4);
-        let values = pairs.values().map(|&value| value as f32).collect();
-        let pattern = Pattern::Pairs(pairs.into_keys().collect());
-        let block = Block { from: "spin".into(), to: "spin".into(), pattern };
-        let config = SubstrateConfig::new(Topology { groups: vec![group], blocks: vec![block] });
+        let (mut topology, mut tensors) = (Topology { groups: Vec::new(), blocks: Vec::new() }, Vec::new());
+        let mut fields = &self.fields[..];
+        for &(name, units) in groups {
+            let (own, others) = fields.split_at(units);
+            topology.groups.push(Group::free(name, units).wells(j2, j4));
+            tensors.push((format!("b.{name}"), own.iter().map(|&field| field as f32).collect()));
+            fields = others;
+        }
+        for ([from, to], pairs) in blocks {
+            let (from, to) = (groups[from].0.to_owned(), groups[to].0.to_owned());
+            let values: Vec<f32> = pairs.values().map(|&value| value as f32).collect();
+            tensors.push((format!("J.{from}-{to}"), values));
+            topology.blocks.push(Block { from, to, pattern: Pattern::Pairs(pairs.into_keys().collect()) });
+        }
+        let config = SubstrateConfig::new(topology);
         let mut description = Description::of(config, Schedule { dt: 1e-3, steps: 10_000 }, None);
         description.offset = self.offset;
-        let fields = self.fields.iter().map(|&field| field as f32).collect();
-        Couplings::new(description, [("J.spin-spin", values), ("b.spin", fields)])
+        Couplings::new(
+            description,
+            tensors.iter().map(|(name, values): &(_, Vec<f32>)| (name.as_str(), values.clone())),
+        )
     }
 }
 

@@ -245,6 +245,10 @@ fn group_file(group: &Group) -> GroupFile {
 }
 
 fn read(file: DescriptionFile) -> Result<Description> {
+    if file.sampling.is_some() && file.version <= NO_SPINS {
+        let reason = format!("version {} knows no `sampling`; {VERSION} does", file.version);
+        return Err(Problem::Description(reason).into());
+    }
     let start = match file.start {
         Some(StartFile::Rest) => Start::Rest,
         Some(StartFile::Noise) => Start::Noise,

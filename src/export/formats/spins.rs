@@ -7,7 +7,7 @@
 //! | G-set | `spins edges`, then rows `i j weight` counted from 1; weight = J; neither fields nor offset. A cut, the weight between −1 and +1, is (Σ weights − E)/2 |
 //! | QUBO | qbsolv's: `p qubo 0 spins nodes couplers`, rows `i i a` and `i j Q`, comments `c …`; `c offset …` is an extension |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use crate::export::couplings::Couplings;
 use crate::export::description::{MOST_UNITS, Sampling};
 use crate::export::ising::{Ising, Pair};
 use crate::export::text::{json, number, text};
+use crate::network::substrate::SubstrateConfig;
 
 /// The fields of dimod's schema that are used here.
 #[derive(Serialize, Deserialize)]
@@ -49,33 +50,83 @@ struct Version {
 const KIND: &str = "BinaryQuadraticModel";
 const SCHEMA: &str = "3.0.0";
 
-/// How spins are to be sampled, for people and their scripts: β and the first and last unit of every group.
-fn info(couplings: &Couplings) -> Result<serde_json::Map<String, serde_json::Value>> {
-    let description = &couplings.description;
-    let Some(sampling) = &description.sampling else { return Ok(serde_json::Map::new()) };
-    if description.substrate.kt == 0.0 {
-        return Err(
-            Problem::Unsupported("at kT = 0 beta is infinite, and JSON has no infinity".into()).into()
-        );
+/// How spins are sampled, as `sampling` in `info`, which dimod keeps and leaves to others.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Info {
+    realisation: String,
+    groups: BTreeMap<String, Members>,
+    output: String,
+    classes: usize,
+    burn_in: usize,
+    sweeps: usize,
+}
+
+/// A group of spins.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members {
+    beta: f64,
+    /// The first and the last.
+    units: [usize; 2],
+}
+
+/// The name of [`Info`] in `info`.
+const SAMPLING: &str = "sampling";
+
+impl Info {
+    fn of(couplings: &Couplings, sampling: &Sampling) -> Result<Self> {
+        let SubstrateConfig { topology, kt, .. } = &couplings.description.substrate;
+        if *kt == 0.0 {
+            let reason = "at kT = 0 beta is infinite, and JSON has no infinity";
+            return Err(Problem::Unsupported(reason.into()).into());
+        }
+        let groups = sampling.betas.iter().map(|(name, beta)| {
+            let units = topology.columns(name)?;
+            Ok((name.clone(), Members { beta: beta / kt, units: [units.start, units.end - 1] }))
+        });
+        Ok(Self {
+            realisation: sampling.realisation().into(),
+            groups: groups.collect::<Result<_>>()?,
+            output: sampling.output.clone(),
+            classes: sampling.classes,
+            burn_in: sampling.burn_in,
+            sweeps: sampling.sweeps,
+        })
     }
-    let topology = &description.substrate.topology;
-    let groups = sampling.betas.iter().map(|(name, beta)| {
-        let units = topology.columns(name)?;
-        let beta = beta / description.substrate.kt;
-        Ok((name.clone(), json!({ "beta": beta, "units": [units.start, units.end - 1] })))
-    });
-    let groups: serde_json::Map<_, _> = groups.collect::<Result<_>>()?;
-    let Sampling { output, classes, burn_in, sweeps, .. } = sampling;
-    let realisation = sampling.realisation();
-    let entries = [
-        ("realisation", json!(realisation)),
-        ("groups", json!(groups)),
-        ("output", json!(output)),
-        ("classes", json!(classes)),
-        ("burn_in", json!(burn_in)),
-        ("sweeps", json!(sweeps)),
-    ];
-    Ok(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+
+    /// The spins of a model in their groups, sampled so.
+    fn couplings(self, model: &Ising) -> Result<Couplings> {
+        let mut members: Vec<(&String, [usize; 2])> =
+            self.groups.iter().map(|(name, members)| (name, members.units)).collect();
+        members.sort_unstable_by_key(|(_, units)| *units);
+        let (mut groups, mut next) = (Vec::new(), 0);
+        for (name, [first, last]) in members {
+            if first != next || last < first || last >= model.fields.len() {
+                let units = model.fields.len();
+                let reason = format!(
+                    "info: group `{name}` has units {first} to {last}; groups follow each other and hold the {units} units"
+                );
+                return Err(Problem::Description(reason).into());
+            }
+            groups.push((name.as_str(), last + 1 - first));
+            next = last + 1;
+        }
+        if next != model.fields.len() {
+            let reason = format!("info: the groups hold {next} of {} units", model.fields.len());
+            return Err(Problem::Description(reason).into());
+        }
+        let mut couplings = model.couplings_in(&groups)?;
+        couplings.description.sampling = Some(Sampling {
+            betas: self.groups.into_iter().map(|(name, members)| (name, members.beta)).collect(),
+            output: self.output,
+            classes: self.classes,
+            burn_in: self.burn_in,
+            sweeps: self.sweeps,
+        });
+        couplings.validate()?;
+        Ok(couplings)
+    }
 }
 
 /// A spin model for a format that says nothing of temperatures.
@@ -92,6 +143,10 @@ fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
 
 pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
     let model = Ising::of(couplings)?;
+    let mut info = serde_json::Map::new();
+    if let Some(sampling) = &couplings.description.sampling {
+        info.insert(SAMPLING.into(), json!(Info::of(couplings, sampling)?));
+    }
     // A single-precision number is written with the fewest digits that identify it.
     let short = |value: f64| (value as f32).to_string().parse::<f64>().expect("a number");
     let bqm = Bqm {
@@ -105,7 +160,7 @@ pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
         variable_labels: (0..model.fields.len()).map(serde_json::Value::from).collect(),
         variable_type: "SPIN".into(),
         offset: model.offset,
-        info: info(couplings)?,
+        info,
         linear_biases: model.fields.into_iter().map(short).collect(),
         quadratic_biases: model.couplings.iter().map(|&(_, value)| short(value)).collect(),
         quadratic_head: model.couplings.iter().map(|&([i, _], _)| i).collect(),
@@ -130,7 +185,7 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
         let expected = format!("`{KIND}` of schema {SCHEMA}");
         return Err(refuse(format!("its type is {kind} of schema {schema}, expected {expected}")));
     }
-    let bqm: Bqm = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
+    let mut bqm: Bqm = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
     if bqm.use_bytes {
         return Err(refuse("its biases are bytes; serialise it with use_bytes=False".into()));
     }
@@ -149,11 +204,15 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
     }
     let heads = bqm.quadratic_head.into_iter().zip(bqm.quadratic_tail);
     let pairs = heads.map(|(i, j)| [i, j]).zip(bqm.quadratic_biases).collect();
-    model(&bqm.variable_type, bqm.linear_biases, pairs, bqm.offset)
+    let model = model(&bqm.variable_type, bqm.linear_biases, pairs, bqm.offset)?;
+    let Some(info) = bqm.info.remove(SAMPLING) else { return model.couplings() };
+    let info: Info =
+        serde_json::from_value(info).map_err(|error| refuse(format!("info.{SAMPLING}: {error}")))?;
+    info.couplings(&model)
 }
 
-/// Couplings of a model over spins, or over zeros and ones.
-fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Result<Couplings> {
+/// A model over spins, or over zeros and ones.
+fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Result<Ising> {
     let mut seen = BTreeSet::new();
     for &([i, j], _) in &pairs {
         if i.max(j) >= linear.len() || i == j {
@@ -163,12 +222,11 @@ fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Resu
             return Err(Problem::Duplicate(format!("the pair of units {i} and {j}")).into());
         }
     }
-    let model = match vartype {
-        "SPIN" => Ising { fields: linear, couplings: pairs, offset },
-        "BINARY" => Ising::from_binary(&linear, &pairs, offset),
-        other => return Err(Problem::Unsupported(format!("no vartype `{other}`: SPIN or BINARY")).into()),
-    };
-    model.couplings()
+    match vartype {
+        "SPIN" => Ok(Ising { fields: linear, couplings: pairs, offset }),
+        "BINARY" => Ok(Ising::from_binary(&linear, &pairs, offset)),
+        other => Err(Problem::Unsupported(format!("no vartype `{other}`: SPIN or BINARY")).into()),
+    }
 }
 
 /// Rows `i j value`, where `first` is the number of the first unit.
@@ -249,7 +307,7 @@ pub(super) fn from_coo(bytes: &[u8]) -> Result<Couplings> {
     let rows = rows(lines(text).filter(|(_, line)| !line.starts_with('#')), 0)?;
     let units = promised(rows.iter().map(|([i, j], _)| i.max(j) + 1).max().unwrap_or(0), bytes)?;
     let (fields, pairs) = split(rows, units)?;
-    model(vartype, fields, pairs, 0.0)
+    model(vartype, fields, pairs, 0.0)?.couplings()
 }
 
 pub(super) fn to_gset(couplings: &Couplings) -> Result<Vec<u8>> {
@@ -292,7 +350,7 @@ pub(super) fn from_gset(bytes: &[u8]) -> Result<Couplings> {
         let (name, found) = ("the list of edges".into(), vec![rows.len()]);
         return Err(Problem::Shape { name, found, expected: vec![edges] }.into());
     }
-    model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)
+    model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)?.couplings()
 }
 
 /// The declared number of units, if it is plausible for a file of this size: thousands of units may have neither
@@ -355,5 +413,5 @@ pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
             return Err(Problem::Shape { name, found, expected: vec![expected] }.into());
         }
     }
-    model("BINARY", linear, pairs, offset)
+    model("BINARY", linear, pairs, offset)?.couplings()
 }
