@@ -180,6 +180,14 @@ pub enum LinearProblem {
         /// The smallest real part.
         rate: f64,
     },
+    /// A constant that must be positive.
+    #[error("{what} is {value}: it must be positive and finite")]
+    NotPositive {
+        /// Which.
+        what: &'static str,
+        /// The value.
+        value: f64,
+    },
     /// A step of no length.
     #[error("a step of {h}: it must be positive and finite")]
     Step {

@@ -32,10 +32,11 @@ pub mod units;
 
 pub use device::Backend;
 pub use dynamics::gibbs::{Chains, Gibbs};
-pub use dynamics::ornstein_uhlenbeck::{LinearSteps, OrnsteinUhlenbeck, Scheme, Transition};
+pub use dynamics::ornstein_uhlenbeck::{Linear, LinearSteps, OrnsteinUhlenbeck, Scheme, Transition};
 pub use dynamics::overdamped::{Integrator, Overdamped};
 pub use dynamics::run::{Dynamics, Place, Recorder, Step, Trajectory, advance, run};
 pub use dynamics::tempering::{Ladder, Replicas, Tempering};
+pub use dynamics::underdamped::{CellArray, underdamped};
 pub use error::{Divergence, Error, LinearProblem, Problem, Result, SpinProblem};
 pub use export::circuit::{Circuit, Scales};
 pub use export::couplings::Couplings;

@@ -99,8 +99,8 @@ fn samples_of_exact_steps_have_their_covariance() {
     const CHAINS: usize = 40_000;
     for (index, (name, system)) in systems().into_iter().enumerate() {
         let (h, n) = (0.4, system.size());
-        let steps = LinearSteps::new(&system, Scheme::Exact, h, Key::new(90 + index as u64)).unwrap();
-        let end = run(&steps, Mat::from_fn(n, CHAINS, |i, _| i as f64), 2, |_| {}).unwrap();
+        let steps = LinearSteps::<f64>::new(&system, Scheme::Exact, h, Key::new(90 + index as u64)).unwrap();
+        let end = run(&steps, Mat::from_fn(n, CHAINS, |i, _| i as f64).into(), 2, |_| {}).unwrap().x;
         let whole = system.transition(2.0 * h).unwrap();
         let start = Mat::from_fn(n, 1, |i, _| i as f64);
         let mean = &whole.propagator * start + Mat::from_fn(n, 1, |i, _| whole.shift[i]);
@@ -177,8 +177,8 @@ fn variances_of_large_steps_are_as_derived() {
     for (scheme, h) in
         [(Scheme::LeimkuhlerMatthews, 0.75), (Scheme::EulerMaruyama, 0.5), (Scheme::Exact, 3.0)]
     {
-        let steps = LinearSteps::new(&system, scheme, h, Key::new(98)).unwrap();
-        let end = run(&steps, Mat::zeros(1, CHAINS), 60, |_| {}).unwrap();
+        let steps = LinearSteps::<f64>::new(&system, scheme, h, Key::new(98)).unwrap();
+        let end = run(&steps, Mat::zeros(1, CHAINS).into(), 60, |_| {}).unwrap().x;
         let found = (0..CHAINS).map(|c| end[(0, c)].powi(2)).sum::<f64>() / CHAINS as f64;
         let exact = if scheme == Scheme::EulerMaruyama { 0.5 / (1.0 - h) } else { 0.5 };
         let allowed = deviations(1e-6 / 3.0) * exact * (2.0 / CHAINS as f64).sqrt();
@@ -224,9 +224,9 @@ fn what_does_not_come_to_rest_is_refused() {
     let system = OrnsteinUhlenbeck::gradient(unit(), vec![0.0; 2], 1.0).unwrap();
     for h in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(system.transition(h).is_err(), "{h}");
-        assert!(LinearSteps::new(&system, Scheme::EulerMaruyama, h, Key::new(0)).is_err(), "{h}");
+        assert!(LinearSteps::<f64>::new(&system, Scheme::EulerMaruyama, h, Key::new(0)).is_err(), "{h}");
     }
     assert!(OrnsteinUhlenbeck::gradient(mat![[1.0, 0.1], [0.0, 1.0]], vec![0.0; 2], 1.0).is_err());
-    let steps = LinearSteps::new(&system, Scheme::Exact, 0.5, Key::new(0)).unwrap();
+    let steps = LinearSteps::<f64>::new(&system, Scheme::Exact, 0.5, Key::new(0)).unwrap();
     assert!((steps.time(4) - 2.0).abs() < 1e-12);
 }

@@ -6,6 +6,7 @@
 //! | [`overdamped`] | Langevin dynamics of the substrate, in two schemes |
 //! | [`simulate`] | running a substrate in one call |
 //! | [`ornstein_uhlenbeck`] | linear drift with noise of any covariance, by exact steps and two others |
+//! | [`underdamped`] | linear drift with velocities, and an array of RLC cells |
 //! | [`gibbs`] | sweeps of ±1 spins |
 //! | [`tempering`] | replicas of spins that exchange temperatures |
 //! | [`stability`] | the largest time step |
@@ -20,3 +21,4 @@ pub mod run;
 pub mod simulate;
 pub mod stability;
 pub mod tempering;
+pub mod underdamped;

@@ -20,7 +20,10 @@
 //! gives the same for one step, but holds e^(Ah), which overflows for long ones. The stationary covariance is the limit of
 //! the doubling, and solves AΣ + ΣAᵀ = D. Nothing here inverts A.
 
-use faer::{Mat, MatRef, Side};
+use faer::linalg::matmul::matmul;
+use faer::traits::RealField;
+use faer::traits::math_utils::{from_f64, is_finite};
+use faer::{Accum, Mat, MatRef, Par, Side};
 
 use crate::dynamics::run::{Dynamics, Place};
 use crate::error::{LinearProblem, Result};
@@ -31,9 +34,20 @@ use crate::noise::Key;
 pub struct OrnsteinUhlenbeck {
     a: Mat<f64>,
     b: Vec<f64>,
-    d: Mat<f64>,
-    /// √D.
-    noise: Mat<f64>,
+    d: Diffusion,
+    /// Real parts of the eigenvalues of A, in ascending order.
+    rates: Vec<f64>,
+    /// The largest magnitude of an eigenvalue.
+    fastest: f64,
+}
+
+/// The covariance of the noise per time.
+#[derive(Clone, Debug)]
+enum Diffusion {
+    /// D = d·1.
+    Isotropic(f64),
+    /// D, and √D.
+    Full(Mat<f64>, Mat<f64>),
 }
 
 /// Refuses what is no matrix of finite numbers of that size.
@@ -63,6 +77,14 @@ fn check_symmetric(what: &'static str, matrix: MatRef<f64>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a force that is not finite.
+fn check_force(b: &[f64]) -> Result<()> {
+    match b.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((row, &value)) => Err(LinearProblem::NotFinite { what: "b", row, column: 0, value }.into()),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a step of no length.
@@ -95,28 +117,42 @@ impl OrnsteinUhlenbeck {
     pub fn new(a: Mat<f64>, b: Vec<f64>, d: Mat<f64>) -> Result<Self> {
         check_matrix("A", a.as_ref(), b.len())?;
         check_matrix("D", d.as_ref(), b.len())?;
-        if let Some((row, &value)) = b.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(LinearProblem::NotFinite { what: "b", row, column: 0, value }.into());
-        }
+        check_force(&b)?;
         check_symmetric("D", d.as_ref())?;
         let noise = root("D", d.as_ref())?;
         let values = a.eigenvalues().map_err(|_| LinearProblem::NoEigenvalues { what: "A" })?;
-        let slowest = values.iter().map(|value| value.re).fold(f64::INFINITY, f64::min);
-        if slowest <= 0.0 || slowest.is_nan() {
-            return Err(LinearProblem::Unstable { rate: slowest }.into());
+        let mut rates: Vec<f64> = values.iter().map(|value| value.re).collect();
+        rates.sort_unstable_by(f64::total_cmp);
+        // NaN is neither first nor last.
+        if let Some(&rate) = rates.iter().find(|rate| rate.is_nan() || **rate <= 0.0) {
+            return Err(LinearProblem::Unstable { rate }.into());
         }
-        Ok(Self { a, b, d, noise })
+        let fastest = values.iter().map(|value| value.norm()).fold(0.0, f64::max);
+        Ok(Self { a, b, d: Diffusion::Full(d, noise), rates, fastest })
     }
 
     /// The dynamics of ½ xᵀAx − bᵀx at temperature kT and mobility 1: D = 2kT, stationary N(A⁻¹b, kT A⁻¹).
     ///
     /// # Errors
-    /// Those of [`new`](Self::new), and [`Error::Linear`](crate::Error::Linear) for A that is not symmetric.
+    /// [`Error::Linear`](crate::Error::Linear) for A that is not square, symmetric and positive definite, for b of another
+    /// size, and for numbers that are not finite, kT among them, which must not be negative.
     pub fn gradient(a: Mat<f64>, b: Vec<f64>, kt: f64) -> Result<Self> {
         check_matrix("A", a.as_ref(), b.len())?;
         check_symmetric("A", a.as_ref())?;
-        let d = Mat::from_fn(b.len(), b.len(), |i, j| if i == j { 2.0 * kt } else { 0.0 });
-        Self::new(a, b, d)
+        check_force(&b)?;
+        if !(kt >= 0.0 && kt.is_finite()) {
+            return Err(LinearProblem::NotFinite { what: "kT", row: 0, column: 0, value: kt }.into());
+        }
+        let rates = a
+            .self_adjoint_eigenvalues(Side::Lower)
+            .map_err(|_| LinearProblem::NoEigenvalues { what: "A" })?;
+        match rates[0] > 0.0 {
+            true => {
+                let fastest = rates[rates.len() - 1];
+                Ok(Self { a, b, d: Diffusion::Isotropic(2.0 * kt), rates, fastest })
+            }
+            false => Err(LinearProblem::Unstable { rate: rates[0] }.into()),
+        }
     }
 
     /// How many components x has.
@@ -135,8 +171,21 @@ impl OrnsteinUhlenbeck {
     }
 
     /// D.
-    pub fn diffusion(&self) -> MatRef<'_, f64> {
-        self.d.as_ref()
+    pub fn diffusion(&self) -> Mat<f64> {
+        match &self.d {
+            Diffusion::Isotropic(d) => scaled(*d, &Mat::identity(self.size(), self.size())),
+            Diffusion::Full(d, _) => d.clone(),
+        }
+    }
+
+    /// The largest magnitude of an eigenvalue of A: the rate of the fastest decay or rotation.
+    pub fn fastest(&self) -> f64 {
+        self.fastest
+    }
+
+    /// The real parts of the eigenvalues of A, in ascending order: one over a time constant each.
+    pub fn rates(&self) -> &[f64] {
+        &self.rates
     }
 
     /// F, ∫ e^(−As) b ds and Q of (29) for a step of length h.
@@ -150,7 +199,7 @@ impl OrnsteinUhlenbeck {
         let step = h * 0.5_f64.powi(halvings);
         // Taylor series in the step: of F, of ∫ e^(−As) ds, and of Q, the terms of which are LⁿD with LX = −(AX + XAᵀ).
         let mut propagator = Mat::<f64>::identity(size, size);
-        let (mut power, mut term) = (propagator.clone(), self.d.clone());
+        let (mut power, mut term) = (propagator.clone(), self.diffusion());
         let (mut integral, mut covariance) = (scaled(step, &power), scaled(step, &term));
         let mut factor = step;
         for n in 2..=TERMS {
@@ -195,8 +244,13 @@ impl OrnsteinUhlenbeck {
     /// The same dynamics of the eigenmodes of A, which do not see each other, and the eigenvectors U in columns: x = U y.
     /// None unless A is symmetric and D ∝ 1.
     pub fn modes(&self) -> Option<(Self, Mat<f64>)> {
-        let (size, d) = (self.size(), self.d[(0, 0)]);
-        let isotropic = (0..size).all(|j| (0..size).all(|i| self.d[(i, j)] == if i == j { d } else { 0.0 }));
+        let size = self.size();
+        let isotropic = match &self.d {
+            Diffusion::Isotropic(_) => true,
+            Diffusion::Full(d, _) => {
+                (0..size).all(|j| (0..size).all(|i| d[(i, j)] == if i == j { d[(0, 0)] } else { 0.0 }))
+            }
+        };
         if !isotropic || check_symmetric("A", self.a.as_ref()).is_err() {
             return None;
         }
@@ -254,102 +308,149 @@ pub enum Scheme {
     EulerMaruyama,
 }
 
-/// Steps of one length of independent chains; the state is `[component, chain]`.
+/// Independent chains.
 #[derive(Clone, Debug)]
-pub struct LinearSteps {
-    h: f64,
-    scheme: Scheme,
-    propagator: Product,
-    shift: Vec<f64>,
-    noise: Product,
-    key: Key,
+pub struct Linear<T = f64> {
+    /// `[component, chain]`.
+    pub x: Mat<T>,
+    /// √D ξ of the step that comes, where the step before has used it too.
+    noise: Option<Mat<T>>,
 }
 
-impl LinearSteps {
+impl<T> From<Mat<T>> for Linear<T> {
+    fn from(x: Mat<T>) -> Self {
+        Self { x, noise: None }
+    }
+}
+
+/// Steps of one length of independent chains, in double or in single precision.
+#[derive(Clone, Debug)]
+pub struct LinearSteps<T = f64> {
+    h: f64,
+    scheme: Scheme,
+    propagator: Product<T>,
+    shift: Vec<T>,
+    noise: Product<T>,
+    key: Key,
+    first: usize,
+}
+
+impl<T: RealField + From<f32>> LinearSteps<T> {
     /// Steps of length h.
     ///
     /// # Errors
     /// Those of [`OrnsteinUhlenbeck::transition`].
     pub fn new(system: &OrnsteinUhlenbeck, scheme: Scheme, h: f64, key: Key) -> Result<Self> {
         check_step(h)?;
+        let size = system.size();
         let (propagator, shift, noise) = match scheme {
             Scheme::Exact => {
                 let Transition { propagator, shift, noise, .. } = system.transition(h)?;
-                (propagator, shift, noise)
+                (
+                    Product::new(size, |i, j| propagator[(i, j)]),
+                    shift,
+                    Product::new(size, |i, j| noise[(i, j)]),
+                )
             }
             Scheme::LeimkuhlerMatthews | Scheme::EulerMaruyama => {
-                let size = system.size();
-                let propagator = Mat::<f64>::identity(size, size) - scaled(h, &system.a);
-                let shift = system.b.iter().map(|b| h * b).collect();
-                (propagator, shift, scaled(h.sqrt(), &system.noise))
+                let one = |i: usize, j: usize| if i == j { 1.0 } else { 0.0 };
+                let noise = |i: usize, j: usize| match &system.d {
+                    Diffusion::Isotropic(d) => (h * d).sqrt() * one(i, j),
+                    Diffusion::Full(_, root) => h.sqrt() * root[(i, j)],
+                };
+                let propagator = Product::new(size, |i, j| one(i, j) - h * system.a[(i, j)]);
+                (propagator, system.b.iter().map(|b| h * b).collect(), Product::new(size, noise))
             }
         };
-        let (propagator, noise) = (Product::of(propagator), Product::of(noise));
-        Ok(Self { h, scheme, propagator, shift, noise, key: key.fork("linear") })
+        let shift = shift.into_iter().map(|value| from_f64::<T>(value)).collect();
+        Ok(Self { h, scheme, propagator, shift, noise, key: key.fork("linear"), first: 0 })
     }
 
-    /// Normal numbers of a step, `[component, chain]`.
-    fn normals(&self, index: usize, chains: usize) -> Mat<f64> {
+    /// The same whose first step has this number, for a run that goes on.
+    pub fn starting_at(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+
+    /// √D ξ of a step, `[component, chain]`.
+    fn drawn(&self, index: usize, chains: usize) -> Mat<T> {
         let size = self.shift.len();
-        let values = self.key.normals(index as u32, chains, size);
-        Mat::from_fn(size, chains, |i, chain| f64::from(values[chain * size + i]))
+        let values = self.key.normals((self.first + index) as u32, chains, size);
+        let mut xi = Mat::zeros(size, chains);
+        for (column, values) in xi.col_iter_mut().zip(values.chunks(size)) {
+            column.iter_mut().zip(values).for_each(|(xi, value)| *xi = T::from(*value));
+        }
+        match &self.noise {
+            Product::Diagonal(_) => {
+                self.noise.scale(&mut xi);
+                xi
+            }
+            Product::Dense(root) => root * xi,
+        }
     }
 }
 
-impl Dynamics for LinearSteps {
-    type State = Mat<f64>;
+impl<T: RealField + From<f32>> Dynamics for LinearSteps<T> {
+    type State = Linear<T>;
 
-    fn step(&self, index: usize, x: Mat<f64>) -> Mat<f64> {
+    fn step(&self, index: usize, state: Linear<T>) -> Linear<T> {
+        let Linear { mut x, noise } = state;
         let chains = x.ncols();
-        let mut xi = self.normals(index, chains);
-        if self.scheme == Scheme::LeimkuhlerMatthews {
-            xi = (xi + self.normals(index + 1, chains)) * faer::Scale(0.5);
-        }
-        let mut next = self.propagator.times(x) + self.noise.times(xi);
+        let drawn = self.drawn(index, chains);
+        let (mut next, noise) = match self.scheme {
+            Scheme::LeimkuhlerMatthews => {
+                let before = noise.unwrap_or(drawn);
+                let after = self.drawn(index + 1, chains);
+                ((before + &after) * faer::Scale(from_f64::<T>(0.5)), Some(after))
+            }
+            Scheme::Exact | Scheme::EulerMaruyama => (drawn, None),
+        };
         for chain in next.col_iter_mut() {
-            chain.iter_mut().zip(&self.shift).for_each(|(x, shift)| *x += shift);
+            chain.iter_mut().zip(&self.shift).for_each(|(x, shift)| *x = x.clone() + shift.clone());
         }
-        next
+        match &self.propagator {
+            Product::Dense(matrix) => {
+                matmul(next.as_mut(), Accum::Add, matrix, &x, from_f64::<T>(1.0), Par::Seq);
+            }
+            Product::Diagonal(_) => {
+                self.propagator.scale(&mut x);
+                next += x;
+            }
+        }
+        Linear { x: next, noise }
     }
 
-    fn diverged(&self, x: &Mat<f64>) -> Option<Place> {
+    fn diverged(&self, Linear { x, .. }: &Linear<T>) -> Option<Place> {
         let places = (0..x.ncols()).flat_map(|chain| (0..x.nrows()).map(move |i| (i, chain)));
-        let (unit, trajectory) = places.into_iter().find(|&place| !x[place].is_finite())?;
+        let (unit, trajectory) = places.into_iter().find(|&place| !is_finite(&x[place]))?;
         Some(Place { trajectory, group: "x".into(), unit })
     }
 
     fn time(&self, steps: usize) -> f64 {
-        steps as f64 * self.h
+        (self.first + steps) as f64 * self.h
     }
 }
 
 /// A matrix to multiply by, which may be diagonal.
 #[derive(Clone, Debug)]
-enum Product {
-    Dense(Mat<f64>),
-    Diagonal(Vec<f64>),
+enum Product<T> {
+    Dense(Mat<T>),
+    Diagonal(Vec<T>),
 }
 
-impl Product {
-    fn of(matrix: Mat<f64>) -> Self {
-        let size = matrix.nrows();
-        let diagonal = (0..size).all(|j| (0..size).all(|i| i == j || matrix[(i, j)] == 0.0));
-        if diagonal {
-            Self::Diagonal((0..size).map(|i| matrix[(i, i)]).collect())
+impl<T: RealField> Product<T> {
+    fn new(size: usize, entry: impl Fn(usize, usize) -> f64) -> Self {
+        if (0..size).all(|j| (0..size).all(|i| i == j || entry(i, j) == 0.0)) {
+            Self::Diagonal((0..size).map(|i| from_f64::<T>(entry(i, i))).collect())
         } else {
-            Self::Dense(matrix)
+            Self::Dense(Mat::from_fn(size, size, |i, j| from_f64::<T>(entry(i, j))))
         }
     }
 
-    fn times(&self, mut x: Mat<f64>) -> Mat<f64> {
-        match self {
-            Self::Dense(matrix) => matrix * x,
-            Self::Diagonal(values) => {
-                for chain in x.col_iter_mut() {
-                    chain.iter_mut().zip(values).for_each(|(x, value)| *x *= value);
-                }
-                x
-            }
+    /// The product with a diagonal, in place.
+    fn scale(&self, x: &mut Mat<T>) {
+        let Self::Diagonal(values) = self else { return };
+        for chain in x.col_iter_mut() {
+            chain.iter_mut().zip(values).for_each(|(x, value)| *x = x.clone() * value.clone());
         }
     }
 }
