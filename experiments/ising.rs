@@ -133,7 +133,7 @@ impl Setup {
             }
             let network = self.fold(network, self.settings.fold_images.min(1000))?;
             let some = data.held_out.first(1000);
-            Ok((Some(network.expected(&some, FEW_PASSES, *shards).limit()), None))
+            Ok((Some(network.expected(&some, FEW_PASSES, *shards, |_| {}).limit()), None))
         };
         let fit = |training, network| Fit::new(training, network, *shards, *key);
         let fit_up = fit(trainer.training(&untrained, &data.train)?, untrained);
@@ -155,10 +155,10 @@ impl Setup {
     }
 
     /// What is expected of a network on the images that are reported on.
-    fn forecast(&self, network: &IsingNet, tau: Correlation) -> Forecast {
+    fn forecast(&self, session: &Session, network: &IsingNet, tau: Correlation) -> Forecast {
         Forecast {
             realisation: initial(network.realisation()),
-            expected: network.expected(self.images(), PASSES, self.bench.shards),
+            expected: self.expected(session, network, self.images()),
             tau: tau.tau,
             tau_error: tau.tau_error,
             spins: network.spins().iter().sum(),
@@ -167,22 +167,29 @@ impl Setup {
         }
     }
 
+    fn expected(&self, session: &Session, network: &IsingNet, images: &Examples) -> Expected {
+        session.shown("forecast", |progress| network.expected(images, PASSES, self.bench.shards, progress))
+    }
+
     /// The autocorrelation time of the outputs on held-out images.
-    fn tau(&self, network: &IsingNet) -> Result<Correlation> {
+    fn tau(&self, session: &Session, network: &IsingNet) -> Result<Correlation> {
         let (few, sweeps) = TAU;
-        let tau = network.tau(&self.bench.data.held_out, few, sweeps, self.bench.key.fork("forecast"))?;
+        let (held_out, key) = (&self.bench.data.held_out, self.bench.key.fork("forecast"));
+        let tau =
+            session.shown("correlation", |progress| network.tau(held_out, few, sweeps, key, progress))?;
         tau.with_context(|| {
             format!(
-                "the outputs are correlated for too long to be averaged: {sweeps} sweeps do not tell how long"
+                "the outputs are correlated for too long to be averaged: {sweeps} sweeps do not tell how long; the couplings are \
+                 kept"
             )
         })
     }
 
     /// The machine, its autocorrelation time, and how many sweeps are left out and averaged: for an accuracy that was asked
     /// for, those that cost the fewest sweeps.
-    fn schedule(&self, network: IsingNet) -> Result<(IsingNet, Correlation, Sweeps)> {
+    fn schedule(&self, session: &Session, network: IsingNet) -> Result<(IsingNet, Correlation, Sweeps)> {
         let (s, held_out) = (&self.settings, &self.bench.data.held_out);
-        let tau = self.tau(&network)?;
+        let tau = self.tau(session, &network)?;
         let given = Sweeps { burn_in: network.burn_in(tau.tau), read: s.sweeps };
         let Some(accuracy) = s.accuracy else { return Ok((network, tau, given)) };
         let mut machines = vec![(network.clone(), tau)];
@@ -193,18 +200,18 @@ impl Setup {
             };
             // At δ = 0 there is no other, and one whose outputs hardly change is none to use.
             let other = network.clone().realised(other, s.ising.delta).ok();
-            machines.extend(other.and_then(|other| self.tau(&other).ok().map(|tau| (other, tau))));
+            machines.extend(other.and_then(|other| self.tau(session, &other).ok().map(|tau| (other, tau))));
         }
         let mut cheapest: Option<(IsingNet, Correlation, Sweeps)> = None;
         for (machine, tau) in machines {
             let (name, burn_in) = (initial(machine.realisation()), machine.burn_in(tau.tau));
-            let expected = machine.expected(held_out, PASSES, self.bench.shards);
+            let expected = self.expected(session, &machine, held_out);
             let Some(found) = expected.cheapest(accuracy, tau.tau, s.sweeps) else {
                 let most = 100.0 * expected.accuracy(s.sweeps, tau.tau);
                 let limit = 100.0 * expected.limit();
                 say!(
-                    "machine {name}: {} sweeps are expected to read {most:.2} % of held-out images, and no number of them \
-                     more than {limit:.2} %",
+                    "machine {name}: {} sweeps are expected to read {most:.2} % of held-out images, and an average that never \
+                     ends {limit:.2} %",
                     s.sweeps
                 );
                 continue;
@@ -233,7 +240,7 @@ impl Setup {
                 false => Ok(()),
             }
         };
-        let (network, tau, sweeps) = match self.schedule(trained.clone()) {
+        let (network, tau, sweeps) = match self.schedule(session, trained.clone()) {
             Ok(found) => found,
             Err(error) => {
                 // Its couplings are worth keeping all the same.
@@ -241,8 +248,14 @@ impl Setup {
                 return Err(error);
             }
         };
-        let (network, forecast) = (&network, self.forecast(&network, tau));
+        let (network, forecast) = (&network, self.forecast(session, &network, tau));
         keep(network, sweeps)?;
+        if !network.exports() {
+            say!(
+                "at delta = {:e} no symmetric couplings do what the network does, and none are exported",
+                s.ising.delta
+            );
+        }
         let reading = session.shown(name, |progress| {
             network.read(images, sweeps, &MARKS, *shards, key.fork(name), progress)
         })?;

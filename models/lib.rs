@@ -5,12 +5,14 @@
 //! | [`classifier`] | a computer that classifies images: the model, its evaluation, three trainers, its teacher, pruning |
 //! | [`generator`] | a computer that makes images from noise, the conventional network for comparison, and the judge of both |
 //! | [`ising`] | networks of ±1 spins that are read out by a time average |
+//! | [`linear`] | linear algebra by the fluctuations of linear machines |
 //! | [`training`] | shared code: labelled images and the training loop |
 
 pub mod classifier;
 pub mod error;
 pub mod generator;
 pub mod ising;
+pub mod linear;
 pub mod training;
 
 pub use classifier::evaluation::Evaluation;

@@ -1036,3 +1036,227 @@ fn an_interrupted_ising_run_resumes_and_what_is_no_network_is_told() {
     let arguments = ["--dataset", "cifar10", "--data-dir", folder.path().to_str().unwrap()];
     refused(ising(&arguments), &arguments, &["data_batch_1.bin", "byte 5000", "30730000"]);
 }
+
+/// Four spins in two groups of their own temperatures, at kT = 2: from every format that holds them, `simulate` reads the class means
+/// and the energy of the steady state, enumerated as a Markov chain: the hidden spins are drawn, then the outputs.
+#[test]
+fn spins_of_any_temperature_read_their_steady_state_from_files() {
+    use thermograd::{
+        Block, Couplings, Description, Format, Group, Sampling, Schedule, SubstrateConfig, Topology,
+    };
+    let (h, j): ([f64; 4], [f64; 4]) = ([0.5, -1.0, 0.75, 0.25], [1.0, -0.5, -1.5, 0.75]);
+    let (kt, betas) = (2.0, [1.0, 2.5]);
+    let group = |name: &str| Group::free(name, 2).wells(-2.0, 1.0);
+    let topology = Topology {
+        groups: vec![group("hidden"), group("output")],
+        blocks: vec![Block::full("hidden", "output")],
+    };
+    let config = SubstrateConfig::new(topology).with_kt(kt);
+    let mut description = Description::of(config, Schedule { dt: 1e-3, steps: 10 }, None);
+    let names = [("hidden".to_owned(), betas[0]), ("output".to_owned(), betas[1])];
+    let (output, classes, burn_in, sweeps) = ("output".into(), 2, 30, 200);
+    description.sampling = Some(Sampling { betas: names.into(), output, classes, burn_in, sweeps });
+    let single = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+    let tensors =
+        [("b.hidden", single(&h[..2])), ("b.output", single(&h[2..])), ("J.hidden-output", single(&j))];
+    let couplings = Couplings::new(description, tensors).unwrap();
+
+    // The steady state after a sweep.
+    let s = |state: usize, i: usize| if state >> i & 1 == 1 { 1.0 } else { -1.0 };
+    let field = |state: usize, i: usize| match i {
+        0 | 1 => h[i] + j[2 * i] * s(state, 2) + j[2 * i + 1] * s(state, 3),
+        _ => h[i] + j[i - 2] * s(state, 0) + j[i] * s(state, 1),
+    };
+    let drawn = |old: &[f64], group: usize| {
+        let mut new = vec![0.0; 16];
+        for (state, p) in old.iter().enumerate() {
+            for pair in 0..4 {
+                let target = state & !(3 << (2 * group)) | pair << (2 * group);
+                let up =
+                    |i: usize| 1.0 / (1.0 + (2.0 * betas[group] / kt * field(state, i) * s(target, i)).exp());
+                new[target] += p * up(2 * group) * up(2 * group + 1);
+            }
+        }
+        new
+    };
+    let steady = (0..500).fold(vec![1.0 / 16.0; 16], |p, _| drawn(&drawn(&p, 0), 1));
+    let mean =
+        |of: &dyn Fn(usize) -> f64| steady.iter().enumerate().map(|(state, p)| p * of(state)).sum::<f64>();
+    let energy = |state: usize| {
+        (0..4).map(|i| h[i] * s(state, i)).sum::<f64>()
+            + (0..4).map(|k| j[k] * s(state, k / 2) * s(state, 2 + k % 2)).sum::<f64>()
+    };
+    let exact = [mean(&|state| s(state, 2)), mean(&|state| s(state, 3)), mean(&energy)];
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("a.csv"), Format::Csv.encode(&couplings).unwrap()).unwrap();
+    ok(crate::cli::couplings(&["convert", &at("a.csv"), &at("b.json")]).output().unwrap());
+    ok(crate::cli::couplings(&["convert", &at("b.json"), &at("c.npz")]).output().unwrap());
+    for file in ["a.csv", "b.json", "c.npz"] {
+        let text = ok(crate::cli::couplings(&["simulate", &at(file), "--trajectories", "4000"]).output().unwrap());
+        let told = |start: &str| -> (f64, f64) {
+            let line = text.lines().find(|line| line.trim_start().starts_with(start)).unwrap();
+            let rest = line.trim_start()[start.len()..].trim_start();
+            let (value, rest) = rest.split_once(" (s.d. ").unwrap();
+            (value.parse().unwrap(), rest[..rest.find(')').unwrap()].parse().unwrap())
+        };
+        for (start, exact) in
+            ["output, class 0", "output, class 1", "energy of the spins"].into_iter().zip(exact)
+        {
+            let (value, sd) = told(start);
+            // Nine numbers of 4000 chains; s.d. and values are rounded.
+            let allowed = crate::common::deviations(1e-6 / 9.0) * 1.05 * sd / 4000.0_f64.sqrt() + 1e-4;
+            println!("{file}: {start} {value} ± {allowed}, exactly {exact}");
+            assert!((value - exact).abs() < allowed, "{file}: {start} is {value}, not {exact} ± {allowed}");
+        }
+    }
+    // At one temperature a format without them takes the spins, and says what it loses.
+    let mut cool = couplings.clone();
+    cool.description.sampling.as_mut().unwrap().betas.values_mut().for_each(|beta| *beta = kt);
+    std::fs::write(at("cool.npz"), Format::Npz.encode(&cool).unwrap()).unwrap();
+    let text = ok(crate::cli::couplings(&["convert", &at("cool.npz"), &at("cool.qubo")]).output().unwrap());
+    assert!(text.contains("sampled by Gibbs"), "{text}");
+    refused(crate::cli::couplings(&["convert", &at("a.csv"), &at("warm.qubo")]), &["convert"], &["beta = 0.5"]);
+}
+
+fn linalg(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linalg"));
+    command.args(arguments);
+    command
+}
+
+/// Every task of `linalg` reads its files, answers, and leaves its numbers, its summary and its page.
+#[test]
+fn linear_algebra_answers_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    write("a.mtx", "%%MatrixMarket matrix coordinate real symmetric\n2 2 3\n1 1 2\n2 1 -0.5\n2 2 1\n");
+    write("b.csv", "1\n0.5\n");
+    write("d.csv", "1,-0.9\n-0.9,1\n");
+    write("general.csv", "1,4\n0,1.5\n");
+    write("x.csv", "1,0\n1,1\n1,2\n");
+    write("y.csv", "0.1,1.1,1.9\n");
+    let solution = |bytes: &[u8]| thermograd_datasets::matrices::decode("npy", bytes, 1 << 20).unwrap();
+    let cases: [(&[&str], &str, Option<[f64; 2]>); 8] = [
+        // By hand: det = 1.75.
+        (&["solve", "a.mtx", "b.csv"], "solution.npy", Some([1.25 / 1.75, 1.5 / 1.75])),
+        (&["inverse", "a.mtx"], "inverse.npy", Some([1.0 / 1.75, 0.5 / 1.75])),
+        (&["inverse", "a.mtx", "--device", "rlc"], "inverse.npy", Some([1.0 / 1.75, 0.5 / 1.75])),
+        (&["logdet", "a.mtx"], "logdet.npy", None),
+        (&["expm", "general.csv", "--duration", "0.5"], "exponential.npy", None),
+        (&["lyapunov", "general.csv", "d.csv"], "covariance.npy", None),
+        (&["regress", "x.csv", "y.csv"], "weights.npy", None),
+        (&["gp", "--grid", "50", "--error", "0.2"], "mean.npy", None),
+    ];
+    for (index, (arguments, file, expected)) in cases.into_iter().enumerate() {
+        let out = at(&format!("run{index}"));
+        let full: Vec<String> = arguments
+            .iter()
+            .map(
+                |word| if word.contains(".mtx") || word.contains(".csv") { at(word) } else { (*word).into() },
+            )
+            .collect();
+        let full: Vec<&str> = full.iter().map(String::as_str).collect();
+        let text = ok(linalg(&full).args(["--out", &out]).output().unwrap());
+        assert!(
+            text.contains("asked for") && text.contains("heat") && !text.contains("NaN"),
+            "{arguments:?}: {text}"
+        );
+        let summary = json(&Path::new(&out).join("summary.json"));
+        for key in [
+            "task",
+            "device",
+            "dimension",
+            "condition",
+            "error_promised",
+            "error",
+            "time_constants",
+            "seconds_device",
+            "heat_kt",
+        ] {
+            assert!(!summary[key].is_null(), "{arguments:?}: {key}: {summary}");
+        }
+        let (error, promised) =
+            (summary["error"].as_f64().unwrap(), summary["error_promised"].as_f64().unwrap());
+        // Errors of five standard errors are of other numbers.
+        assert!(error < 5.0 * promised, "{arguments:?}: {error}");
+        let page = std::fs::read_to_string(Path::new(&out).join("report.html")).unwrap();
+        assert!(page.contains("Error against time") && page.contains("Spectrum") && !page.contains("NaN"));
+        let found = solution(&std::fs::read(Path::new(&out).join(file)).unwrap());
+        if let Some(expected) = expected {
+            assert!(
+                found.values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.3),
+                "{arguments:?}: {found:?}"
+            );
+        }
+    }
+    let out = at("samples");
+    ok(linalg(&["sample", &at("a.mtx"), "--samples", "50", "--out", &out]).output().unwrap());
+    assert_eq!(solution(&std::fs::read(at("samples/samples.npy")).unwrap()).rows, 50);
+
+    let netlist = at("cells.cir");
+    ok(linalg(&["inverse", &at("a.mtx"), "--device", "rlc", "--netlist", &netlist, "--out", &at("cells")])
+        .output()
+        .unwrap());
+    assert!(std::fs::read_to_string(&netlist).unwrap().contains("TRNOISE"));
+
+    // The same seed, the same numbers, on one thread and on two.
+    let solve = |threads: &str, out: &str| {
+        ok(linalg(&["solve", "--random", "8", "--threads", threads, "--out", &at(out)]).output().unwrap());
+        std::fs::read(at(&format!("{out}/solution.npy"))).unwrap()
+    };
+    assert_eq!(solve("1", "one"), solve("2", "two"));
+}
+
+/// What `linalg` cannot do it says, with the numbers.
+#[test]
+fn linear_algebra_refuses_what_it_cannot_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    write("wide.csv", "1,2,3\n4,5,6\n");
+    write("indefinite.csv", "1,2\n2,1\n");
+    write("nan.csv", "1,nan\n2,1\n");
+    write("board.toml", "name = \"x\"\ncapacitors = [1e-9]\ndrives = [{ node = 2, ohms = 1.0 }]\n");
+    let cases: [(&[&str], &[&str]); 14] = [
+        (&["solve", "wide.csv"], &["2 by 3"]),
+        (&["inverse", "indefinite.csv"], &["-1"]),
+        (&["lyapunov", "indefinite.csv"], &["-1"]),
+        (&["solve", "nan.csv"], &["nan.csv", "row 0, column 1"]),
+        (&["solve", "none.mtx"], &["none.mtx"]),
+        (&["solve", "wide.csv", "--random", "4"], &["--random", "wide.csv"]),
+        (&["solve", "--random", "2000000"], &["GiB"]),
+        (&["solve", "--random", "8", "--condition", "0.5"], &["condition number of 0.5"]),
+        (&["solve", "--random", "8", "--error", "-1"], &["error of -1"]),
+        (&["solve", "--random", "8", "--chains", "1", "--time", "50"], &["no interval", "is enough"]),
+        (&["solve", "--random", "8", "--device", "rlc"], &["no force"]),
+        (&["solve", "--device", "rc-board"], &["its own matrix"]),
+        (&["inverse", "--device", "board.toml"], &["node 2 of 1"]),
+        (&["inverse", "--device", "other"], &["rc-board"]),
+    ];
+    for (arguments, parts) in cases {
+        let full: Vec<String> = arguments
+            .iter()
+            .map(|word| {
+                if word.contains('.') && !word.starts_with(|c: char| c.is_ascii_digit()) {
+                    at(word)
+                } else {
+                    (*word).into()
+                }
+            })
+            .collect();
+        let full: Vec<&str> = full.iter().map(String::as_str).collect();
+        let mut command = linalg(&full);
+        command.args(["--out", &at("out")]);
+        refused(command, &full, parts);
+        let _ = std::fs::remove_dir_all(at("out"));
+    }
+    let out = at("there");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(at("there/precious"), "precious").unwrap();
+    refused(linalg(&["solve", "--out", &out]), &["solve"], &["is not empty"]);
+    assert_eq!(std::fs::read(at("there/precious")).unwrap(), b"precious");
+    assert!(ok(linalg(&["--help"]).output().unwrap()).contains("Linear algebra by thermal noise"));
+}

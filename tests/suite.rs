@@ -15,6 +15,7 @@
 //! | learning | small seeded training runs: learning, resuming, independence of the number of threads |
 //! | files | data files and native couplings, valid and broken |
 //! | formats | couplings in every format: round trips, files of other programs, broken files |
+//! | algebra | linear algebra by fluctuations: errors, intervals, other machines, boards |
 //! | circuits | netlists run by ngspice, compared with the integrator of this crate |
 //! | hardware | each imperfection, pruning, and training for hardware |
 //! | cli | the binaries as a user runs them |
@@ -24,6 +25,7 @@
 //! | layers | which crate and module may depend on which |
 
 mod abuse;
+mod algebra;
 mod circuits;
 mod cli;
 mod common;

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use maud::{Markup, PreEscaped, html};
 use thermograd::{Key, to_f64};
 use thermograd_experiments::report::{
-    COLOURS, Chart, Line, confusion, document, facts, fields, grey, learning, percent, pushes, row, settings,
-    spread, trajectories as count, uri,
+    COLOURS, Chart, Line, confusion, counted, document, facts, fields, grey, learning, percent, pushes, row,
+    settings, spread, uri,
 };
 use thermograd_experiments::workbench::{Bench, Dataset, Metric};
 use thermograd_models::{Classifier, Evaluation, Examples, ranking};
@@ -56,7 +56,7 @@ fn numbers(
             "average of trajectories",
             format!(
                 "{top1} over {}, at {:.3e} kT; two guesses {top2}",
-                count(*trajectories),
+                counted(*trajectories, "trajectory"),
                 summary.heat_kt_avg
             ),
         ),

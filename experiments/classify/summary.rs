@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use thermograd::units::digital_energy_kt;
-use thermograd_experiments::report::{percent, spread, trajectories};
+use thermograd_experiments::report::{counted, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Session, name};
 use thermograd_models::{Classifier, Evaluation};
@@ -62,7 +62,7 @@ impl Summary {
     }
 
     pub fn print(&self, evaluation: &Evaluation) {
-        let each = trajectories(self.trajectories);
+        let each = counted(self.trajectories, "trajectory");
         say!("\n{} {} images, {each} each", evaluation.images, self.images);
         say!("  one trajectory        {}{}", percent(self.top1_single), spread(self.top1_single_sd));
         if self.trajectories > 1 {

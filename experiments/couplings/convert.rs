@@ -34,10 +34,22 @@ pub fn convert(task: &Convert) -> Result<()> {
             couplings = held(task, &couplings)?;
         }
         run::save(&task.out, &couplings)?;
+        if spins && couplings.description.sampling.is_some() && !holds_sampling(&task.out)? {
+            say!(
+                "note: {} does not say that these units are spins sampled by Gibbs, nor which are read: `couplings simulate` takes them \
+                 for bistable units; BQM JSON says it",
+                task.out.display()
+            );
+        }
     }
     let units = couplings.description.substrate.topology.free_units();
     say!("{}: {units} free units, {} couplings", task.out.display(), couplings.count());
     Ok(())
+}
+
+/// Whether a file of spins says how they are sampled.
+fn holds_sampling(file: &Path) -> Result<bool> {
+    Ok(Format::of_name(&file.to_string_lossy())? == Format::BqmJson)
 }
 
 /// Whether a file name has the extension of a netlist.

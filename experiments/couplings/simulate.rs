@@ -9,7 +9,7 @@ use thermograd::{
     Account, Assumptions, Chains, Couplings, Estimate, Format, Gibbs, Ising, Ledger, Measured, Protocol,
     Sampling, Step, Substrate, run as run_dynamics, to_f64,
 };
-use thermograd_experiments::report::{percent, spread, trajectories as counted};
+use thermograd_experiments::report::{counted, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run::load;
 use thermograd_experiments::workbench::{Bench, Interrupted, SHARD, afford, run, set, shown};
@@ -151,13 +151,15 @@ fn sample_freely(task: &Simulate, couplings: &Couplings, sampling: &Sampling, de
         })
     })?;
     means.iter_mut().flatten().for_each(|sum| *sum /= (each * sampling.sweeps) as f64);
-    say!("{chains} chains of {} sweeps after {}", sampling.sweeps, sampling.burn_in);
-    say!("  flips of spins        {:.3e} a chain", end.flips() as f64 / chains as f64);
+    let flips = end.flips() as f64 / chains as f64;
+    let states: Vec<f64> = (0..chains).flat_map(|chain| end.chain(&spins, chain)).map(f64::from).collect();
+    let (chains, averaged) = (counted(chains, "chain"), counted(sampling.sweeps, "sweep"));
+    say!("{chains} of {averaged} after {}", sampling.burn_in);
+    say!("  flips of spins        {flips:.3e} a chain");
     for (class, means) in means.iter().enumerate() {
         let mean = Estimate::of(means);
         say!("  {:<20}  {:+.4}{}", format!("{}, class {class}", sampling.output), mean.mean, sd(mean));
     }
-    let states: Vec<f64> = (0..chains).flat_map(|chain| end.chain(&spins, chain)).map(f64::from).collect();
     if let Ok(model) = Ising::of(&held) {
         tell_spins(&task.file, &model, &states)?;
     }
@@ -177,7 +179,7 @@ fn read_images(task: &Simulate, classifier: &Classifier) -> Result<Option<Measur
     let result = shown("test", Interrupted::stopped(), |progress| {
         classifier.evaluate(&data.test, trajectories, *shards, key.fork("test"), progress)
     })?;
-    say!("{} test images, {} each", result.images, counted(result.trajectories));
+    say!("{} test images, {} each", result.images, counted(result.trajectories, "trajectory"));
     say!("  one trajectory        {}{}", percent(result.top1_single.mean), spread(result.top1_single.sd));
     say!("  average of {:<3}        {}", result.trajectories, percent(result.top1_average));
     say!("  without noise         {}", percent(result.top1_noiseless));

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, ensure};
 use serde::Serialize;
 use thermograd::{Estimate, Hardware, Imperfection, Scale, Substrate};
-use thermograd_experiments::report::{counted, percent, spread, trajectories};
+use thermograd_experiments::report::{counted, percent, spread};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run::load;
 use thermograd_experiments::workbench::{Bench, Session, Settings as _, run as outputs, set};
@@ -204,7 +204,7 @@ impl Setup {
 
 impl Summary {
     fn print(&self, images: usize, trained: bool) {
-        say!("\n{images} test images, {} each, read from one", trajectories(self.trajectories));
+        say!("\n{images} test images, {} each, read from one", counted(self.trajectories, "trajectory"));
         say!(
             "  as they came          {:.2} %, {}",
             100.0 * self.top1_before,

@@ -12,4 +12,4 @@ pub mod sections;
 
 pub use figures::{COLOURS, Chart, Line, Picture, animation, grey, mosaic, tiles, uri};
 pub use page::{confusion, document, facts, figure, image, row};
-pub use sections::{counted, fields, learning, percent, pushes, settings, spread, trajectories};
+pub use sections::{counted, fields, learning, percent, pushes, settings, spread};

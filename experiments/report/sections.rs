@@ -83,14 +83,13 @@ pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 
-/// A count with its noun: `1 trajectory`, `10 trajectories`.
-pub fn trajectories(count: usize) -> String {
-    if count == 1 { "1 trajectory".into() } else { format!("{count} trajectories") }
-}
-
-/// A count with its noun: `1 device`, `5 devices`.
+/// A count with its noun: `1 device`, `5 devices`, `2 trajectories`.
 pub fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    match noun.strip_suffix('y') {
+        _ if count == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {noun}s"),
+    }
 }
 
 /// The standard deviation of a fraction in percent, if there is more than one value.

@@ -1,21 +1,24 @@
 //! What the average of so many sweeps is expected to read.
 //!
-//! The mean of the output spins of class c over G sweeps is nearly normal,
+//! The mean of the R output spins of class c over G sweeps has
 //!
 //! ```text
-//! M_c ~ N(m_c, f(G) v_c),      v_c = (1 − ⟨m²⟩_c)/R + Σ_h w_ch² (1 − m_h²)/k + Σ_d L_cd² v_d      (28)
-//! w_ch = ⟨(1 − m²) A_h⟩_c,     L_cd = Σ_h w_ch (1 − m_h²) γ R⟨A_h⟩_d
+//! M_c:  mean m_c, variance f(G) v_c,      v_c = ⟨1 − m²⟩_c/R + Σ_h (w_ch² − u_ch) (1 − m_h²)/k + Σ_d L_cd² v_d      (28)
+//! w_ch = ⟨g A_h⟩_c,     u_ch = ⟨(g A_h)²⟩_c/R,     L_cd = Σ_h w_ch g_h γ R⟨A_h⟩_d,     g = (1 − m²)/√(1 + πs/2)
 //! ```
 //!
-//! m is from passes of the closure, one up and some more that take the way back into account, ⟨⟩_c the mean over the R
-//! output spins of a class, and h the spins of the last hidden layer, k copies each. The terms of v_c are the noise of the
-//! outputs, that of the layer below, and what the noise of all outputs does by way of that layer: a fluctuation of class d
-//! comes back to c multiplied by L_cd. At one temperature, this is linear response by the naive mean field, with the
-//! covariances between classes left out.
+//! m is from passes of the closure, one up and some more that take the way back into account, ⟨⟩_c the mean over the output
+//! spins of a class, h the spins of the last hidden layer, k copies each, and s the variance of a spin's field, which softens
+//! its response g. The first term of v_c is all the noise of every output spin. The second is what the noise of the layer below
+//! does to two of them at once: w² counts a spin with itself too, and u takes that out. In the third, a fluctuation of class d
+//! comes back to c by way of that layer, multiplied by L_cd: linear response by the naive mean field, with the covariances between
+//! classes left out.
 //!
 //! f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are correlated
-//! as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many. Classes are taken as
-//! independent, so that the chance that c has the largest mean is an integral over one number.
+//! as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many.
+//!
+//! Of many spins and sweeps M_c is nearly normal. Of few, R·G up to 64, it is the beta-binomial distribution of the same mean and
+//! variance, or the binomial one if the variance is smaller than that, and ties are shared. Classes are taken as independent.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -32,6 +35,8 @@ use crate::training::examples::Examples;
 pub struct Expected {
     classes: usize,
     labels: Vec<usize>,
+    /// R.
+    replicas: usize,
     /// m_c, `[image, class]`.
     means: Vec<f64>,
     /// v_c, `[image, class]`.
@@ -52,20 +57,37 @@ const PASSES_OF_NOISE: usize = 10;
 
 impl IsingNet {
     /// What is expected of the outputs of some examples: from one pass up, and so many more that take the way back into
-    /// account.
-    pub fn expected(&self, examples: &Examples, passes: usize, shards: Shards) -> Expected {
+    /// account. `progress` is told the fraction that is done.
+    pub fn expected(
+        &self,
+        examples: &Examples,
+        passes: usize,
+        shards: Shards,
+        mut progress: impl FnMut(f64),
+    ) -> Expected {
         let network = self.valid();
         let shards = Shards { size: shards.size.min(100), ..shards };
-        let parts = shards.map(examples.len(), |range| {
-            let indices: Vec<usize> = range.collect();
-            let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
-            let means = network.steady(inputs, passes);
-            let (m, v) = network.outputs(&means);
-            (to_f64(m), to_f64(v))
-        });
-        let (means, variances): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let (mut means, mut variances) = (Vec::new(), Vec::new());
+        // In chunks, so that progress can be told.
+        let chunk = shards.size * 2 * shards.threads;
+        for start in (0..examples.len()).step_by(chunk) {
+            let count = chunk.min(examples.len() - start);
+            let parts = shards.map(count, |range| {
+                let indices: Vec<usize> = range.map(|index| start + index).collect();
+                let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
+                let means = network.steady(inputs, passes);
+                let (m, v) = network.outputs(&means);
+                (to_f64(m), to_f64(v))
+            });
+            for (m, v) in parts {
+                means.extend(m);
+                variances.extend(v);
+            }
+            progress((start + count) as f64 / examples.len() as f64);
+        }
         let labels = (0..examples.len()).map(|index| examples.label(index)).collect();
-        Expected { classes: self.classes, labels, means: means.concat(), variances: variances.concat() }
+        let (classes, outputs) = (self.classes, *self.spins().last().expect("a layer"));
+        Expected { classes, labels, replicas: outputs / classes, means, variances }
     }
 
     /// Mean magnetisations of every layer by the closure.
@@ -108,23 +130,32 @@ impl IsingNet {
         let (m, hidden) = (means[last].clone(), means[last - 1].clone());
         let [images, spins] = m.dims();
         let (classes, replicas) = (self.classes, spins / self.classes);
-        let slope = m.clone().square() * -1.0 + 1.0;
         let weight = self.layers[last].weight() * self.factor(last);
         // ⟨A_h⟩_c, `[spin below, class]`.
         let towards = self.class_means(weight.clone());
         let spread = self.spread(last - 1, hidden.clone());
-        let response = (hidden.square() * -1.0 + 1.0) * (self.gamma(last - 1) * replicas as f64);
+        let response = |layer: usize, m: Tensor<2>| {
+            let slope = m.square() * -1.0 + 1.0;
+            match layer {
+                0 => slope,
+                _ => softened(slope, self.forward_moments(layer, means[layer - 1].clone()).1),
+            }
+        };
+        let slope = response(last, m.clone());
+        let back = response(last - 1, hidden) * (self.gamma(last - 1) * replicas as f64);
         let (noise, gains): (Vec<_>, Vec<_>) = (0..classes)
             .map(|class| {
                 let of = class * replicas..(class + 1) * replicas;
                 let [slope, weight] = [&slope, &weight].map(|x| x.clone().slice_dim(1, of.clone()));
-                let w = slope.matmul(weight.transpose()) / replicas as f64;
-                let noise = (w.clone().square() * spread.clone()).sum_dim(1);
-                let gain = (w * response.clone()).matmul(towards.clone()).square();
+                let w = slope.clone().matmul(weight.clone().transpose()) / replicas as f64;
+                let own = slope.square().matmul(weight.square().transpose()) / (replicas * replicas) as f64;
+                let noise = ((w.clone().square() - own) * spread.clone()).sum_dim(1);
+                let gain = (w * back.clone()).matmul(towards.clone()).square();
                 (noise, gain.reshape([images, 1, classes]))
             })
             .unzip();
-        let fresh = self.class_means(slope) / replicas as f64 + Tensor::cat(noise, 1);
+        let alone = m.clone().square() * -1.0 + 1.0;
+        let fresh = self.class_means(alone) / replicas as f64 + Tensor::cat(noise, 1);
         let gains = Tensor::cat(gains, 1);
         let mut v = fresh.clone();
         for _ in 0..PASSES_OF_NOISE {
@@ -135,11 +166,22 @@ impl IsingNet {
     }
 }
 
+/// Spins of a class in all sweeps up to which their number is counted.
+const FEW: usize = 64;
+
 impl Expected {
+    /// v_c, `[image, class]`.
+    pub fn variances(&self) -> &[f64] {
+        &self.variances
+    }
+
     /// The accuracy that the average of `sweeps` sweeps is expected to have at an autocorrelation time τ.
     pub fn accuracy(&self, sweeps: usize, tau: f64) -> f64 {
-        let left = variance_left(sweeps, tau);
-        let right = self.images().map(|(label, m, v)| chance(label, m, v, left));
+        let (left, spins) = (variance_left(sweeps, tau), self.replicas * sweeps);
+        let right = self.images().map(|(label, m, v)| match spins <= FEW {
+            true => chance_of_few(label, m, v, left, spins),
+            false => chance(label, m, v, left),
+        });
         right.sum::<f64>() / self.labels.len() as f64
     }
 
@@ -195,9 +237,84 @@ fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
     sum / weights
 }
 
+/// The probabilities that 0 to n of n spins are up: beta-binomial of mean (1 + m)/2 and of the variance `v` of the mean spin.
+fn counts(n: usize, m: f64, v: f64) -> Vec<f64> {
+    let p = (0.5 + 0.5 * m).clamp(1e-9, 1.0 - 1e-9);
+    // The correlation of two spins: v/4 = p(1 − p)(1 + (n − 1)ρ)/n.
+    let rho = (0.25 * v / (p * (1.0 - p)) - 1.0 / n as f64) / (1.0 - 1.0 / n as f64).max(1e-9);
+    let rho = rho.clamp(0.0, 0.999);
+    let (up, down) = (p * (1.0 - rho), (1.0 - p) * (1.0 - rho));
+    let mut logarithm = 0.0;
+    let mut all = vec![0.0];
+    for k in 0..n {
+        // The ratio of neighbours; ρ → 0 is the binomial distribution.
+        let (k, left) = (k as f64, (n - k) as f64);
+        logarithm += (left / (k + 1.0) * (rho * k + up) / (rho * (left - 1.0) + down)).ln();
+        all.push(logarithm);
+    }
+    let most = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    all.iter_mut().for_each(|value| *value = (*value - most).exp());
+    let sum: f64 = all.iter().sum();
+    all.iter_mut().for_each(|value| *value /= sum);
+    all
+}
+
+/// Nodes and weights of Gauss–Legendre quadrature on [0, 1], exact for nine other classes and fewer.
+const TIES: [(f64, f64); 5] = [
+    (0.046_910_077_030_668, 0.118_463_442_528_095),
+    (0.230_765_344_947_158_5, 0.239_314_335_249_683),
+    (0.5, 0.284_444_444_444_444_4),
+    (0.769_234_655_052_841_5, 0.239_314_335_249_683),
+    (0.953_089_922_969_332, 0.118_463_442_528_095),
+];
+
+/// The share of `label` in the answer where classes are counts of n spins: of T others with as many, one part in T + 1 goes to
+/// each, and the mean of 1/(T + 1) is ∫₀¹ of the mean of tᵀ.
+fn chance_of_few(label: usize, m: &[f64], v: &[f64], scale: f64, n: usize) -> f64 {
+    let own = counts(n, m[label], v[label] * scale);
+    let others: Vec<Vec<f64>> = (0..m.len())
+        .filter(|&class| class != label)
+        .map(|class| counts(n, m[class], v[class] * scale))
+        .collect();
+    let mut below = vec![0.0; others.len()];
+    let mut sum = 0.0;
+    for (k, own) in own.iter().enumerate() {
+        let share = |t: f64| others.iter().zip(&below).map(|(p, below)| below + t * p[k]).product::<f64>();
+        sum += own * TIES.iter().map(|&(t, weight)| weight * share(t)).sum::<f64>();
+        below.iter_mut().zip(&others).for_each(|(below, p)| *below += p[k]);
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Counts have the mean and the variance they are made from, and shares of few are those of all outcomes of three classes.
+    #[test]
+    fn few_spins_are_counted() {
+        for (n, m, v) in [(1, 0.3, 0.91), (10, 0.6, 0.2), (10, -0.95, 0.02), (64, 0.1, 0.3)] {
+            let p = counts(n, m, v);
+            let spin = |k: usize| 2.0 * k as f64 / n as f64 - 1.0;
+            let mean: f64 = p.iter().enumerate().map(|(k, p)| p * spin(k)).sum();
+            let variance: f64 = p.iter().enumerate().map(|(k, p)| p * (spin(k) - mean).powi(2)).sum();
+            assert!(
+                (mean - m).abs() < 1e-9 && (variance - v).abs() < 1e-9,
+                "{n} {m}: {mean}, {variance} not {v}"
+            );
+        }
+        let (m, v, n) = ([0.5, 0.2, -0.3], [0.2, 0.3, 0.25], 4);
+        let p: Vec<Vec<f64>> = (0..3).map(|class| counts(n, m[class], v[class])).collect();
+        let mut expected = 0.0;
+        for (a, b, c) in (0..=n).flat_map(|a| (0..=n).flat_map(move |b| (0..=n).map(move |c| (a, b, c)))) {
+            let share = shares(&[a as f64, b as f64, c as f64])[0];
+            expected += p[0][a] * p[1][b] * p[2][c] * share;
+        }
+        assert!((chance_of_few(0, &m, &v, 1.0, n) - expected).abs() < 1e-12);
+        // Of many it is the normal chance.
+        let many = chance_of_few(0, &m, &v, 0.1, 2000);
+        assert!((many - chance(0, &m, &v, 0.1)).abs() < 0.01, "{many}");
+    }
 
     #[test]
     fn averages_of_correlated_values_leave_what_the_double_sum_says() {

@@ -157,7 +157,7 @@ impl IsingNet {
 
     /// The integrated autocorrelation time of the class means, in sweeps, and its standard error, over the first `images`
     /// examples and `sweeps` sweeps. None if the sweeps are too few for it. Classes of an image may fluctuate together: the
-    /// error is as if each image had one of them.
+    /// error is as if each image had one of them. `progress` is told the fraction that is done.
     ///
     /// # Errors
     /// Those of [`run`].
@@ -167,6 +167,7 @@ impl IsingNet {
         images: usize,
         sweeps: usize,
         key: Key,
+        mut progress: impl FnMut(f64),
     ) -> Result<Option<Correlation>> {
         let network = self.valid();
         let indices: Vec<usize> = (0..images.min(examples.len())).collect();
@@ -181,6 +182,7 @@ impl IsingNet {
                 let means = to_f64(network.class_means(outputs));
                 series.iter_mut().zip(means).for_each(|(series, mean)| series.push(mean));
             }
+            progress((step.index + 1) as f64 / (burn_in + sweeps) as f64);
         })?;
         let tau_error = |found: Correlation| found.tau_error * (self.classes as f64).sqrt();
         let found = Correlation::of_deviations(&series);

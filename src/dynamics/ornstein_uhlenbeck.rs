@@ -366,6 +366,11 @@ impl<T: RealField + From<f32>> LinearSteps<T> {
         Ok(Self { h, scheme, propagator, shift, noise, key: key.fork("linear"), first: 0 })
     }
 
+    /// The same with other noise.
+    pub fn with_key(self, key: Key) -> Self {
+        Self { key: key.fork("linear"), ..self }
+    }
+
     /// The same whose first step has this number, for a run that goes on.
     pub fn starting_at(self, first: usize) -> Self {
         Self { first, ..self }

@@ -28,12 +28,23 @@ pub fn underdamped(a: Mat<f64>, b: Vec<f64>, gamma: f64, kt: f64) -> Result<Orns
     }
     let drift = Mat::from_fn(2 * n, 2 * n, |i, j| match (i < n, j < n) {
         (true, true) => 0.0,
-        (true, false) => if i + n == j { -1.0 } else { 0.0 },
+        (true, false) => {
+            if i + n == j {
+                -1.0
+            } else {
+                0.0
+            }
+        }
         (false, true) => checked.drift()[(i - n, j)],
-        (false, false) => if i == j { gamma } else { 0.0 },
+        (false, false) => {
+            if i == j {
+                gamma
+            } else {
+                0.0
+            }
+        }
     });
-    let noise =
-        Mat::from_fn(2 * n, 2 * n, |i, j| if i == j && i >= n { 2.0 * gamma * kt } else { 0.0 });
+    let noise = Mat::from_fn(2 * n, 2 * n, |i, j| if i == j && i >= n { 2.0 * gamma * kt } else { 0.0 });
     let force = std::iter::repeat_n(0.0, n).chain(checked.force().iter().copied()).collect();
     OrnsteinUhlenbeck::new(drift, force, noise)
 }
@@ -73,7 +84,13 @@ impl CellArray {
             .inverse();
         let drift = Mat::from_fn(2 * n, 2 * n, |i, j| match (i < n, j < n) {
             (true, true) => 0.0,
-            (true, false) => if i + n == j { -1.0 / inductance } else { 0.0 },
+            (true, false) => {
+                if i + n == j {
+                    -1.0 / inductance
+                } else {
+                    0.0
+                }
+            }
             (false, true) => inverse[(i - n, j)],
             (false, false) => inverse[(i - n, j - n)] / resistance,
         });

@@ -129,7 +129,8 @@ impl Ising {
     /// The model as couplings of one group `spin`, in single precision; the couplings of repeated pairs are summed.
     ///
     /// # Errors
-    /// [`Problem::NotFinite`] when a number overflows single precision, and those of [`Description::validate`].
+    /// [`Problem::NotFinite`] when a number overflows single precision, [`Problem::Unknown`] for a pair of units that there are
+    /// not, and those of [`Description::validate`].
     pub fn couplings(&self) -> Result<Couplings> {
         self.couplings_in(&[("spin", self.fields.len())])
     }
@@ -137,12 +138,16 @@ impl Ising {
     /// The same in groups that follow each other, by name and number of units.
     ///
     /// # Errors
-    /// [`Error::Shape`] when they do not hold all units, and those of [`couplings`](Self::couplings).
+    /// [`Error::Shape`] when they do not hold all units, [`Problem::Unknown`] for a pair of units that there are not, and those of [`couplings`](Self::couplings).
     pub fn couplings_in(&self, groups: &[(&str, usize)]) -> Result<Couplings> {
         let held: usize = groups.iter().map(|(_, units)| units).sum();
         if held != self.fields.len() {
             let (found, expected) = (vec![held], vec![self.fields.len()]);
             return Err(Error::Shape { what: "groups".into(), found, expected });
+        }
+        let strange = |&&([i, j], _): &&Pair| i == j || i.max(j) >= held;
+        if let Some(([i, j], _)) = self.couplings.iter().find(strange) {
+            return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {held}")).into());
         }
         // The number of the group of every unit, and its place there.
         let places: Vec<(usize, usize)> = groups
@@ -211,5 +216,9 @@ mod tests {
             offset: 3.0,
         };
         assert_eq!(Ising::of(&model.couplings().unwrap()).unwrap(), model);
+        for pair in [[0, 9], [1, 1]] {
+            let strange = Ising { couplings: vec![(pair, 1.0)], ..model.clone() };
+            assert!(strange.couplings().unwrap_err().to_string().contains("of 3"), "{pair:?}");
+        }
     }
 }

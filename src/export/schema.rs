@@ -47,7 +47,7 @@ const SPINS: &str = "E = sum_i b_i s_i + sum_(ij) J_ij s_i s_j over spins s = -1
                      input; each pair is counted once; the wells of the substrate, with minima at -1 and +1, are for \
                      devices that have displacements in the place of spins";
 const SWEEPS: &str = "s_i <- +1 with probability 1/(1 + exp(2 beta x_i)), else -1, where x_i = b_i + sum_j J_ij s_j and \
-                      beta is that of its group in sampling.betas; coupled spins never together; from fair coins; \
+                      beta is that of its group in sampling.betas, over substrate.kt; coupled spins never together; from fair coins; \
                       sampling.burn_in sweeps, then sampling.sweeps sweeps whose outputs are added; the answer is the \
                       class with the largest sum over its units";
 const FROM_REST: &str = "free units from 0";

@@ -77,8 +77,10 @@ impl Correlation {
             let variance = first + lost;
             let tau = 0.5 + (sum + lag as f64 * lost) / variance;
             if lag as f64 >= WINDOW * tau.max(1.0) {
+                // Values that take turns: a series tells no more of its mean than that many independent ones.
+                let tau = tau.max(0.5 / length as f64);
                 let tau_error = (2.0 * (2 * lag + 1) as f64 / count as f64).sqrt() * tau;
-                return Some(Self { mean, sd: variance.sqrt(), tau: tau.max(0.0), tau_error, count });
+                return Some(Self { mean, sd: variance.sqrt(), tau, tau_error, count });
             }
         }
         None
@@ -86,7 +88,7 @@ impl Correlation {
 
     /// N_eff, the number of independent values that tell as much about the mean.
     pub fn effective(&self) -> f64 {
-        self.count as f64 / (2.0 * self.tau).max(f64::MIN_POSITIVE)
+        self.count as f64 / (2.0 * self.tau)
     }
 
     /// The standard error of the mean.

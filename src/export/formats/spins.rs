@@ -135,7 +135,9 @@ fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
     let kt = couplings.description.substrate.kt;
     if let Some((group, beta)) = betas.into_iter().flatten().find(|(_, beta)| **beta / kt != 1.0) {
         let beta = beta / kt;
-        let reason = format!("group `{group}` has beta = {beta}, which this format cannot say; BQM JSON can");
+        let reason = format!(
+            "group `{group}` has beta = {beta}, which this format cannot say; BQM JSON can say what is finite"
+        );
         return Err(Problem::Unsupported(reason).into());
     }
     Ising::of(couplings)

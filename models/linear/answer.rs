@@ -1,0 +1,238 @@
+//! Runs the machines of a program until their answer is good enough.
+//!
+//! Averages are looked at after times that grow by 30 % each. A run ends at the first look at which the standard error of the
+//! answer is at most what was asked for, but not before the time that (32) says is needed: the rule of Y. S. Chow and H. Robbins
+//! (Ann. Math. Stat. 36, 457, 1965) with looks that are apart, so that an error that is small by chance is not looked for
+//! often.
+
+use std::ops::ControlFlow;
+
+use faer::Mat;
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
+use thermograd::{Key, Shards};
+
+use crate::error::{Error, Result};
+use crate::linear::averages::{Averages, Estimate, Pace};
+use crate::linear::problem::Program;
+
+/// How long an average is.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// The standard error of the answer: relative to its norm, or absolute for a logarithm of a determinant.
+    Error(f64),
+    /// The time that is averaged, of all chains and machines together, in units of the slowest time constant.
+    Time(f64),
+}
+
+/// How an answer is looked for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Search {
+    /// When it ends.
+    pub until: Until,
+    /// Chains of every machine.
+    pub chains: usize,
+    /// Single precision.
+    pub single: bool,
+}
+
+/// Slowest time constants that are left out at the beginning.
+pub const BURN_IN: f64 = 5.0;
+
+/// Slowest time constants of a chain before the first look.
+const FIRST: f64 = 2.0;
+
+/// Between looks.
+const GROWTH: f64 = 1.3;
+
+/// Looks, at most: 1.3 to this power is 1e10.
+const LOOKS: usize = 90;
+
+/// Multiplications between two moments at which a run can be stopped.
+const STRETCH: f64 = 3e8;
+
+/// What machines have answered so far.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The answer.
+    pub mean: Mat<f64>,
+    /// The standard error of every entry.
+    pub error: Mat<f64>,
+    /// For averages of x: its variance in time.
+    pub variance: Vec<f64>,
+    /// Groups that the errors are told from.
+    pub groups: usize,
+    /// The smallest N_eff of the averages.
+    pub effective: f64,
+    /// The largest τ_int of the averages, in device time.
+    pub tau: f64,
+    /// Averaged, of all chains and machines together, in device time.
+    pub time: f64,
+    /// Left out, likewise.
+    pub burn_in: f64,
+    /// Whether the error is relative.
+    pub relative: bool,
+}
+
+/// A look at a run.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Averaged, in device time.
+    pub time: f64,
+    /// The error that the chains tell, relative or absolute as asked.
+    pub error: f64,
+    /// The answer at that time, unless it is too large to be kept.
+    pub mean: Option<Mat<f64>>,
+}
+
+/// An answer, and how it came about.
+pub struct Outcome {
+    /// The last answer.
+    pub answer: Answer,
+    /// Every look.
+    pub looks: Vec<Look>,
+    /// The time that (32) says is needed, in device time.
+    pub planned: Option<f64>,
+    /// Whether it ended by itself.
+    pub finished: bool,
+    /// The machines.
+    pub runs: Vec<Averages>,
+}
+
+impl Answer {
+    /// The norm, less what noise adds to it.
+    pub fn norm(&self) -> f64 {
+        (self.mean.squared_norm_l2() - self.error.squared_norm_l2()).max(0.0).sqrt()
+    }
+
+    /// √Σ s.e.², over the norm where errors are relative.
+    pub fn standard_error(&self) -> f64 {
+        self.error.norm_l2() / if self.relative { self.norm() } else { 1.0 }
+    }
+
+    /// ‖answer − truth‖, over ‖truth‖ where errors are relative.
+    pub fn error_of(&self, truth: &Mat<f64>) -> f64 {
+        (&self.mean - truth).norm_l2() / if self.relative { truth.norm_l2() } else { 1.0 }
+    }
+
+    /// How many standard errors an interval reaches to each side, at a level such as 0.95.
+    pub fn quantile(&self, level: f64) -> f64 {
+        let t = StudentsT::new(0.0, 1.0, (self.groups - 1) as f64).expect("two groups at least");
+        t.inverse_cdf(0.5 + 0.5 * level)
+    }
+}
+
+/// Runs a program. `progress` is told the fraction that is done, as far as is known, and the error at the last look; it can end
+/// the run, which then answers with what it has.
+///
+/// # Errors
+/// [`Error::Request`] for a search that cannot end, and for a single chain that is too short for an interval; those of
+/// [`Averages::reach`].
+pub fn answer(
+    program: &Program,
+    search: Search,
+    shards: Shards,
+    key: Key,
+    mut progress: impl FnMut(f64, Option<f64>) -> ControlFlow<()>,
+) -> Result<Outcome> {
+    let (what, wanted) = match search.until {
+        Until::Error(error) => ("an error", error),
+        Until::Time(time) => ("a time", time),
+    };
+    if !(wanted > 0.0 && wanted.is_finite()) {
+        return Err(Error::Request(format!("{what} of {wanted}: it must be positive and finite")));
+    }
+    let (slowest, parts) = (program.slowest(), program.parts.len() as f64);
+    let streams = search.chains as f64 * parts;
+    let mut runs = Vec::new();
+    for (index, part) in program.parts.iter().enumerate() {
+        let burn_in = (BURN_IN * slowest / part.h).ceil() as usize;
+        let pace = Pace { h: part.h, burn_in, chains: search.chains, single: search.single };
+        let key = key.fork("machine").at(index as u64);
+        runs.push(Averages::new(part.machine.clone(), part.observable.clone(), pace, shards, key)?);
+    }
+    let (mut looks, mut planned) = (Vec::<Look>::new(), None);
+    let mut end = match search.until {
+        Until::Time(time) => time * slowest / streams,
+        Until::Error(_) if search.chains == 1 => 400.0 * slowest,
+        Until::Error(_) => FIRST * slowest,
+    };
+    let mut target = end;
+    loop {
+        // In stretches, so that it can be stopped.
+        let begun = runs[0].averaged() as f64 * program.parts[0].h;
+        let size = program.parts[0].machine.system.size() as f64;
+        let stretch = program.parts[0].h * (STRETCH / (size * (size + 20.0) * streams)).max(1.0);
+        let mut time = begun;
+        let mut stopped = false;
+        while time < end && !stopped {
+            time = if search.chains == 1 { end } else { end.min(time + stretch) };
+            for (run, part) in runs.iter_mut().zip(&program.parts) {
+                run.reach((time / part.h).round() as usize)?;
+            }
+            let error = looks.last().map(|look| look.error);
+            stopped = progress((time / target).min(1.0), error).is_break();
+        }
+        let answer = match combined(program, &runs) {
+            Ok(answer) => answer,
+            Err(_) if stopped => {
+                return Err(Error::Request("stopped before there was anything to average".into()));
+            }
+            Err(error) => return Err(error),
+        };
+        let error = answer.standard_error();
+        let kept = answer.mean.nrows() * answer.mean.ncols() <= 1 << 16;
+        looks.push(Look { time: answer.time, error, mean: kept.then(|| answer.mean.clone()) });
+        let (finished, next) = match search.until {
+            Until::Time(_) => (true, end),
+            Until::Error(wanted) => {
+                let norm = program.norm.unwrap_or(answer.norm());
+                let scale = if program.relative { norm } else { 1.0 };
+                planned = program.rate.map(|rate| rate / (wanted * scale).powi(2)).or(planned);
+                let least = planned.filter(|time| time.is_finite()).unwrap_or(0.0);
+                // What (32) says, or else how the error of the chains goes on.
+                let expected = answer.time * (error / wanted).powi(2);
+                target = least.max(expected.min(1e12 * answer.time)) / streams;
+                (error <= wanted && answer.time >= least * (1.0 - 1e-9), end * GROWTH)
+            }
+        };
+        if finished || stopped {
+            return Ok(Outcome { answer, looks, planned, finished, runs });
+        }
+        if looks.len() >= LOOKS {
+            return Err(Error::Request(format!("an error of {wanted} was not reached; it is {error}")));
+        }
+        // A look at the time that is needed, if it comes before the next one.
+        end = if target > end && target < next { target } else { next };
+    }
+}
+
+/// The weighted sum of the averages.
+fn combined(program: &Program, runs: &[Averages]) -> Result<Answer> {
+    let estimates = runs.iter().map(Averages::estimate).collect::<Result<Vec<Estimate>>>()?;
+    let (rows, columns) = (estimates[0].mean.nrows(), estimates[0].mean.ncols());
+    let weighted = || estimates.iter().zip(&program.parts).map(|(estimate, part)| (estimate, part.weight));
+    let mean = Mat::from_fn(rows, columns, |i, j| {
+        program.offset + weighted().map(|(estimate, weight)| weight * estimate.mean[(i, j)]).sum::<f64>()
+    });
+    let error = Mat::from_fn(rows, columns, |i, j| {
+        weighted().map(|(estimate, weight)| (weight * estimate.error[(i, j)]).powi(2)).sum::<f64>().sqrt()
+    });
+    let share = 1.0 / estimates.len() as f64;
+    let variance = (0..estimates[0].variance.len())
+        .map(|k| share * estimates.iter().map(|estimate| estimate.variance[k]).sum::<f64>())
+        .collect();
+    let chains = |part: usize| estimates[part].time / (runs[part].averaged() as f64 * program.parts[part].h);
+    Ok(Answer {
+        mean,
+        error,
+        variance,
+        groups: estimates.iter().map(|estimate| estimate.groups).min().unwrap_or(0),
+        effective: estimates.iter().map(|estimate| estimate.effective).fold(f64::INFINITY, f64::min),
+        tau: estimates.iter().map(Estimate::tau).fold(0.0, f64::max),
+        time: estimates.iter().map(|estimate| estimate.time).sum(),
+        burn_in: (0..estimates.len()).map(|part| BURN_IN * program.slowest() * chains(part)).sum(),
+        relative: program.relative,
+    })
+}

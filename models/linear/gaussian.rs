@@ -1,0 +1,157 @@
+//! Normal distributions: samples of a machine, and Gaussian processes on a line.
+//!
+//! A machine at rest under A and b is N(A⁻¹b, A⁻¹): it samples the distribution whose precision is A. That of a Gaussian process on
+//! a grid is known without an inversion. The Matérn process of smoothness 3/2, amplitude s and length ℓ is white noise through
+//! (κ² − d²/dx²) with κ = √3/ℓ (P. Whittle, 1954; F. Lindgren, H. Rue and J. Lindström, J. R. Stat. Soc. B 73, 423, 2011), so that
+//! on a grid of spacing Δ
+//!
+//! ```text
+//! K⁻¹ = (Δ/4κ³s²) (κ² + L)²,      L = −d²/dx² by differences,
+//! A = K⁻¹ + Σ_k w_k w_kᵀ/σ²,      b = Σ_k w_k y_k/σ²                                                     (37)
+//! ```
+//!
+//! where w_k interpolates the grid at x_k and σ is the noise of the values y_k.
+
+use faer::Mat;
+use thermograd::{Key, Shards, run};
+
+use crate::error::{Error, Result};
+use crate::linear::answer::BURN_IN;
+use crate::linear::machine::Machine;
+use crate::linear::problem::Problem;
+
+/// Samples of a machine, one a row.
+///
+/// Chains are read every `spacing` of the slowest time constants, after five of them: samples of a chain are correlated by
+/// e^(−spacing) at most.
+///
+/// # Errors
+/// [`Error::Request`] for no samples, and those of [`run`].
+pub fn samples(
+    machine: &Machine,
+    count: usize,
+    chains: usize,
+    spacing: f64,
+    shards: Shards,
+    key: Key,
+    mut progress: impl FnMut(f64) -> std::ops::ControlFlow<()>,
+) -> Result<Mat<f64>> {
+    if count == 0 || chains == 0 || !(spacing > 0.0 && spacing.is_finite()) {
+        return Err(Error::Request(format!(
+            "{count} samples of {chains} chains, {spacing} time constants apart"
+        )));
+    }
+    // By exact steps, one from a sample to the next.
+    let mut exact = machine.clone();
+    exact.scheme = thermograd::Scheme::Exact;
+    let (settle, apart) = (BURN_IN * machine.slowest(), spacing * machine.slowest());
+    let (settle, apart) = (exact.steps::<f64>(settle, key.fork("settle"))?, exact.steps::<f64>(apart, key)?);
+    let (chains, readings) = (chains.min(count), machine.readings());
+    let rounds = count.div_ceil(chains);
+    let shards = Shards { size: chains.div_ceil(shards.threads.max(1)), ..shards };
+    let begun = shards.map(chains, |range| {
+        let key = key.skip(range.start as u64).fork("settle");
+        let settle = settle.clone().with_key(key);
+        // From rest the covariance is right up to e^(−10) after the first of two steps.
+        run(&settle, Mat::zeros(machine.system.size(), range.len()).into(), 2, |_| {})
+    });
+    let mut states = begun.into_iter().collect::<thermograd::Result<Vec<_>>>()?;
+    let mut all = Mat::zeros(count, readings);
+    for round in 0..rounds {
+        let moved = shards.map(chains, |range| {
+            let key = key.skip(range.start as u64);
+            let steps = apart.clone().with_key(key).starting_at(round);
+            let state = run(&steps, states[range.start / shards.size].clone(), 1, |_| {})?;
+            Ok::<_, thermograd::Error>((machine.read(&state.x, key, round + 1), state))
+        });
+        let mut chain = 0;
+        for (shard, moved) in moved.into_iter().enumerate() {
+            let (seen, state) = moved?;
+            states[shard] = state;
+            for column in 0..seen.ncols() {
+                let row = round * chains + chain;
+                if row < count {
+                    (0..readings).for_each(|i| all[(row, i)] = seen[(i, column)]);
+                }
+                chain += 1;
+            }
+        }
+        if progress((round + 1) as f64 / rounds as f64).is_break() {
+            let made = (round + 1) * chains;
+            return Ok(all.get(..made.min(count), ..).to_owned());
+        }
+    }
+    Ok(all)
+}
+
+/// A Gaussian process of smoothness 3/2.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Process {
+    /// s, the s.d. of the function.
+    pub amplitude: f64,
+    /// ℓ, the length over which it changes.
+    pub length: f64,
+    /// σ, the s.d. of the noise of its values.
+    pub noise: f64,
+}
+
+impl Process {
+    /// The grid of so many points over the data and two lengths beyond, and the machine of the posterior.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for points that do not fit each other or are not finite, for constants that are not positive, and for
+    /// a grid that is coarser than a quarter of the length.
+    pub fn posterior(&self, x: &[f64], y: &[f64], points: usize) -> Result<(Vec<f64>, Problem)> {
+        let Self { amplitude, length, noise } = *self;
+        if x.len() != y.len() || x.is_empty() || x.iter().chain(y).any(|value| !value.is_finite()) {
+            let (found, values) = (x.len(), y.len());
+            return Err(Error::Request(format!(
+                "{found} places and {values} values: as many finite numbers of each are needed"
+            )));
+        }
+        for (what, value) in [("amplitude", amplitude), ("length", length), ("noise", noise)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::Request(format!(
+                    "the {what} of the process is {value}: it must be positive and finite"
+                )));
+            }
+        }
+        let low = x.iter().copied().fold(f64::INFINITY, f64::min) - 2.0 * length;
+        let high = x.iter().copied().fold(f64::NEG_INFINITY, f64::max) + 2.0 * length;
+        let delta = (high - low) / (points.max(3) - 1) as f64;
+        if delta > 0.25 * length {
+            let needed = ((high - low) / (0.25 * length)).ceil() + 1.0;
+            return Err(Error::Request(format!(
+                "{points} grid points are {delta:.3e} apart, more than a quarter of the length {length}; {needed} are enough"
+            )));
+        }
+        let n = points.max(3);
+        let grid: Vec<f64> = (0..n).map(|i| low + i as f64 * delta).collect();
+        let kappa = 3.0_f64.sqrt() / length;
+        // κ² + L, with no flux at the ends.
+        let operator = Mat::from_fn(n, n, |i, j| {
+            let ends = if i == 0 || i == n - 1 { 1.0 } else { 2.0 };
+            match i.abs_diff(j) {
+                0 => kappa * kappa + ends / (delta * delta),
+                1 => -1.0 / (delta * delta),
+                _ => 0.0,
+            }
+        });
+        let scale = delta / (4.0 * kappa.powi(3) * amplitude * amplitude);
+        let mut a = &operator * &operator * faer::Scale(scale);
+        let mut b = vec![0.0; n];
+        for (&x, &y) in x.iter().zip(y) {
+            let place = (x - low) / delta;
+            let i = (place as usize).min(n - 2);
+            let weights = [1.0 - (place - i as f64), place - i as f64];
+            for (p, first) in weights.iter().enumerate() {
+                b[i + p] += first * y / (noise * noise);
+                for (q, second) in weights.iter().enumerate() {
+                    a[(i + p, i + q)] += first * second / (noise * noise);
+                }
+            }
+        }
+        let a = (&a + a.transpose()) * faer::Scale(0.5);
+        Ok((grid, Problem::Solve { a, b }))
+    }
+}
