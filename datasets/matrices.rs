@@ -98,8 +98,9 @@ pub fn read(path: &Path, limit: u128) -> std::result::Result<Matrix, MatrixError
     // Text takes more room than the numbers; a file that goes on for ever is not read.
     let most = 32 * limit as u64 + (1 << 20);
     let bytes = || -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        let file = fs::File::open(path)?;
+        let mut bytes = Vec::with_capacity(file.metadata()?.len().min(most) as usize + 1);
+        file.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     match extension.as_str() {
@@ -323,17 +324,26 @@ fn npy(bytes: &[u8], limit: u128) -> Result<Matrix> {
     let DType::Plain(kind) = file.dtype() else {
         return Err(MatrixProblem::Header("an array of records: numbers are needed".into()));
     };
-    let kind = (kind.type_char(), kind.size_field());
-    fn all<T: npyz::Deserialize>(file: NpyFile<&[u8]>, real: impl Fn(T) -> f64) -> Result<Vec<f64>> {
+    // No more than there are bytes for, whatever the header says.
+    let (kind, room) = ((kind.type_char(), kind.size_field()), count.min(bytes.len()));
+    fn all<T: npyz::Deserialize>(
+        file: NpyFile<&[u8]>,
+        room: usize,
+        real: impl Fn(T) -> f64,
+    ) -> Result<Vec<f64>> {
         let numbers =
             file.data::<T>().map_err(|error| MatrixProblem::Header(format!("no numbers: {error}")))?;
-        Ok(numbers.map(|value| value.map(&real)).collect::<std::io::Result<_>>()?)
+        let mut values = Vec::with_capacity(room);
+        for value in numbers {
+            values.push(real(value?));
+        }
+        Ok(values)
     }
     let values = match kind {
-        (TypeChar::Float, 8) => all::<f64>(file, |value| value),
-        (TypeChar::Float, 4) => all::<f32>(file, f64::from),
-        (TypeChar::Int, 8) => all::<i64>(file, |value| value as f64),
-        (TypeChar::Int, 4) => all::<i32>(file, f64::from),
+        (TypeChar::Float, 8) => all::<f64>(file, room, |value| value),
+        (TypeChar::Float, 4) => all::<f32>(file, room, f64::from),
+        (TypeChar::Int, 8) => all::<i64>(file, room, |value| value as f64),
+        (TypeChar::Int, 4) => all::<i32>(file, room, f64::from),
         (kind, size) => Err(MatrixProblem::Header(format!(
             "numbers of type {kind:?} and {size} bytes: float64, float32, int64 or int32 are read"
         ))),

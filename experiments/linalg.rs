@@ -72,22 +72,23 @@ fn begin(arguments: &Arguments) -> Result<()> {
                 Some(b) => vector(b)?,
                 None => (0..a.nrows()).map(|i| (0..a.ncols()).map(|j| a[(i, j)]).sum()).collect(),
             };
-            Job::new(common, device, "solve", "solution.npy", Problem::Solve { a, b }).run(Extra::None)
+            Job::new(common, device, "solve", "solution.npy", Problem::Solve { a: a.into(), b })
+                .run(Extra::None)
         }
         Task::Inverse { a } => {
-            let problem = Problem::Inverse { a: common.matrix(a.as_deref())? };
+            let problem = Problem::Inverse { a: common.matrix(a.as_deref())?.into() };
             Job::new(common, device, "inverse", "inverse.npy", problem).run(Extra::None)
         }
         Task::Logdet { a, over } => {
-            let a = common.matrix(a.as_deref())?;
-            let over = over.as_deref().map(read).transpose()?;
+            let a = common.matrix(a.as_deref())?.into();
+            let over = over.as_deref().map(read).transpose()?.map(Into::into);
             Job::new(common, device, "logdet", "logdet.npy", Problem::LogDeterminant { a, over })
                 .run(Extra::None)
         }
         Task::Expm { a, duration } => {
             let sign = if a.is_some() { 1.0 } else { -1.0 };
             let a = common.matrix(a.as_deref())? * faer::Scale(sign);
-            let problem = Problem::Exponential { a, time: *duration };
+            let problem = Problem::Exponential { a: a.into(), time: *duration };
             Job::new(common, device, "expm", "exponential.npy", problem).run(Extra::None)
         }
         Task::Lyapunov { a, d } => {
@@ -96,8 +97,14 @@ fn begin(arguments: &Arguments) -> Result<()> {
                 Some(d) => read(d)?,
                 None => Mat::identity(a.nrows(), a.nrows()),
             };
-            Job::new(common, device, "lyapunov", "covariance.npy", Problem::Lyapunov { a, d })
-                .run(Extra::None)
+            Job::new(
+                common,
+                device,
+                "lyapunov",
+                "covariance.npy",
+                Problem::Lyapunov { a: a.into(), d: d.into() },
+            )
+            .run(Extra::None)
         }
         Task::Regress { x, y, noise, prior } => {
             let problem = regression(&read(x)?, &vector(y)?, *noise, *prior)?;

@@ -21,6 +21,11 @@ use crate::common::{deviations, has};
 
 const SHARDS: Shards = Shards { size: 64, threads: 2 };
 
+/// A, and b for which A⁻¹b is of ones.
+fn solve(a: &Mat<f64>) -> Problem {
+    Problem::Solve { b: force(a), a: a.clone().into() }
+}
+
 fn exact() -> Precision {
     Precision::default()
 }
@@ -49,13 +54,13 @@ fn problems() -> Vec<Problem> {
     let skew = mat![[1.0, 4.0, 0.0], [0.0, 1.5, -0.3], [0.2, 0.0, 0.8]];
     let noise = mat![[1.0, -0.9, 0.0], [-0.9, 1.0, 0.0], [0.0, 0.0, 0.0]];
     vec![
-        Problem::Solve { b: force(&a), a: a.clone() },
-        Problem::Inverse { a: a.clone() },
-        Problem::LogDeterminant { a: a.clone(), over: None },
-        Problem::LogDeterminant { a, over: Some(other) },
-        Problem::Exponential { a: skew.clone() * faer::Scale(-1.0), time: 0.7 },
-        Problem::Exponential { a: mat![[0.3, 1.0], [-1.0, 0.1]], time: 1.0 },
-        Problem::Lyapunov { a: skew, d: noise },
+        solve(&a),
+        Problem::Inverse { a: (a.clone()).into() },
+        Problem::LogDeterminant { a: a.clone().into(), over: None },
+        Problem::LogDeterminant { a: a.into(), over: Some(other.into()) },
+        Problem::Exponential { a: (skew.clone() * faer::Scale(-1.0)).into(), time: 0.7 },
+        Problem::Exponential { a: mat![[0.3, 1.0], [-1.0, 0.1]].into(), time: 1.0 },
+        Problem::Lyapunov { a: skew.into(), d: noise.into() },
     ]
 }
 
@@ -145,7 +150,8 @@ fn ratio(a: &Mat<f64>, observable: Observable, time: f64, key: Key) -> f64 {
         Observable::Square => of_square(&rates, 1.0),
         _ => of_position(&rates, 1.0),
     };
-    let (h, slowest) = (machine.step(), machine.slowest());
+    let squares = matches!(observable, Observable::Square);
+    let (h, slowest) = (machine.step(squares), machine.slowest());
     let pace = Pace { h, burn_in: (8.0 * slowest / h) as usize, chains: CHAINS, single: false };
     let mut run = Averages::new(machine, observable, pace, SHARDS, key).unwrap();
     run.reach((time * slowest / h) as usize).unwrap();
@@ -182,7 +188,7 @@ fn intervals_cover() {
         let mut covered = 0;
         for seed in 0..RUNS {
             let a = conditioned(3, 4.0, Key::new(340)).unwrap();
-            let problem = Problem::Solve { b: force(&a), a };
+            let problem = solve(&a);
             let search = Search { until: Until::Time(200.0), chains, single: false };
             let answer = found(&problem, Device::Rc, search, Key::new(1000 + seed)).answer;
             let entry = (seed % 3) as usize;
@@ -201,9 +207,9 @@ fn intervals_cover() {
 fn runs_end_at_the_error_that_was_asked_for() {
     let a = conditioned(12, 20.0, Key::new(350)).unwrap();
     let problems = [
-        Problem::Solve { b: force(&a), a: a.clone() },
-        Problem::Inverse { a: a.clone() },
-        Problem::LogDeterminant { a: a.clone(), over: None },
+        solve(&a),
+        Problem::Inverse { a: (a.clone()).into() },
+        Problem::LogDeterminant { a: a.clone().into(), over: None },
     ];
     for (index, problem) in problems.iter().enumerate() {
         for chains in [1, 16] {
@@ -247,7 +253,7 @@ fn runs_end_at_the_error_that_was_asked_for() {
 #[test]
 fn answers_do_not_depend_on_threads() {
     let a = conditioned(5, 10.0, Key::new(360)).unwrap();
-    let program = Problem::Inverse { a }.program(Device::Rc, 1.0, &exact(), Key::new(0)).unwrap();
+    let program = Problem::Inverse { a: a.into() }.program(Device::Rc, 1.0, &exact(), Key::new(0)).unwrap();
     let of = |threads, single| {
         let search = Search { until: Until::Time(100.0), chains: 6, single };
         let shards = Shards { size: 64, threads };
@@ -276,7 +282,7 @@ fn other_machines_have_the_same_inverse() {
         assert!(apart(&block(&sigma, 0), &currents) < 1e-9);
     }
     for device in [Device::Underdamped { damping: 1.5 }, Device::Rlc { inductance: 1.0, resistance: 1.0 }] {
-        let problem = Problem::Inverse { a: a.clone() };
+        let problem = Problem::Inverse { a: (a.clone()).into() };
         let answer = found(&problem, device, long(32.0 * 100.0), Key::new(371)).answer;
         let allowed = answer.quantile(1.0 - 1e-6 / 32.0);
         for i in 0..4 {
@@ -286,7 +292,7 @@ fn other_machines_have_the_same_inverse() {
             }
         }
     }
-    let solve = Problem::Solve { b: force(&a), a };
+    let solve = solve(&a);
     let cells = Device::Rlc { inductance: 1.0, resistance: 1.0 };
     assert!(solve.program(cells, 1.0, &exact(), Key::new(0)).unwrap_err().to_string().contains("no force"));
 }
@@ -296,7 +302,7 @@ fn other_machines_have_the_same_inverse() {
 fn work_tells_the_determinant() {
     let (from, to) =
         (conditioned(6, 5.0, Key::new(380)).unwrap(), conditioned(6, 12.0, Key::new(381)).unwrap());
-    let problem = Problem::LogDeterminant { a: to.clone(), over: Some(from.clone()) };
+    let problem = Problem::LogDeterminant { a: to.clone().into(), over: Some(from.clone().into()) };
     let truth = problem.digital(&Factorisations).unwrap()[(0, 0)];
     let found_by = switched(&from, &to, (20.0, 40), 4000, SHARDS, Key::new(382)).unwrap();
     let mean = |works: &[f64]| works.iter().sum::<f64>() / works.len() as f64;
@@ -346,7 +352,7 @@ fn imprecise_machines() {
     assert!(apart(&seen, &(&vectors * kept * vectors.transpose())) < 1e-9);
 
     let noisy = Precision { read_out: 0.5, ..exact() };
-    let problem = Problem::Inverse { a: a.clone() };
+    let problem = Problem::Inverse { a: (a.clone()).into() };
     let program = problem.program(Device::Rc, 1.0, &noisy, Key::new(390)).unwrap();
     let answer = answer(&program, long(3200.0), SHARDS, Key::new(391), |_, _| ControlFlow::Continue(()))
         .unwrap()
@@ -361,16 +367,16 @@ fn imprecise_machines() {
 
     // Rounded entries are at most half a level off; pairs of dithered ones less than a level, and right on average.
     let a = conditioned(12, 4.0, Key::new(392)).unwrap();
-    let level = a.norm_max() / 7.0;
-    let rounded = Precision { bits: 4, ..exact() }.held(&a, 0, Key::new(393));
-    assert!((&rounded - &a).norm_max() <= 0.5 * level * (1.0 + 1e-12));
+    let (shared, level) = (std::sync::Arc::new(a.clone()), a.norm_max() / 7.0);
+    let rounded = Precision { bits: 4, ..exact() }.held(&shared, 0, Key::new(393));
+    assert!((&*rounded - &a).norm_max() <= 0.5 * level * (1.0 + 1e-12));
     let dithered = Precision { bits: 4, dithers: 64, ..exact() };
     let mut mean = Mat::<f64>::zeros(12, 12);
     for machine in 0..64 {
-        let made = dithered.held(&a, machine, Key::new(393));
-        assert_eq!(made, made.transpose().to_owned());
-        assert!((&made - &a).norm_max() <= level * (1.0 + 1e-12));
-        mean += made * faer::Scale(1.0 / 64.0);
+        let made = dithered.held(&shared, machine, Key::new(393));
+        assert_eq!(*made, made.transpose().to_owned());
+        assert!((&*made - &a).norm_max() <= level * (1.0 + 1e-12));
+        mean += &*made * faer::Scale(1.0 / 64.0);
     }
     // The error of a mean of 32 pairs: √(¼/32) of a level each, or less.
     let allowed = deviations(1e-6 / 78.0) * level * (0.25_f64 / 32.0).sqrt();
@@ -378,11 +384,11 @@ fn imprecise_machines() {
     // The bias of the inverse that rounding makes is mostly gone. Without noise: the inverses of what the machines hold.
     let truth = Factorisations.inverse(&a).unwrap();
     let bits = Precision { bits: 5, dithers: 64, ..exact() };
-    let nearest = Precision { bits: 5, ..exact() }.held(&a, 0, Key::new(394));
+    let nearest = Precision { bits: 5, ..exact() }.held(&shared, 0, Key::new(394));
     let mut sum = Mat::<f64>::zeros(12, 12);
     for machine in 0..64 {
-        sum +=
-            Factorisations.inverse(&bits.held(&a, machine, Key::new(394))).unwrap() * faer::Scale(1.0 / 64.0);
+        sum += Factorisations.inverse(&bits.held(&shared, machine, Key::new(394))).unwrap()
+            * faer::Scale(1.0 / 64.0);
     }
     let (rounded, averaged) =
         (apart(&Factorisations.inverse(&nearest).unwrap(), &truth), apart(&sum, &truth));
@@ -399,7 +405,7 @@ fn imprecise_machines() {
         assert!(error.contains(part), "{error}");
     }
     let coarse = Precision { bits: 2, ..exact() };
-    let stiff = Problem::Inverse { a: conditioned(12, 1000.0, Key::new(395)).unwrap() };
+    let stiff = Problem::Inverse { a: (conditioned(12, 1000.0, Key::new(395)).unwrap()).into() };
     let error = stiff.program(Device::Rc, 1.0, &coarse, Key::new(0)).unwrap_err().to_string();
     assert!(error.contains("2 bits") && error.contains("use more bits"), "{error}");
 }
@@ -634,20 +640,20 @@ fn what_cannot_be_asked_is_refused() {
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     };
     let indefinite = mat![[1.0, 2.0], [2.0, 1.0]];
-    refused(Problem::Inverse { a: indefinite.clone() }, &["-1", "must be positive"]);
-    refused(Problem::Solve { a: laplacian(3).unwrap(), b: vec![1.0; 2] }, &["3 by 3", "2 by 2"]);
-    refused(Problem::Solve { a: mat![[1.0, 0.5], [0.4, 1.0]], b: vec![1.0; 2] }, &["symmetric"]);
-    refused(Problem::Inverse { a: mat![[f64::NAN]] }, &["NaN", "row 0"]);
-    refused(Problem::Inverse { a: Mat::zeros(2, 3) }, &["2 by 3"]);
-    refused(Problem::Inverse { a: mat![[1.0, 1.0], [1.0, 1.0]] }, &["must be positive"]);
+    refused(Problem::Inverse { a: (indefinite.clone()).into() }, &["-1", "must be positive"]);
+    refused(Problem::Solve { a: laplacian(3).unwrap().into(), b: vec![1.0; 2] }, &["3 by 3", "2 by 2"]);
+    refused(Problem::Solve { a: mat![[1.0, 0.5], [0.4, 1.0]].into(), b: vec![1.0; 2] }, &["symmetric"]);
+    refused(Problem::Inverse { a: (mat![[f64::NAN]]).into() }, &["NaN", "row 0"]);
+    refused(Problem::Inverse { a: (Mat::zeros(2, 3)).into() }, &["2 by 3"]);
+    refused(Problem::Inverse { a: (mat![[1.0, 1.0], [1.0, 1.0]]).into() }, &["must be positive"]);
     refused(
-        Problem::LogDeterminant { a: laplacian(2).unwrap(), over: Some(laplacian(3).unwrap()) },
+        Problem::LogDeterminant { a: laplacian(2).unwrap().into(), over: Some(laplacian(3).unwrap().into()) },
         &["3 by 3"],
     );
-    refused(Problem::Lyapunov { a: indefinite.clone(), d: laplacian(2).unwrap() }, &["-1"]);
-    refused(Problem::Lyapunov { a: laplacian(2).unwrap(), d: indefinite }, &["semi-definite"]);
-    refused(Problem::Exponential { a: laplacian(2).unwrap(), time: -1.0 }, &["t = -1"]);
-    refused(Problem::Exponential { a: laplacian(2).unwrap(), time: 1e4 }, &["overflows"]);
+    refused(Problem::Lyapunov { a: indefinite.clone().into(), d: laplacian(2).unwrap().into() }, &["-1"]);
+    refused(Problem::Lyapunov { a: laplacian(2).unwrap().into(), d: indefinite.into() }, &["semi-definite"]);
+    refused(Problem::Exponential { a: laplacian(2).unwrap().into(), time: -1.0 }, &["t = -1"]);
+    refused(Problem::Exponential { a: laplacian(2).unwrap().into(), time: 1e4 }, &["overflows"]);
     assert!(conditioned(4, 0.5, Key::new(0)).is_err() && laplacian(0).is_err());
     let machine = Machine::general(
         OrnsteinUhlenbeck::new(mat![[1.0]], vec![0.0], mat![[2.0]]).unwrap(),

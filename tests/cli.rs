@@ -1094,7 +1094,8 @@ fn spins_of_any_temperature_read_their_steady_state_from_files() {
     ok(crate::cli::couplings(&["convert", &at("a.csv"), &at("b.json")]).output().unwrap());
     ok(crate::cli::couplings(&["convert", &at("b.json"), &at("c.npz")]).output().unwrap());
     for file in ["a.csv", "b.json", "c.npz"] {
-        let text = ok(crate::cli::couplings(&["simulate", &at(file), "--trajectories", "4000"]).output().unwrap());
+        let text =
+            ok(crate::cli::couplings(&["simulate", &at(file), "--trajectories", "4000"]).output().unwrap());
         let told = |start: &str| -> (f64, f64) {
             let line = text.lines().find(|line| line.trim_start().starts_with(start)).unwrap();
             let rest = line.trim_start()[start.len()..].trim_start();
@@ -1117,7 +1118,11 @@ fn spins_of_any_temperature_read_their_steady_state_from_files() {
     std::fs::write(at("cool.npz"), Format::Npz.encode(&cool).unwrap()).unwrap();
     let text = ok(crate::cli::couplings(&["convert", &at("cool.npz"), &at("cool.qubo")]).output().unwrap());
     assert!(text.contains("sampled by Gibbs"), "{text}");
-    refused(crate::cli::couplings(&["convert", &at("a.csv"), &at("warm.qubo")]), &["convert"], &["beta = 0.5"]);
+    refused(
+        crate::cli::couplings(&["convert", &at("a.csv"), &at("warm.qubo")]),
+        &["convert"],
+        &["beta = 0.5"],
+    );
 }
 
 fn linalg(arguments: &[&str]) -> Command {

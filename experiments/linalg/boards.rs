@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use maud::{Markup, html};
 use serde::Serialize;
-use thermograd::Shards;
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, row};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run;
@@ -14,11 +13,11 @@ use crate::arguments::{Common, npy};
 use crate::folder;
 
 /// Samples of a stretch, and how many stretches.
-const LENGTH: usize = 1 << 17;
-const STRETCHES: usize = 64;
+const LENGTH: usize = 1 << 15;
+const STRETCHES: usize = 1024;
 
 /// Samples in the shortest time constant.
-const FINE: f64 = 20.0;
+const FINE: f64 = 40.0;
 
 /// A line of the table.
 #[derive(Serialize)]
@@ -67,12 +66,16 @@ pub fn compare(common: &Common, board: &Board) -> Result<()> {
     }
     let run = folder(common, "board")?;
     say!("{}: time constants {:.4e} to {:.4e} s", board.name, slowest, fastest);
-    let shards = Shards { size: 1, ..common.shards() };
-    let found = board.simulate(&bands, (STRETCHES, LENGTH, dt), shards, common.key().fork("board"))?;
+    let key = common.key().fork("board");
+    let found = board.simulate(&bands, (STRETCHES, LENGTH, dt), common.shards(), key)?;
     let line = |index: usize| -> Result<Row> {
         let (measured, (quantity, band)) = (&board.measured[index], asked[index]);
         let values: Vec<f64> = found[index + 1].iter().map(|sigma| quantity.of(sigma)).collect();
-        let (mean, error) = mean(&values);
+        // Of all stretches together; their spread is its error.
+        let all = found[index + 1]
+            .iter()
+            .fold(faer::Mat::zeros(board.nodes(), board.nodes()), |sum, sigma| sum + sigma);
+        let (mean, error) = (quantity.of(&all), mean(&values).1);
         Ok(Row {
             quantity,
             band,
@@ -135,8 +138,12 @@ fn falling(
     }
     let truth = board.theory(Quantity::Correlation, band)?;
     let (mut times, mut errors, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-    for joined in [1, 2, 4, 8] {
-        let squares: Vec<f64> = stretches
+    // Of other stretches each, so that they are independent.
+    let mut rest = stretches;
+    for joined in [1, 2, 4, 8, 16] {
+        let (own, others) = rest.split_at((joined * stretches.len() / 31).min(rest.len()));
+        rest = others;
+        let squares: Vec<f64> = own
             .chunks_exact(joined)
             .map(|part| {
                 let sum = part
@@ -156,8 +163,7 @@ fn falling(
     let (x, y) = (weighted(&|k| times[k].ln()), weighted(&|k| errors[k].ln()));
     let spread = weighted(&|k| (times[k].ln() - x).powi(2));
     let slope = weighted(&|k| (times[k].ln() - x) * (errors[k].ln() - y)) / spread;
-    // Averages of the same stretches are not independent, which makes this too small by up to the number of lengths.
-    let error = (times.len() as f64 / (total * spread)).sqrt();
+    let error = 1.0 / (total * spread).sqrt();
     Ok((times, errors, (slope, error)))
 }
 
@@ -237,8 +243,8 @@ fn page(board: &Board, rows: &[Row], times: &[f64], errors: &[f64], slope: (f64,
     let body: Markup = html! {
         h2 { "Board, models and simulation" }
         table {
-            tr { @for head in HEADS { th { (head) } } }
-            @for row in rows { tr { @for cell in cells(row) { td { (cell) } } } }
+            tr { @for head in HEADS { th style="text-align:left" { (head) } } }
+            @for row in rows { tr { @for cell in cells(row) { td style="padding-right:1.2em" { (cell) } } } }
         }
         p {
             "Theory is the integral of the cross spectrum over the band; the simulation makes exact steps, and takes its \

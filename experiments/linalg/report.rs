@@ -243,11 +243,11 @@ fn bits(problem: &Problem, key: Key) -> Result<Markup> {
     let Ok(truth) = problem.digital(&digital()) else { return Ok(html! {}) };
     let answer = |bits: u32, dithers: usize, machine: usize| -> Option<Mat<f64>> {
         let precision = Precision { bits, dithers, ..Precision::default() };
-        let a = precision.held(problem.matrix(), machine, key.fork("A"));
+        let a = precision.held(problem.shared(), machine, key.fork("A"));
         let least = a.self_adjoint_eigenvalues(Side::Lower).ok()?[0];
         let held = match problem {
             Problem::Solve { b, .. } => {
-                let force = Mat::from_fn(b.len(), 1, |i, _| b[i]);
+                let force = Mat::from_fn(b.len(), 1, |i, _| b[i]).into();
                 let b = precision.held(&force, machine, key.fork("b")).col_as_slice(0).to_vec();
                 Problem::Solve { a, b }
             }

@@ -1,6 +1,7 @@
 //! How the time to an error grows with the number of unknowns and with the condition number.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use anyhow::Result;
 use maud::html;
@@ -47,7 +48,7 @@ pub fn measure(common: &Common) -> Result<()> {
         let mut points = Vec::new();
         for (index, &(n, condition)) in cases.iter().enumerate() {
             let key = common.key().at(index as u64);
-            let a = conditioned(n, condition, key.fork("matrix"))?;
+            let a = Arc::new(conditioned(n, condition, key.fork("matrix"))?);
             let b = (0..n).map(|i| (0..n).map(|j| a[(i, j)]).sum()).collect();
             for problem in [Problem::Solve { a: a.clone(), b }, Problem::Inverse { a }] {
                 let program = problem.program(Device::Rc, 1.0, &common.precision(), key)?;

@@ -7,7 +7,7 @@ use faer::linalg::matmul::matmul;
 use faer::traits::RealField;
 use faer::{Accum, Mat, Par};
 use statrs::distribution::{ContinuousCDF, StudentsT};
-use thermograd::{Key, Linear, Shards, run};
+use thermograd::{Key, Linear, LinearSteps, Shards, run};
 
 use crate::error::{Error, Result};
 use crate::linear::machine::Machine;
@@ -70,10 +70,12 @@ pub struct Averages {
     path: Vec<(f64, Vec<f64>)>,
 }
 
-/// Every shard's chains.
+/// Steps, and every shard's chains.
 enum States {
-    Double(Vec<Linear<f64>>),
-    Single(Vec<Linear<f32>>),
+    Double(LinearSteps<f64>, Vec<Linear<f64>>),
+    Single(LinearSteps<f32>, Vec<Linear<f32>>),
+    /// While they move.
+    Away,
 }
 
 /// The sum of an observable f.
@@ -144,7 +146,6 @@ impl Averages {
         shards: Shards,
         key: Key,
     ) -> Result<Self> {
-        let _ = machine.steps::<f64>(pace.h, key)?;
         if pace.chains == 0 {
             return Err(Error::Request("no chain is run".into()));
         }
@@ -153,8 +154,14 @@ impl Averages {
         let shards = Shards { size: each, ..shards };
         let counts = shards.map(pace.chains, |range| range.len()).into_iter();
         let states = match pace.single {
-            false => States::Double(counts.map(|count| Mat::zeros(size, count).into()).collect()),
-            true => States::Single(counts.map(|count| Mat::zeros(size, count).into()).collect()),
+            false => States::Double(
+                machine.steps(pace.h, key)?,
+                counts.map(|count| Mat::zeros(size, count).into()).collect(),
+            ),
+            true => States::Single(
+                machine.steps(pace.h, key)?,
+                counts.map(|count| Mat::zeros(size, count).into()).collect(),
+            ),
         };
         let (steps, groups, path) = (0, Vec::new(), Vec::new());
         let waiting = vec![Vec::new(); pace.chains.div_ceil(each)];
@@ -198,10 +205,11 @@ impl Averages {
         if end <= self.steps {
             return Ok(());
         }
-        let mut states = std::mem::replace(&mut self.states, States::Double(Vec::new()));
+        let mut states = std::mem::replace(&mut self.states, States::Away);
         match &mut states {
-            States::Double(states) => self.go(states, end)?,
-            States::Single(states) => self.go(states, end)?,
+            States::Double(steps, states) => self.go(steps, states, end)?,
+            States::Single(steps, states) => self.go(steps, states, end)?,
+            States::Away => {}
         }
         (self.states, self.steps) = (states, end);
         // Batches of a chain that goes on are joined in pairs.
@@ -217,16 +225,16 @@ impl Averages {
         Ok(())
     }
 
-    fn go<T>(&mut self, states: &mut [Linear<T>], end: usize) -> Result<()>
+    fn go<T>(&mut self, steps: &LinearSteps<T>, states: &mut [Linear<T>], end: usize) -> Result<()>
     where
-        T: RealField + From<f32> + Into<f64> + Copy,
+        T: RealField + From<f32> + Into<f64> + Copy + 'static,
     {
         let (pace, from) = (self.pace, self.steps);
         let (this, starts) = (&*self, &*states);
         let stride = ((SPAN / this.machine.system.rates()[0] / pace.h) as usize / SHOWN).max(1);
         let parts = this.shards.map(pace.chains, |range| -> Result<_> {
             let key = this.key.skip(range.start as u64);
-            let steps = this.machine.steps::<T>(pace.h, key)?.starting_at(from);
+            let steps = steps.clone().with_key(key).starting_at(from);
             let shard = range.start / this.shards.size;
             let (start, waiting) = (starts[shard].clone(), this.waiting[shard].clone());
             let mut part = Part { sums: Vec::new(), waiting, path: Vec::new() };

@@ -107,8 +107,11 @@ pub struct Measurement {
     pub model: Option<f64>,
 }
 
-/// Bands narrower than this are not told from a simulation: Hz.
+/// The lowest frequency of a simulation of all of them, Hz.
 const LOW: f64 = 1e-3;
+
+/// Stretches that are simulated side by side.
+const TOGETHER: usize = 32;
 
 impl Board {
     /// How many nodes it has.
@@ -254,19 +257,19 @@ impl Board {
         let exact = LinearSteps::<f64>::new(&system, Scheme::Exact, dt, key)?;
         let settle = LinearSteps::<f64>::new(&system, Scheme::Exact, 40.0 / system.rates()[0], key)?;
         let transform = FftPlanner::new().plan_fft_forward(length);
-        let shards = Shards { size: 1, ..shards };
-        let parts = shards.map(blocks, |range| -> Result<Vec<Mat<f64>>> {
-            let key = key.skip(range.start as u64);
+        let shards = Shards { size: TOGETHER, ..shards };
+        let parts = shards.map(blocks, |range| -> Result<Vec<Vec<Mat<f64>>>> {
+            let (key, count) = (key.skip(range.start as u64), range.len());
             let settle = settle.clone().with_key(key.fork("settle"));
-            let start = run(&settle, Mat::zeros(n, 1).into(), 1, |_| {})?;
-            let mut series = vec![Vec::with_capacity(length); n];
+            let start = run(&settle, Mat::zeros(n, count).into(), 1, |_| {})?;
+            let mut series = vec![Vec::with_capacity(length); n * count];
             run(&exact.clone().with_key(key), start, length, |step| {
-                for (i, series) in series.iter_mut().enumerate() {
-                    series.push(Complex::new(step.after.x[(i, 0)], 0.0));
+                for (k, series) in series.iter_mut().enumerate() {
+                    series.push(Complex::new(step.after.x[(k % n, k / n)], 0.0));
                 }
             })?;
             series.iter_mut().for_each(|series| transform.process(series));
-            let of = |band: &Option<[f64; 2]>| {
+            let of = |series: &[Vec<Complex<f64>>], band: &Option<[f64; 2]>| {
                 let [low, high] = band.unwrap_or([LOW, 0.5 / dt]);
                 let frequency = |k: usize| k as f64 / (length as f64 * dt);
                 let inside = (1..length / 2).filter(|&k| (low..high).contains(&frequency(k)));
@@ -281,9 +284,9 @@ impl Board {
                 }
                 sum
             };
-            Ok(bands.iter().map(of).collect())
+            Ok(series.chunks(n).map(|series| bands.iter().map(|band| of(series, band)).collect()).collect())
         });
-        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
         Ok((0..bands.len()).map(|band| parts.iter().map(|part| part[band].clone()).collect()).collect())
     }
 }

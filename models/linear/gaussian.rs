@@ -152,6 +152,6 @@ impl Process {
             }
         }
         let a = (&a + a.transpose()) * faer::Scale(0.5);
-        Ok((grid, Problem::Solve { a, b }))
+        Ok((grid, Problem::Solve { a: a.into(), b }))
     }
 }

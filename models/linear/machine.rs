@@ -7,6 +7,8 @@
 //! A reading may come through a low-pass filter of angular frequency ω, dy = ω(x − y) dt, which is part of the linear dynamics,
 //! and may have noise of its own.
 
+use std::sync::Arc;
+
 use faer::Mat;
 use faer::traits::RealField;
 use rand::RngExt;
@@ -86,12 +88,15 @@ impl Precision {
     /// Entries of a symmetric or a general matrix, as one of the machines has them.
     ///
     /// Odd machines round with the complements of the random numbers of the even ones before them, so that their errors cancel.
-    pub fn held(&self, matrix: &Mat<f64>, machine: usize, key: Key) -> Mat<f64> {
+    pub fn held(&self, matrix: &Arc<Mat<f64>>, machine: usize, key: Key) -> Arc<Mat<f64>> {
+        if self.bits == 0 && self.mismatch == 0.0 {
+            return matrix.clone();
+        }
         let (rows, columns, most) = (matrix.nrows(), matrix.ncols(), matrix.norm_max());
         let symmetric =
             rows == columns && (0..rows).all(|i| (0..i).all(|j| matrix[(i, j)] == matrix[(j, i)]));
         let level = most / (2.0_f64.powi(self.bits as i32 - 1) - 1.0);
-        let mut made = matrix.clone();
+        let mut made = Mat::clone(matrix);
         if self.bits > 0 && most > 0.0 {
             let mut dice = key.fork("dither").at(machine as u64 / 2).rng();
             for i in 0..rows {
@@ -123,15 +128,15 @@ impl Precision {
                 }
             }
         }
-        made
+        Arc::new(made)
     }
 }
 
-/// Linear dynamics, and the components that are read.
+/// Linear dynamics, and the components that are read. Clones share their matrices.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// How it moves.
-    pub system: OrnsteinUhlenbeck,
+    pub system: Arc<OrnsteinUhlenbeck>,
     /// The scheme of its steps.
     pub scheme: Scheme,
     /// The first component that is read.
@@ -149,14 +154,21 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Request`] for b on a machine that has no forces, and those of [`OrnsteinUhlenbeck::gradient`].
-    pub fn programmed(&self, a: Mat<f64>, b: Vec<f64>, kt: f64, precision: &Precision) -> Result<Machine> {
+    pub fn programmed(
+        &self,
+        a: impl Into<Arc<Mat<f64>>>,
+        b: Vec<f64>,
+        kt: f64,
+        precision: &Precision,
+    ) -> Result<Machine> {
+        let a = a.into();
         precision.check()?;
         let n = b.len();
         let (system, first, scheme) = match *self {
             Self::Rc => (OrnsteinUhlenbeck::gradient(a, b, kt)?, 0, Scheme::LeimkuhlerMatthews),
             Self::Underdamped { damping } => {
                 let slowest = OrnsteinUhlenbeck::gradient(a.clone(), b.clone(), kt)?.rates()[0];
-                (underdamped(a, b, damping * slowest.sqrt(), kt)?, 0, Scheme::Exact)
+                (underdamped(Mat::clone(&a), b, damping * slowest.sqrt(), kt)?, 0, Scheme::Exact)
             }
             Self::Rlc { inductance, resistance } => {
                 if b.iter().any(|b| *b != 0.0) {
@@ -166,11 +178,11 @@ impl Device {
                             .into(),
                     ));
                 }
-                let cells = CellArray { capacitance: a, inductance, resistance, kt };
+                let cells = CellArray { capacitance: Mat::clone(&a), inductance, resistance, kt };
                 (cells.dynamics()?, n, Scheme::Exact)
             }
         };
-        let unfiltered = system.size();
+        let (unfiltered, system) = (system.size(), Arc::new(system));
         Machine { system, scheme, first, count: n, unfiltered, read_out: precision.read_out }
             .filtered(precision.bandwidth)
     }
@@ -182,7 +194,7 @@ impl Machine {
         precision.check()?;
         let count = system.size();
         let (scheme, read_out) = (Scheme::Exact, precision.read_out);
-        let machine = Self { system, scheme, first: 0, count, unfiltered: count, read_out };
+        let machine = Self { system: Arc::new(system), scheme, first: 0, count, unfiltered: count, read_out };
         machine.filtered(precision.bandwidth)
     }
 
@@ -214,14 +226,15 @@ impl Machine {
         });
         let noise = Mat::from_fn(n + m, n + m, |i, j| if i < n && j < n { d[(i, j)] } else { 0.0 });
         let force = self.system.force().iter().copied().chain(std::iter::repeat_n(0.0, m)).collect();
-        let system = OrnsteinUhlenbeck::new(drift, force, noise)?;
+        let system = Arc::new(OrnsteinUhlenbeck::new(drift, force, noise)?);
         Ok(Self { system, scheme: Scheme::Exact, first: n, ..self })
     }
 
-    /// The time step: one over the fastest rate, and half of that where voltages turn around.
-    pub fn step(&self) -> f64 {
-        let turns = self.scheme == Scheme::Exact;
-        (if turns { 0.5 } else { 1.0 }) / self.system.fastest()
+    /// The time step for averages of x or of its squares: one over the fastest rate for a scheme whose averages of x over many
+    /// steps are those of all times, and half of that otherwise.
+    pub fn step(&self, squares: bool) -> f64 {
+        let all = self.scheme == Scheme::LeimkuhlerMatthews && !squares;
+        (if all { 1.0 } else { 0.5 }) / self.system.fastest()
     }
 
     /// The slowest time constant.
@@ -243,7 +256,7 @@ impl Machine {
     ///
     /// # Errors
     /// Those of [`LinearSteps::new`].
-    pub fn steps<T: RealField + From<f32>>(&self, h: f64, key: Key) -> Result<LinearSteps<T>> {
+    pub fn steps<T: RealField + From<f32> + 'static>(&self, h: f64, key: Key) -> Result<LinearSteps<T>> {
         Ok(LinearSteps::new(&self.system, self.scheme, h, key)?)
     }
 

@@ -14,6 +14,8 @@
 //! negative: by half a rate more than is needed, where the error of an average of given length is smallest. The stochastic normal
 //! equation of the last line is the first one with a matrix made of data; τ is the s.d. of the prior of the weights.
 
+use std::sync::Arc;
+
 use faer::{Mat, Side};
 use thermograd::{Key, LinearProblem, OrnsteinUhlenbeck};
 
@@ -28,35 +30,35 @@ pub enum Problem {
     /// A⁻¹b.
     Solve {
         /// Symmetric and positive definite.
-        a: Mat<f64>,
+        a: Arc<Mat<f64>>,
         /// As many numbers.
         b: Vec<f64>,
     },
     /// A⁻¹.
     Inverse {
         /// Symmetric and positive definite.
-        a: Mat<f64>,
+        a: Arc<Mat<f64>>,
     },
     /// ln det A, or its difference from that of another matrix.
     LogDeterminant {
         /// Symmetric and positive definite.
-        a: Mat<f64>,
+        a: Arc<Mat<f64>>,
         /// Another one; none for ln det A itself, which starts from the diagonal of A.
-        over: Option<Mat<f64>>,
+        over: Option<Arc<Mat<f64>>>,
     },
     /// e^(At).
     Exponential {
         /// Square.
-        a: Mat<f64>,
+        a: Arc<Mat<f64>>,
         /// t.
         time: f64,
     },
     /// Σ of AΣ + ΣAᵀ = D.
     Lyapunov {
         /// Its eigenvalues have positive real parts.
-        a: Mat<f64>,
+        a: Arc<Mat<f64>>,
         /// Symmetric and positive semi-definite.
-        d: Mat<f64>,
+        d: Arc<Mat<f64>>,
     },
 }
 
@@ -149,6 +151,11 @@ impl Problem {
 
     /// A.
     pub fn matrix(&self) -> &Mat<f64> {
+        self.shared()
+    }
+
+    /// A, to be shared.
+    pub fn shared(&self) -> &Arc<Mat<f64>> {
         match self {
             Self::Solve { a, .. }
             | Self::Inverse { a }
@@ -177,9 +184,12 @@ impl Problem {
         let ideal = *precision == Precision::default();
         match self {
             Self::Solve { a, b } => {
-                let force = Mat::from_fn(b.len(), 1, |i, _| b[i]);
+                let force = Arc::new(Mat::from_fn(b.len(), 1, |i, _| b[i]));
                 check("A", a)?;
-                let _ = OrnsteinUhlenbeck::gradient(a.clone(), b.clone(), kt)?;
+                if !ideal {
+                    // So that a matrix that is wrong is not taken for one of too few bits.
+                    let _ = OrnsteinUhlenbeck::gradient(a.clone(), b.clone(), kt)?;
+                }
                 for machine in 0..machines {
                     let held = precision.held(&force, machine, key.fork("b")).col_as_slice(0).to_vec();
                     let made = precision.held(a, machine, key.fork("A"));
@@ -193,6 +203,9 @@ impl Problem {
             }
             Self::Inverse { a } => {
                 check("A", a)?;
+                if !ideal {
+                    let _ = OrnsteinUhlenbeck::gradient(a.clone(), vec![0.0; a.nrows()], kt)?;
+                }
                 for machine in 0..machines {
                     let made = precision.held(a, machine, key.fork("A"));
                     let machine = device
@@ -214,7 +227,7 @@ impl Problem {
                         // A matrix with the same diagonal is positive definite if A is.
                         let _ = OrnsteinUhlenbeck::gradient(a.clone(), vec![0.0; n], kt)?;
                         let diagonal = Mat::from_fn(n, n, |i, j| if i == j { a[(i, j)] } else { 0.0 });
-                        (diagonal, (0..n).map(|i| a[(i, i)].ln()).sum())
+                        (Arc::new(diagonal), (0..n).map(|i| a[(i, i)].ln()).sum())
                     }
                 };
                 check("the other matrix", &from)?;
@@ -237,9 +250,9 @@ impl Problem {
                     } else {
                         from.clone()
                     };
-                    let change = &to - &from;
+                    let change = &*to - &*from;
                     for (s, weight) in gauss(NODES) {
-                        let made = &from + &change * faer::Scale(s);
+                        let made = &*from + &change * faer::Scale(s);
                         let made = device
                             .programmed(made, vec![0.0; n], kt, precision)
                             .map_err(rounding("a matrix"))?;
@@ -257,7 +270,7 @@ impl Problem {
                 for machine in 0..machines {
                     let a = precision.held(a, machine, key.fork("A"));
                     let n = a.nrows();
-                    let both = &a + a.transpose();
+                    let both = &*a + a.transpose();
                     let values = both
                         .self_adjoint_eigenvalues(Side::Lower)
                         .map_err(|_| thermograd::Error::from(LinearProblem::NoEigenvalues { what: "A" }))?;
@@ -271,7 +284,7 @@ impl Problem {
                     if !weight.is_finite() {
                         return Err(Error::Request(format!("e^({:.3e}) overflows", alpha * time)));
                     }
-                    let lag = (time / machine.step()).ceil().max(1.0);
+                    let lag = (time / machine.step(true)).ceil().max(1.0);
                     if lag > 10_000.0 {
                         return Err(Error::Request(format!(
                             "t = {time} is {lag} times the fastest time constant of the machine, and so many readings would \
@@ -291,7 +304,7 @@ impl Problem {
                         precision.held(a, machine, key.fork("A")),
                         precision.held(d, machine, key.fork("D")),
                     );
-                    let system = OrnsteinUhlenbeck::new(a, vec![0.0; d.nrows()], d)
+                    let system = OrnsteinUhlenbeck::new(Mat::clone(&a), vec![0.0; d.nrows()], Mat::clone(&d))
                         .map_err(Error::from)
                         .map_err(rounding("matrices"))?;
                     let machine = Machine::general(system, precision)?;
@@ -315,7 +328,7 @@ impl Problem {
 
 impl Program {
     fn add(&mut self, weight: f64, machine: Machine, observable: Observable) {
-        let h = machine.step();
+        let h = machine.step(!matches!(observable, Observable::Position));
         self.parts.push(Part { weight, machine, observable, h });
     }
 
@@ -355,7 +368,7 @@ pub fn regression(x: &Mat<f64>, y: &[f64], noise: f64, prior: f64) -> Result<Pro
     let ridge = |i: usize, j: usize| if i == j { prior.powi(-2) } else { 0.0 };
     let n = a.nrows();
     let a = Mat::from_fn(n, n, |i, j| 0.5 * (a[(i, j)] + a[(j, i)]) + ridge(i, j));
-    Ok(Problem::Solve { a, b: b.col_as_slice(0).to_vec() })
+    Ok(Problem::Solve { a: Arc::new(a), b: b.col_as_slice(0).to_vec() })
 }
 
 #[cfg(test)]

@@ -104,9 +104,9 @@ impl Problem {
                 let under = over.as_ref().map_or(Ok(0.0), |over| digital.log_determinant(over))?;
                 Ok(Mat::full(1, 1, digital.log_determinant(a)? - under))
             }
-            Self::Exponential { a, time } => digital.exponential(&(a * faer::Scale(*time))),
+            Self::Exponential { a, time } => digital.exponential(&(&**a * faer::Scale(*time))),
             Self::Lyapunov { a, d } => {
-                digital.lyapunov(&OrnsteinUhlenbeck::new(a.clone(), vec![0.0; a.nrows()], d.clone())?)
+                digital.lyapunov(&OrnsteinUhlenbeck::new(Mat::clone(a), vec![0.0; a.nrows()], Mat::clone(d))?)
             }
         }
     }

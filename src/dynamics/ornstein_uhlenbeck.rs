@@ -20,6 +20,9 @@
 //! gives the same for one step, but holds e^(Ah), which overflows for long ones. The stationary covariance is the limit of
 //! the doubling, and solves AΣ + ΣAᵀ = D. Nothing here inverts A.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use faer::linalg::matmul::matmul;
 use faer::traits::RealField;
 use faer::traits::math_utils::{from_f64, is_finite};
@@ -32,7 +35,7 @@ use crate::noise::Key;
 /// A drift, a force and a noise.
 #[derive(Clone, Debug)]
 pub struct OrnsteinUhlenbeck {
-    a: Mat<f64>,
+    a: Arc<Mat<f64>>,
     b: Vec<f64>,
     d: Diffusion,
     /// Real parts of the eigenvalues of A, in ascending order.
@@ -128,7 +131,7 @@ impl OrnsteinUhlenbeck {
             return Err(LinearProblem::Unstable { rate }.into());
         }
         let fastest = values.iter().map(|value| value.norm()).fold(0.0, f64::max);
-        Ok(Self { a, b, d: Diffusion::Full(d, noise), rates, fastest })
+        Ok(Self { a: Arc::new(a), b, d: Diffusion::Full(d, noise), rates, fastest })
     }
 
     /// The dynamics of ½ xᵀAx − bᵀx at temperature kT and mobility 1: D = 2kT, stationary N(A⁻¹b, kT A⁻¹).
@@ -136,9 +139,10 @@ impl OrnsteinUhlenbeck {
     /// # Errors
     /// [`Error::Linear`](crate::Error::Linear) for A that is not square, symmetric and positive definite, for b of another
     /// size, and for numbers that are not finite, kT among them, which must not be negative.
-    pub fn gradient(a: Mat<f64>, b: Vec<f64>, kt: f64) -> Result<Self> {
-        check_matrix("A", a.as_ref(), b.len())?;
-        check_symmetric("A", a.as_ref())?;
+    pub fn gradient(a: impl Into<Arc<Mat<f64>>>, b: Vec<f64>, kt: f64) -> Result<Self> {
+        let a = a.into();
+        check_matrix("A", (*a).as_ref(), b.len())?;
+        check_symmetric("A", (*a).as_ref())?;
         check_force(&b)?;
         if !(kt >= 0.0 && kt.is_finite()) {
             return Err(LinearProblem::NotFinite { what: "kT", row: 0, column: 0, value: kt }.into());
@@ -162,7 +166,7 @@ impl OrnsteinUhlenbeck {
 
     /// A.
     pub fn drift(&self) -> MatRef<'_, f64> {
-        self.a.as_ref()
+        (*self.a).as_ref()
     }
 
     /// b.
@@ -195,7 +199,7 @@ impl OrnsteinUhlenbeck {
     pub fn transition(&self, h: f64) -> Result<Transition> {
         check_step(h)?;
         let size = self.size();
-        let halvings = (h * norm(self.a.as_ref()) / 0.5).log2().ceil().max(0.0) as i32;
+        let halvings = (h * norm((*self.a).as_ref()) / 0.5).log2().ceil().max(0.0) as i32;
         let step = h * 0.5_f64.powi(halvings);
         // Taylor series in the step: of F, of ∫ e^(−As) ds, and of Q, the terms of which are LⁿD with LX = −(AX + XAᵀ).
         let mut propagator = Mat::<f64>::identity(size, size);
@@ -203,8 +207,8 @@ impl OrnsteinUhlenbeck {
         let (mut integral, mut covariance) = (scaled(step, &power), scaled(step, &term));
         let mut factor = step;
         for n in 2..=TERMS {
-            power = scaled(-1.0, &(&self.a * &power));
-            let drift = &self.a * &term;
+            power = scaled(-1.0, &(&*self.a * &power));
+            let drift = &*self.a * &term;
             term = scaled(-1.0, &(&drift + drift.transpose()));
             propagator += scaled(factor, &power);
             factor *= step / f64::from(n);
@@ -228,7 +232,7 @@ impl OrnsteinUhlenbeck {
     /// [`Error::Linear`](crate::Error::Linear) when a hundred doublings of the time are too few for it to settle.
     pub fn stationary(&self) -> Result<Mat<f64>> {
         let Transition { mut propagator, mut covariance, .. } =
-            self.transition(1.0 / norm(self.a.as_ref()))?;
+            self.transition(1.0 / norm((*self.a).as_ref()))?;
         for _ in 0..100 {
             let next = doubled(&propagator, &covariance);
             let change = (&next - &covariance).norm_max();
@@ -251,7 +255,7 @@ impl OrnsteinUhlenbeck {
                 (0..size).all(|j| (0..size).all(|i| d[(i, j)] == if i == j { d[(0, 0)] } else { 0.0 }))
             }
         };
-        if !isotropic || check_symmetric("A", self.a.as_ref()).is_err() {
+        if !isotropic || check_symmetric("A", (*self.a).as_ref()).is_err() {
             return None;
         }
         let eigen = self.a.self_adjoint_eigen(Side::Lower).ok()?;
@@ -259,7 +263,7 @@ impl OrnsteinUhlenbeck {
         let a = Mat::from_fn(size, size, |i, j| if i == j { values[i] } else { 0.0 });
         let b = Mat::from_fn(size, 1, |i, _| self.b[i]);
         let b = (vectors.transpose() * b).col_as_slice(0).to_vec();
-        Some((Self { a, b, ..self.clone() }, vectors))
+        Some((Self { a: Arc::new(a), b, ..self.clone() }, vectors))
     }
 }
 
@@ -323,19 +327,19 @@ impl<T> From<Mat<T>> for Linear<T> {
     }
 }
 
-/// Steps of one length of independent chains, in double or in single precision.
+/// Steps of one length of independent chains, in double or in single precision. Clones share their matrices.
 #[derive(Clone, Debug)]
 pub struct LinearSteps<T = f64> {
     h: f64,
     scheme: Scheme,
-    propagator: Product<T>,
-    shift: Vec<T>,
-    noise: Product<T>,
+    propagator: Arc<Product<T>>,
+    shift: Arc<Vec<T>>,
+    noise: Arc<Product<T>>,
     key: Key,
     first: usize,
 }
 
-impl<T: RealField + From<f32>> LinearSteps<T> {
+impl<T: RealField + From<f32> + 'static> LinearSteps<T> {
     /// Steps of length h.
     ///
     /// # Errors
@@ -358,11 +362,12 @@ impl<T: RealField + From<f32>> LinearSteps<T> {
                     Diffusion::Isotropic(d) => (h * d).sqrt() * one(i, j),
                     Diffusion::Full(_, root) => h.sqrt() * root[(i, j)],
                 };
-                let propagator = Product::new(size, |i, j| one(i, j) - h * system.a[(i, j)]);
+                let propagator = Product::step(&system.a, h);
                 (propagator, system.b.iter().map(|b| h * b).collect(), Product::new(size, noise))
             }
         };
-        let shift = shift.into_iter().map(|value| from_f64::<T>(value)).collect();
+        let shift = Arc::new(shift.into_iter().map(|value| from_f64::<T>(value)).collect());
+        let (propagator, noise) = (Arc::new(propagator), Arc::new(noise));
         Ok(Self { h, scheme, propagator, shift, noise, key: key.fork("linear"), first: 0 })
     }
 
@@ -384,17 +389,17 @@ impl<T: RealField + From<f32>> LinearSteps<T> {
         for (column, values) in xi.col_iter_mut().zip(values.chunks(size)) {
             column.iter_mut().zip(values).for_each(|(xi, value)| *xi = T::from(*value));
         }
-        match &self.noise {
+        match &*self.noise {
             Product::Diagonal(_) => {
                 self.noise.scale(&mut xi);
                 xi
             }
-            Product::Dense(root) => root * xi,
+            Product::Dense(root) | Product::Step(root, _) => &**root * xi,
         }
     }
 }
 
-impl<T: RealField + From<f32>> Dynamics for LinearSteps<T> {
+impl<T: RealField + From<f32> + 'static> Dynamics for LinearSteps<T> {
     type State = Linear<T>;
 
     fn step(&self, index: usize, state: Linear<T>) -> Linear<T> {
@@ -410,11 +415,15 @@ impl<T: RealField + From<f32>> Dynamics for LinearSteps<T> {
             Scheme::Exact | Scheme::EulerMaruyama => (drawn, None),
         };
         for chain in next.col_iter_mut() {
-            chain.iter_mut().zip(&self.shift).for_each(|(x, shift)| *x = x.clone() + shift.clone());
+            chain.iter_mut().zip(self.shift.iter()).for_each(|(x, shift)| *x = x.clone() + shift.clone());
         }
-        match &self.propagator {
+        match &*self.propagator {
             Product::Dense(matrix) => {
-                matmul(next.as_mut(), Accum::Add, matrix, &x, from_f64::<T>(1.0), Par::Seq);
+                matmul(next.as_mut(), Accum::Add, &**matrix, &x, from_f64::<T>(1.0), Par::Seq);
+            }
+            Product::Step(drift, h) => {
+                matmul(next.as_mut(), Accum::Add, &**drift, &x, from_f64::<T>(-h), Par::Seq);
+                next += x;
             }
             Product::Diagonal(_) => {
                 self.propagator.scale(&mut x);
@@ -435,19 +444,36 @@ impl<T: RealField + From<f32>> Dynamics for LinearSteps<T> {
     }
 }
 
-/// A matrix to multiply by, which may be diagonal.
+/// A matrix to multiply by.
 #[derive(Clone, Debug)]
 enum Product<T> {
-    Dense(Mat<T>),
+    Dense(Arc<Mat<T>>),
     Diagonal(Vec<T>),
+    /// 1 − hA, of the drift A.
+    Step(Arc<Mat<T>>, f64),
 }
 
-impl<T: RealField> Product<T> {
+impl<T: RealField + 'static> Product<T> {
     fn new(size: usize, entry: impl Fn(usize, usize) -> f64) -> Self {
         if (0..size).all(|j| (0..size).all(|i| i == j || entry(i, j) == 0.0)) {
             Self::Diagonal((0..size).map(|i| from_f64::<T>(entry(i, i))).collect())
         } else {
-            Self::Dense(Mat::from_fn(size, size, |i, j| from_f64::<T>(entry(i, j))))
+            Self::Dense(Arc::new(Mat::from_fn(size, size, |i, j| from_f64::<T>(entry(i, j)))))
+        }
+    }
+
+    /// 1 − hA. In double precision it shares A.
+    fn step(a: &Arc<Mat<f64>>, h: f64) -> Self {
+        let size = a.nrows();
+        let one = |i: usize, j: usize| if i == j { 1.0 } else { 0.0 };
+        let entry = |i: usize, j: usize| one(i, j) - h * a[(i, j)];
+        if (0..size).all(|j| (0..size).all(|i| i == j || a[(i, j)] == 0.0)) {
+            return Self::new(size, entry);
+        }
+        let shared: Arc<dyn Any + Send + Sync> = a.clone();
+        match shared.downcast::<Mat<T>>() {
+            Ok(a) => Self::Step(a, h),
+            Err(_) => Self::new(size, entry),
         }
     }
 
