@@ -82,8 +82,11 @@ fn curve(reading: &Reading, forecast: &Forecast) -> Result<Markup> {
     let most = reading.accuracy.last().map_or(1, |&(sweeps, _)| sweeps);
     let measured: Vec<(f64, f64)> =
         reading.accuracy.iter().map(|&(sweeps, part)| ((sweeps as f64).log10(), 100.0 * part)).collect();
-    let expected = (0..=40).map(|k| (most as f64).powf(f64::from(k) / 40.0).round() as usize);
+    let mut expected: Vec<usize> =
+        (0..=40).map(|k| (most as f64).powf(f64::from(k) / 40.0).round() as usize).collect();
+    expected.dedup();
     let expected = expected
+        .into_iter()
         .map(|sweeps| ((sweeps as f64).log10(), 100.0 * forecast.expected.accuracy(sweeps, forecast.tau)));
     let lines = [
         Line { name: "expected", colour: COLOURS[7], width: 1, points: expected.collect() },

@@ -17,8 +17,9 @@
 //! f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are correlated
 //! as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many.
 //!
-//! Of many spins and sweeps M_c is nearly normal. Of few, R·G up to 64, it is the beta-binomial distribution of the same mean and
-//! variance, or the binomial one if the variance is smaller than that, and ties are shared. Classes are taken as independent.
+//! Of many spins and sweeps M_c is nearly normal. Few, R·G up to 32, are counted: the spins of a class are independent, each with
+//! its own mean, in a common field that is normal and such that M_c has the same variance, and ties are shared. Classes are taken
+//! as independent.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -37,6 +38,9 @@ pub struct Expected {
     labels: Vec<usize>,
     /// R.
     replicas: usize,
+    shards: Shards,
+    /// m of every output spin, `[image, class and replica]`.
+    spins: Vec<f64>,
     /// m_c, `[image, class]`.
     means: Vec<f64>,
     /// v_c, `[image, class]`.
@@ -67,7 +71,7 @@ impl IsingNet {
     ) -> Expected {
         let network = self.valid();
         let shards = Shards { size: shards.size.min(100), ..shards };
-        let (mut means, mut variances) = (Vec::new(), Vec::new());
+        let (mut spins, mut means, mut variances) = (Vec::new(), Vec::new(), Vec::new());
         // In chunks, so that progress can be told.
         let chunk = shards.size * 2 * shards.threads;
         for start in (0..examples.len()).step_by(chunk) {
@@ -77,9 +81,11 @@ impl IsingNet {
                 let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
                 let means = network.steady(inputs, passes);
                 let (m, v) = network.outputs(&means);
-                (to_f64(m), to_f64(v))
+                let last = means.last().expect("a layer").clone();
+                (to_f64(last), to_f64(m), to_f64(v))
             });
-            for (m, v) in parts {
+            for (last, m, v) in parts {
+                spins.extend(last);
                 means.extend(m);
                 variances.extend(v);
             }
@@ -87,7 +93,7 @@ impl IsingNet {
         }
         let labels = (0..examples.len()).map(|index| examples.label(index)).collect();
         let (classes, outputs) = (self.classes, *self.spins().last().expect("a layer"));
-        Expected { classes, labels, replicas: outputs / classes, means, variances }
+        Expected { classes, labels, replicas: outputs / classes, shards, spins, means, variances }
     }
 
     /// Mean magnetisations of every layer by the closure.
@@ -167,7 +173,7 @@ impl IsingNet {
 }
 
 /// Spins of a class in all sweeps up to which their number is counted.
-const FEW: usize = 64;
+const FEW: usize = 32;
 
 impl Expected {
     /// v_c, `[image, class]`.
@@ -177,12 +183,21 @@ impl Expected {
 
     /// The accuracy that the average of `sweeps` sweeps is expected to have at an autocorrelation time τ.
     pub fn accuracy(&self, sweeps: usize, tau: f64) -> f64 {
-        let (left, spins) = (variance_left(sweeps, tau), self.replicas * sweeps);
-        let right = self.images().map(|(label, m, v)| match spins <= FEW {
-            true => chance_of_few(label, m, v, left, spins),
-            false => chance(label, m, v, left),
+        let (left, few) = (variance_left(sweeps, tau), self.replicas * sweeps <= FEW);
+        let right = self.shards.map(self.labels.len(), |range| {
+            let images = self.images().zip(self.spins.chunks(self.classes * self.replicas));
+            let images = images.skip(range.start).take(range.len());
+            let right = images.map(|((label, m, v), spins)| {
+                if !few {
+                    return chance(label, m, v, left);
+                }
+                let of = |(m, v): (&[f64], &f64)| counts(sweeps, m, v * left);
+                let all: Vec<Vec<f64>> = spins.chunks(self.replicas).zip(v).map(of).collect();
+                chance_of_few(label, &all)
+            });
+            right.sum::<f64>()
         });
-        right.sum::<f64>() / self.labels.len() as f64
+        right.into_iter().sum::<f64>() / self.labels.len() as f64
     }
 
     /// The accuracy of an average that lasts for ever.
@@ -237,26 +252,114 @@ fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
     sum / weights
 }
 
-/// The probabilities that 0 to n of n spins are up: beta-binomial of mean (1 + m)/2 and of the variance `v` of the mean spin.
-fn counts(n: usize, m: f64, v: f64) -> Vec<f64> {
-    let p = (0.5 + 0.5 * m).clamp(1e-9, 1.0 - 1e-9);
-    // The correlation of two spins: v/4 = p(1 − p)(1 + (n − 1)ρ)/n.
-    let rho = (0.25 * v / (p * (1.0 - p)) - 1.0 / n as f64) / (1.0 - 1.0 / n as f64).max(1e-9);
-    let rho = rho.clamp(0.0, 0.999);
-    let (up, down) = (p * (1.0 - rho), (1.0 - p) * (1.0 - rho));
-    let mut logarithm = 0.0;
-    let mut all = vec![0.0];
-    for k in 0..n {
-        // The ratio of neighbours; ρ → 0 is the binomial distribution.
-        let (k, left) = (k as f64, (n - k) as f64);
-        logarithm += (left / (k + 1.0) * (rho * k + up) / (rho * (left - 1.0) + down)).ln();
-        all.push(logarithm);
+/// The places, in standard deviations, that a normal field is told at, and what each counts.
+const NODES: [(f64, f64); 17] = {
+    let mut nodes = [(0.0, 0.0); 17];
+    // exp(−z²/2)/√2π · ½ at z = 0, ½, … 4.
+    let weights = [
+        0.199_471_140_200_716_4,
+        0.176_032_663_382_149_7,
+        0.120_985_362_259_571_7,
+        0.064_758_797_832_945_9,
+        0.026_995_483_256_594_0,
+        0.008_764_150_246_784_3,
+        0.002_215_924_205_969_0,
+        0.000_436_341_347_522_9,
+        0.000_066_915_112_882_4,
+    ];
+    let mut k = 0;
+    while k < 17 {
+        let away = if k > 8 { k - 8 } else { 8 - k };
+        let sign = if k > 8 { 0.5 } else { -0.5 };
+        nodes[k] = (sign * away as f64, weights[away]);
+        k += 1;
     }
-    let most = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    all.iter_mut().for_each(|value| *value = (*value - most).exp());
-    let sum: f64 = all.iter().sum();
-    all.iter_mut().for_each(|value| *value /= sum);
-    all
+    nodes
+};
+
+/// The spins of a class in a common normal field: what each is in without it, and the s.d. of that.
+struct Common {
+    fields: Vec<f64>,
+    sd: f64,
+}
+
+impl Common {
+    /// In a field of this s.d., spins of means `m`.
+    fn new(m: &[f64], sd: f64) -> Self {
+        let soft = (1.0 + std::f64::consts::FRAC_PI_2 * sd * sd).sqrt();
+        let field = |m: &f64| m.clamp(-1.0 + 1e-7, 1.0 - 1e-7).atanh() * soft;
+        Self { fields: m.iter().map(field).collect(), sd }
+    }
+
+    /// The mean of the mean spin, its variance where each spin is read so many times, and the mean of 1 − tanh².
+    fn moments(&self, times: usize) -> (f64, f64, f64) {
+        let (r, mut moments) = (self.fields.len() as f64, [0.0; 3]);
+        for (z, weight) in NODES {
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for field in &self.fields {
+                let s = (field + self.sd * z).tanh();
+                (sum, squares) = (sum + s, squares + s * s);
+            }
+            let (mean, square) = (sum / r, squares / r);
+            moments =
+                [moments[0] + weight * mean, moments[1] + weight * mean * mean, moments[2] + weight * square];
+        }
+        let [mean, square, own] = moments;
+        (mean, square - mean * mean + (1.0 - own) / (r * times as f64), 1.0 - own)
+    }
+
+    /// The probabilities that 0 to all of the spins are up, each read so many times.
+    fn counts(&self, times: usize) -> Vec<f64> {
+        let mut all = vec![0.0; self.fields.len() * times + 1];
+        for (z, weight) in NODES {
+            let mut once = vec![1.0];
+            for field in &self.fields {
+                let up = 0.5 + 0.5 * (field + self.sd * z).tanh();
+                once.push(0.0);
+                for k in (0..once.len()).rev() {
+                    once[k] = once[k] * (1.0 - up) + if k > 0 { once[k - 1] * up } else { 0.0 };
+                }
+            }
+            let mut sum = once.clone();
+            for _ in 1..times {
+                let mut next = vec![0.0; sum.len() + once.len() - 1];
+                for (i, a) in sum.iter().enumerate() {
+                    next[i..].iter_mut().zip(&once).for_each(|(next, b)| *next += a * b);
+                }
+                sum = next;
+            }
+            all.iter_mut().zip(sum).for_each(|(all, p)| *all += weight * p);
+        }
+        all
+    }
+}
+
+/// The probabilities that 0 to R·G spins are up: those of means `m`, read G times in a common field of which their mean has the
+/// variance `v`, or what independent spins have if that is more.
+fn counts(times: usize, m: &[f64], v: f64) -> Vec<f64> {
+    let mean = m.iter().sum::<f64>() / m.len() as f64;
+    let matched = |sd: f64| {
+        let mut common = Common::new(m, sd);
+        // What the softened fields leave of the mean.
+        for _ in 0..20 {
+            let (found, _, slope) = common.moments(times);
+            let off = mean - found;
+            if off.abs() < 1e-3 * (1.0 - mean.abs()) {
+                break;
+            }
+            let shift = (off / slope.max(1e-9)).clamp(-0.5, 0.5);
+            common.fields.iter_mut().for_each(|field| *field += shift);
+        }
+        common
+    };
+    let (mut low, mut high) = (0.0, 8.0);
+    if Common::new(m, 0.0).moments(times).1 < v {
+        for _ in 0..10 {
+            let middle = 0.5 * (low + high);
+            if matched(middle).moments(times).1 < v { low = middle } else { high = middle }
+        }
+    }
+    matched(low).counts(times)
 }
 
 /// Nodes and weights of Gauss–Legendre quadrature on [0, 1], exact for nine other classes and fewer.
@@ -268,17 +371,14 @@ const TIES: [(f64, f64); 5] = [
     (0.953_089_922_969_332, 0.118_463_442_528_095),
 ];
 
-/// The share of `label` in the answer where classes are counts of n spins: of T others with as many, one part in T + 1 goes to
-/// each, and the mean of 1/(T + 1) is ∫₀¹ of the mean of tᵀ.
-fn chance_of_few(label: usize, m: &[f64], v: &[f64], scale: f64, n: usize) -> f64 {
-    let own = counts(n, m[label], v[label] * scale);
-    let others: Vec<Vec<f64>> = (0..m.len())
-        .filter(|&class| class != label)
-        .map(|class| counts(n, m[class], v[class] * scale))
-        .collect();
+/// The share of `label` in the answer where classes are counts of spins that are up, `all` of every class: of T others with as
+/// many, one part in T + 1 goes to each, and the mean of 1/(T + 1) is ∫₀¹ of the mean of tᵀ.
+fn chance_of_few(label: usize, all: &[Vec<f64>]) -> f64 {
+    let others: Vec<&Vec<f64>> =
+        all.iter().enumerate().filter(|(class, _)| *class != label).map(|(_, p)| p).collect();
     let mut below = vec![0.0; others.len()];
     let mut sum = 0.0;
-    for (k, own) in own.iter().enumerate() {
+    for (k, own) in all[label].iter().enumerate() {
         let share = |t: f64| others.iter().zip(&below).map(|(p, below)| below + t * p[k]).product::<f64>();
         sum += own * TIES.iter().map(|&(t, weight)| weight * share(t)).sum::<f64>();
         below.iter_mut().zip(&others).for_each(|(below, p)| *below += p[k]);
@@ -293,26 +393,40 @@ mod tests {
     /// Counts have the mean and the variance they are made from, and shares of few are those of all outcomes of three classes.
     #[test]
     fn few_spins_are_counted() {
-        for (n, m, v) in [(1, 0.3, 0.91), (10, 0.6, 0.2), (10, -0.95, 0.02), (64, 0.1, 0.3)] {
-            let p = counts(n, m, v);
-            let spin = |k: usize| 2.0 * k as f64 / n as f64 - 1.0;
+        for (times, m, v) in [
+            (1, vec![0.3], 0.91),
+            (1, vec![0.6; 10], 0.2),
+            (1, vec![0.9, 0.2, -0.5, 0.99], 0.15),
+            (3, vec![-0.95; 10], 0.02),
+            (2, vec![0.999, 0.97], 0.01),
+        ] {
+            let p = counts(times, &m, v);
+            let n = (times * m.len()) as f64;
+            let spin = |k: usize| 2.0 * k as f64 / n - 1.0;
             let mean: f64 = p.iter().enumerate().map(|(k, p)| p * spin(k)).sum();
             let variance: f64 = p.iter().enumerate().map(|(k, p)| p * (spin(k) - mean).powi(2)).sum();
+            let expected = m.iter().sum::<f64>() / m.len() as f64;
+            assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-4);
             assert!(
-                (mean - m).abs() < 1e-9 && (variance - v).abs() < 1e-9,
-                "{n} {m}: {mean}, {variance} not {v}"
+                (mean - expected).abs() < 2e-3 && (variance / v - 1.0).abs() < 0.05,
+                "{m:?}: {mean}, {variance} not {v}"
             );
         }
+        // Less than independent spins have is what they have: two of unlike means.
+        let p = counts(1, &[0.5, -0.5], 0.1);
+        let exact = [0.25 * 0.75, 0.75 * 0.75 + 0.25 * 0.25, 0.75 * 0.25];
+        assert!(p.iter().zip(exact).all(|(p, exact)| (p - exact).abs() < 1e-4), "{p:?}");
         let (m, v, n) = ([0.5, 0.2, -0.3], [0.2, 0.3, 0.25], 4);
-        let p: Vec<Vec<f64>> = (0..3).map(|class| counts(n, m[class], v[class])).collect();
+        let p: Vec<Vec<f64>> = (0..3).map(|class| counts(1, &[m[class]; 4], v[class])).collect();
         let mut expected = 0.0;
         for (a, b, c) in (0..=n).flat_map(|a| (0..=n).flat_map(move |b| (0..=n).map(move |c| (a, b, c)))) {
             let share = shares(&[a as f64, b as f64, c as f64])[0];
             expected += p[0][a] * p[1][b] * p[2][c] * share;
         }
-        assert!((chance_of_few(0, &m, &v, 1.0, n) - expected).abs() < 1e-12);
+        assert!((chance_of_few(0, &p) - expected).abs() < 1e-12);
         // Of many it is the normal chance.
-        let many = chance_of_few(0, &m, &v, 0.1, 2000);
+        let p: Vec<Vec<f64>> = (0..3).map(|class| counts(200, &[m[class]; 4], 0.1 * v[class])).collect();
+        let many = chance_of_few(0, &p);
         assert!((many - chance(0, &m, &v, 0.1)).abs() < 0.01, "{many}");
     }
 
