@@ -54,13 +54,23 @@ fn main() {
     let (one, many) = ((1, 3200), (32, 100));
     let count = (D * 3200) as f64;
     let [one_dense, one_modes, dense, modes, lm, noise] = table([
-        ("one chain, dense", &mut || drop(black_box(sample(&dense, None, one.0, one.1)))),
-        ("one chain, modes", &mut || drop(black_box(sample(&modes, Some(&vectors), one.0, one.1)))),
-        ("32 chains, dense", &mut || drop(black_box(sample(&dense, None, many.0, many.1)))),
-        ("32 chains, modes", &mut || drop(black_box(sample(&modes, Some(&vectors), many.0, many.1)))),
-        ("32 chains, LM", &mut || drop(black_box(sample(&euler, None, many.0, many.1)))),
+        ("one chain, dense", &mut || {
+            black_box(sample(&dense, None, one.0, one.1));
+        }),
+        ("one chain, modes", &mut || {
+            black_box(sample(&modes, Some(&vectors), one.0, one.1));
+        }),
+        ("32 chains, dense", &mut || {
+            black_box(sample(&dense, None, many.0, many.1));
+        }),
+        ("32 chains, modes", &mut || {
+            black_box(sample(&modes, Some(&vectors), many.0, many.1));
+        }),
+        ("32 chains, LM", &mut || {
+            black_box(sample(&euler, None, many.0, many.1));
+        }),
         ("normal numbers", &mut || {
-            drop(black_box((0..100).map(|k| Key::new(3).normals(k, 32, D)[0]).sum::<f32>()))
+            black_box((0..100).map(|k| Key::new(3).normals(k, 32, D)[0]).sum::<f32>());
         }),
     ]);
     let rates = [

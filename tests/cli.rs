@@ -1144,7 +1144,8 @@ fn linear_algebra_answers_from_files() {
     write("x.csv", "1,0\n1,1\n1,2\n");
     write("y.csv", "0.1,1.1,1.9\n");
     let solution = |bytes: &[u8]| thermograd_datasets::matrices::decode("npy", bytes, 1 << 20).unwrap();
-    let cases: [(&[&str], &str, Option<[f64; 2]>); 8] = [
+    type Case<'a> = (&'a [&'a str], &'a str, Option<[f64; 2]>);
+    let cases: [Case; 8] = [
         // By hand: det = 1.75.
         (&["solve", "a.mtx", "b.csv"], "solution.npy", Some([1.25 / 1.75, 1.5 / 1.75])),
         (&["inverse", "a.mtx"], "inverse.npy", Some([1.0 / 1.75, 0.5 / 1.75])),

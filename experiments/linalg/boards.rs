@@ -90,7 +90,7 @@ pub fn compare(common: &Common, board: &Board) -> Result<()> {
     };
     let rows = (0..board.measured.len()).map(line).collect::<Result<Vec<_>>>()?;
     print(&rows);
-    let (times, errors, slope) = falling(board, dt, &found[0], board.band)?;
+    let Falling { times, errors, slope } = falling(board, dt, &found[0], board.band)?;
     say!(
         "  statistical error of the correlation falls as T^({:.3} ± {:.3}); sqrt(2 tau/T) is -0.5",
         slope.0,
@@ -117,6 +117,15 @@ pub fn compare(common: &Common, board: &Board) -> Result<()> {
     Ok(())
 }
 
+/// How the statistical error falls.
+struct Falling {
+    /// s.
+    times: Vec<f64>,
+    errors: Vec<f64>,
+    /// Of their logarithms, with its standard error.
+    slope: (f64, f64),
+}
+
 /// The mean and its standard error.
 fn mean(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
@@ -125,16 +134,10 @@ fn mean(values: &[f64]) -> (f64, f64) {
     (mean, (squares / (n * (n - 1.0))).sqrt())
 }
 
-/// The error of the correlation of averages of several stretches, against their time: times in s, errors, and the slope of
-/// their logarithms with its standard error.
-fn falling(
-    board: &Board,
-    dt: f64,
-    stretches: &[faer::Mat<f64>],
-    band: Option<[f64; 2]>,
-) -> Result<(Vec<f64>, Vec<f64>, (f64, f64))> {
+/// The error of the correlation of averages of several stretches, against their time.
+fn falling(board: &Board, dt: f64, stretches: &[faer::Mat<f64>], band: Option<[f64; 2]>) -> Result<Falling> {
     if board.nodes() < 2 {
-        return Ok((Vec::new(), Vec::new(), (f64::NAN, f64::NAN)));
+        return Ok(Falling { times: Vec::new(), errors: Vec::new(), slope: (f64::NAN, f64::NAN) });
     }
     let truth = board.theory(Quantity::Correlation, band)?;
     let (mut times, mut errors, mut weights) = (Vec::new(), Vec::new(), Vec::new());
@@ -164,7 +167,7 @@ fn falling(
     let spread = weighted(&|k| (times[k].ln() - x).powi(2));
     let slope = weighted(&|k| (times[k].ln() - x) * (errors[k].ln() - y)) / spread;
     let error = 1.0 / (total * spread).sqrt();
-    Ok((times, errors, (slope, error)))
+    Ok(Falling { times, errors, slope: (slope, error) })
 }
 
 fn named(quantity: Quantity) -> &'static str {

@@ -195,7 +195,7 @@ fn spectrum(program: &Program) -> Result<Markup> {
 /// The answer and the truth side by side.
 fn pictures(problem: &Problem, outcome: &Outcome, truth: Option<&Mat<f64>>) -> Result<Markup> {
     let (rows, columns) = (outcome.answer.mean.nrows(), outcome.answer.mean.ncols());
-    if rows > PICTURED || rows < 2 {
+    if !(2..=PICTURED).contains(&rows) {
         return Ok(html! {});
     }
     if columns == 1 {

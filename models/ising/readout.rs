@@ -252,30 +252,13 @@ fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
     sum / weights
 }
 
-/// The places, in standard deviations, that a normal field is told at, and what each counts.
-const NODES: [(f64, f64); 17] = {
-    let mut nodes = [(0.0, 0.0); 17];
-    // exp(−z²/2)/√2π · ½ at z = 0, ½, … 4.
-    let weights = [
-        0.199_471_140_200_716_4,
-        0.176_032_663_382_149_7,
-        0.120_985_362_259_571_7,
-        0.064_758_797_832_945_9,
-        0.026_995_483_256_594_0,
-        0.008_764_150_246_784_3,
-        0.002_215_924_205_969_0,
-        0.000_436_341_347_522_9,
-        0.000_066_915_112_882_4,
-    ];
-    let mut k = 0;
-    while k < 17 {
-        let away = if k > 8 { k - 8 } else { 8 - k };
-        let sign = if k > 8 { 0.5 } else { -0.5 };
-        nodes[k] = (sign * away as f64, weights[away]);
-        k += 1;
-    }
-    nodes
-};
+/// The places, in standard deviations, that a normal field is told at, half of one apart, and what each counts.
+fn nodes() -> [(f64, f64); 17] {
+    std::array::from_fn(|k| {
+        let z = 0.5 * (k as f64 - 8.0);
+        (z, 0.5 * (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt())
+    })
+}
 
 /// The spins of a class in a common normal field: what each is in without it, and the s.d. of that.
 struct Common {
@@ -294,7 +277,7 @@ impl Common {
     /// The mean of the mean spin, its variance where each spin is read so many times, and the mean of 1 − tanh².
     fn moments(&self, times: usize) -> (f64, f64, f64) {
         let (r, mut moments) = (self.fields.len() as f64, [0.0; 3]);
-        for (z, weight) in NODES {
+        for (z, weight) in nodes() {
             let (mut sum, mut squares) = (0.0, 0.0);
             for field in &self.fields {
                 let s = (field + self.sd * z).tanh();
@@ -311,7 +294,7 @@ impl Common {
     /// The probabilities that 0 to all of the spins are up, each read so many times.
     fn counts(&self, times: usize) -> Vec<f64> {
         let mut all = vec![0.0; self.fields.len() * times + 1];
-        for (z, weight) in NODES {
+        for (z, weight) in nodes() {
             let mut once = vec![1.0];
             for field in &self.fields {
                 let up = 0.5 + 0.5 * (field + self.sd * z).tanh();

@@ -145,7 +145,7 @@ impl Board {
         }
         let mut g = Mat::zeros(n, n);
         for drive in &self.drives {
-            if drive.node == 0 || drive.node > n || !positive(drive.ohms) || !(drive.strength >= 0.0) {
+            if drive.node == 0 || drive.node > n || !positive(drive.ohms) || !drive.strength.is_finite() {
                 return refuse(format!(
                     "a drive of strength {} through {} ohm at node {} of {n}",
                     drive.strength, drive.ohms, drive.node

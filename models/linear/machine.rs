@@ -105,7 +105,7 @@ impl Precision {
                         0.5
                     } else {
                         let u = dice.random::<f64>();
-                        if machine % 2 == 0 { u } else { 1.0 - u }
+                        if machine.is_multiple_of(2) { u } else { 1.0 - u }
                     };
                     made[(i, j)] = (matrix[(i, j)] / level + up).floor() * level;
                 }
