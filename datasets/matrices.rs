@@ -138,11 +138,11 @@ pub fn decode(extension: &str, bytes: &[u8], limit: u128) -> Result<Matrix> {
 /// Refuses what is larger than `limit` bytes.
 fn afford(rows: u64, columns: u64, limit: u128) -> Result<usize> {
     let (rows, columns) = (u128::from(rows), u128::from(columns));
-    let bytes = 8 * rows * columns;
+    let bytes = rows.saturating_mul(columns).saturating_mul(8);
     if bytes > limit {
         return Err(MatrixProblem::TooLarge { rows, columns, bytes, limit });
     }
-    match rows * columns {
+    match bytes / 8 {
         0 => Err(MatrixProblem::Header(format!("{rows} by {columns}: there is nothing in it"))),
         count => Ok(count as usize),
     }
@@ -448,6 +448,10 @@ mod tests {
             (&format!("{head}2 2 1\n1 1 one\n"), "`one` is no number"),
             (&format!("{head}2 2\n"), "`rows columns entries`"),
             (&format!("{head}4000000000 4000000000 1\n"), "bytes, and 1048576 are accepted"),
+            (
+                "%%MatrixMarket matrix array real general\n9223372036854775808 4611686018427387904\n",
+                "are accepted",
+            ),
             ("%%MatrixMarket matrix array real general\n2 2\n1 2 3\n", "4 entries are declared, and 3"),
             ("%%MatrixMarket matrix array real general\n2 2\n1 2 3 4 5\n", "and 5 were found"),
         ] {

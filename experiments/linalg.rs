@@ -13,6 +13,7 @@ mod summary;
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -25,7 +26,7 @@ use thermograd_experiments::workbench::run::{self, Identity};
 use thermograd_experiments::workbench::{Run, afford, bar, interrupted};
 use thermograd_models::linear::answer::{Outcome, Until, answer};
 use thermograd_models::linear::gaussian::{Process, samples};
-use thermograd_models::linear::machine::Device;
+use thermograd_models::linear::machine::{Device, Precision};
 use thermograd_models::linear::matrices::normals;
 use thermograd_models::linear::netlist::{self, Transient, Units};
 use thermograd_models::linear::problem::{Problem, Program, regression};
@@ -60,9 +61,21 @@ fn begin(arguments: &Arguments) -> Result<()> {
                  --device {0}`",
                 common.device
             );
+            let &Common { error, time, single, .. } = common;
+            let idle =
+                error.is_none() && time.is_none() && !single && common.precision() == Precision::default();
+            ensure!(
+                idle,
+                "a board is simulated for a given time without imprecision: --error, --time, --single and those flags do nothing"
+            );
             return boards::compare(common, &board);
         }
     };
+    ensure!(common.band.is_none(), "--band: of the instrument of a board, and {} is none", common.device);
+    ensure!(
+        common.netlist.is_none() || matches!(arguments.task, Some(Task::Inverse { .. })),
+        "--netlist: of `linalg inverse --device rlc`, and of boards"
+    );
     catch_interrupts()?;
     let solve = Task::Solve { a: None, b: None };
     match arguments.task.as_ref().unwrap_or(&solve) {
@@ -107,7 +120,10 @@ fn begin(arguments: &Arguments) -> Result<()> {
             .run(Extra::None)
         }
         Task::Regress { x, y, noise, prior } => {
-            let problem = regression(&read(x)?, &vector(y)?, *noise, *prior)?;
+            let x = read(x)?;
+            let n = x.ncols() as u128;
+            afford(&format!("normal equations of {n} weights"), 60 * n * n)?;
+            let problem = regression(&x, &vector(y)?, *noise, *prior)?;
             Job::new(common, device, "regress", "weights.npy", problem).run(Extra::None)
         }
         Task::Gp { points, amplitude, length, noise, grid } => {
@@ -121,6 +137,8 @@ fn begin(arguments: &Arguments) -> Result<()> {
                 }
                 None => example(common, *noise),
             };
+            let n = *grid as u128;
+            afford(&format!("a process on {n} points"), 60 * n * n)?;
             let (places, problem) = process.posterior(&x, &y, *grid)?;
             Job::new(common, device, "gp", "mean.npy", problem).run(Extra::Band { x, y, places })
         }
@@ -179,8 +197,12 @@ impl<'a> Job<'a> {
         let outcome = self.ask(&program)?;
         let seconds = since.elapsed().as_secs_f64();
         let answer = &outcome.answer;
-        if !outcome.finished {
-            say!("stopped: this is the answer so far");
+        match &outcome.hopeless {
+            Some(reason) => {
+                say!("the error that was asked for cannot be reached: {reason}; this is the answer so far")
+            }
+            None if !outcome.finished => say!("stopped: this is the answer so far"),
+            None => {}
         }
         run::write(&run.path(file), &npy(&answer.mean))?;
         run::write(&run.path("standard-errors.npy"), &npy(&answer.error))?;
@@ -282,7 +304,7 @@ impl<'a> Job<'a> {
         let table = file.with_extension("data");
         let table = table.file_name().context("no file name")?.to_string_lossy();
         run::write(file, netlist::cells(&array, units, transient, &table)?.as_bytes())?;
-        say!("netlist: {}", file.display());
+        say!("netlist: {}, {:.1e} steps", file.display(), transient.end / transient.dt);
         Ok(())
     }
 }
@@ -315,7 +337,12 @@ fn sample(
 ) -> Result<()> {
     let n = b.len() as u128;
     afford(&format!("{count} samples of {n} numbers"), 16 * n * count as u128 + 80 * n * n)?;
-    let machine = device.programmed(a.clone(), b.clone(), common.kt, &common.precision())?;
+    let precision = common.precision();
+    ensure!(precision.dithers == 0, "--dithers: samples are of one machine");
+    let (a, force) = (Arc::new(a), Arc::new(Mat::from_fn(b.len(), 1, |i, _| b[i])));
+    let (held, pushed) =
+        (precision.held(&a, 0, common.key().fork("A")), precision.held(&force, 0, common.key().fork("b")));
+    let machine = device.programmed(held, pushed.col_as_slice(0).to_vec(), common.kt, &precision)?;
     let run = folder(common, "sample")?;
     let bar = bar("sample", 1000);
     let all = samples(&machine, count, common.chains, spacing, common.shards(), common.key(), |fraction| {

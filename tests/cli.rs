@@ -1182,7 +1182,9 @@ fn linear_algebra_answers_from_files() {
             "seconds_device",
             "heat_kt",
         ] {
-            assert!(!summary[key].is_null(), "{arguments:?}: {key}: {summary}");
+            // A drift under noise of any kind has no heat of programming.
+            let unknown = arguments[0] == "lyapunov" && key == "heat_kt";
+            assert!(unknown || !summary[key].is_null(), "{arguments:?}: {key}: {summary}");
         }
         let (error, promised) =
             (summary["error"].as_f64().unwrap(), summary["error_promised"].as_f64().unwrap());

@@ -1,6 +1,6 @@
 //! A board that was built beside its theory and its simulation.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use maud::{Markup, html};
 use serde::Serialize;
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, row};
@@ -53,6 +53,10 @@ pub fn compare(common: &Common, board: &Board) -> Result<()> {
     let system = board.system()?;
     let (slowest, fastest) = (1.0 / system.rates()[0], 1.0 / system.fastest());
     let dt = fastest / FINE;
+    ensure!(
+        LENGTH as f64 * dt > 20.0 * slowest,
+        "time constants from {fastest:.3e} to {slowest:.3e} s: a simulation that resolves the fastest is too short for the slowest"
+    );
     let asked: Vec<(Quantity, Option<[f64; 2]>)> =
         board.measured.iter().map(|measured| (measured.quantity, measured.band.or(board.band))).collect();
     let mut bands: Vec<Option<[f64; 2]>> = vec![board.band];

@@ -63,8 +63,8 @@ fn numbers(s: &Summary, search: &Search) -> Vec<(&'static str, String)> {
     let kind = if s.error_is_relative { "relative" } else { "absolute" };
     let rule = match search.until {
         Until::Error(error) => format!(
-            "at the first look, 30 % of the time after the one before, at which the standard error is at most {error}, and not \
-             before the time that theory says is needed"
+            "when the standard error, widened for few chains, was at most {error} at two looks, 30 % of the time apart, and not before \
+             the time that theory says is needed"
         ),
         Until::Time(time) => format!("after {time} slowest time constants"),
     };
@@ -98,8 +98,10 @@ fn numbers(s: &Summary, search: &Search) -> Vec<(&'static str, String)> {
         (
             "heat",
             format!(
-                "{:.4e} kT to program {} chains; {:.4e} kT over the whole time if amplifiers make the noise",
-                s.heat_kt, s.chains, s.heat_driven_kt
+                "{} to program {} chains; {:.4e} kT over the whole time if amplifiers make the noise",
+                s.heat(),
+                s.chains,
+                s.heat_driven_kt
             ),
         ),
         (
@@ -171,7 +173,7 @@ fn path(program: &Program, outcome: &Outcome) -> Result<Markup> {
     let chart = Chart { title: "", x, y, size: (640, 320), y_range: None };
     Ok(html! {
         h2 { "Voltages" }
-        p { "The first three voltages of the first chain, from rest; the first five time constants are left out of averages." }
+        p { "The first three voltages of the first chain, from rest; the first few time constants are left out of averages." }
         (row("row", &[chart.svg(&lines)?]))
     })
 }
@@ -321,7 +323,7 @@ pub fn sampled(common: &Common, all: &Mat<f64>, summary: &Sampled) -> Result<Str
     let (count, n) = (all.nrows(), all.ncols());
     let mut numbers = vec![
         ("samples", format!("{count} of {n} numbers, seed {}", common.seed)),
-        ("correlation", format!("{:.2e} at most, with the sample before in its chain", summary.correlation)),
+        ("correlation", format!("about {:.2e}, with the sample before in its chain", summary.correlation)),
         (
             "time",
             format!(

@@ -3,7 +3,7 @@
 use faer::Mat;
 use serde::Serialize;
 use thermograd_experiments::say;
-use thermograd_models::linear::answer::{Answer, Outcome, Until};
+use thermograd_models::linear::answer::{Answer, LONG_BURN_IN, Outcome, Until};
 use thermograd_models::linear::cost::{cholesky_macs, driven, programming};
 use thermograd_models::linear::machine::{Device, Machine};
 use thermograd_models::linear::problem::{Problem, Program};
@@ -40,7 +40,7 @@ pub struct Summary {
     /// The same on one device, at the given R and C.
     pub seconds_device: f64,
     /// Heat of programming every chain once, in kT.
-    pub heat_kt: f64,
+    pub heat_kt: Option<f64>,
     /// Heat where noise is made by amplifiers, over the whole time, in kT.
     pub heat_driven_kt: f64,
     /// Independent readings.
@@ -81,7 +81,11 @@ impl Summary {
         let begun = (common.chains * program.parts.len()) as f64;
         let mean = if b.iter().any(|b| *b != 0.0) { answer.mean.clone() } else { Mat::zeros(n, 1) };
         let powers = program.parts.iter().map(|part| driven(&part.machine));
-        let power = powers.sum::<f64>() / program.parts.len() as f64;
+        let power = match problem {
+            // ½ tr D, in the units of ½|x|².
+            Problem::Lyapunov { d, .. } => 0.5 * (0..n).map(|i| d[(i, i)]).sum::<f64>(),
+            _ => powers.sum::<f64>() / program.parts.len() as f64,
+        };
         let macs = cholesky_macs(n);
         Self {
             task: task.into(),
@@ -104,7 +108,8 @@ impl Summary {
             time_constants_averaged: answer.time / slowest,
             time_constants_planned: outcome.planned.map(|time| time / slowest),
             seconds_device: time * common.ohms * common.farads,
-            heat_kt: begun * programming(&mean, &b, common.kt) / common.kt,
+            heat_kt: (!matches!(problem, Problem::Lyapunov { .. }))
+                .then(|| begun * programming(&mean, &b, common.kt) / common.kt),
             heat_driven_kt: time * power,
             effective: answer.effective,
             tau_int: answer.tau / slowest,
@@ -114,6 +119,11 @@ impl Summary {
             seconds_simulation: seconds,
             finished: outcome.finished,
         }
+    }
+
+    /// The heat of programming, in words.
+    pub fn heat(&self) -> String {
+        self.heat_kt.map_or("unknown".into(), |heat| format!("{heat:.3e} kT"))
     }
 
     pub fn print(&self, answer: &Answer) {
@@ -144,8 +154,8 @@ impl Summary {
             self.tau_int
         );
         say!(
-            "  heat                {:.3e} kT of programming; {:.3e} kT if amplifiers make the noise",
-            self.heat_kt,
+            "  heat                {} of programming; {:.3e} kT if amplifiers make the noise",
+            self.heat(),
             self.heat_driven_kt
         );
         say!(
@@ -197,7 +207,7 @@ impl Sampled {
             ((&found - &inverse).norm_l2() / inverse.norm_l2(), expected / inverse.norm_l2())
         });
         let chains = common.chains.min(count) as f64;
-        let time_constants = chains * 10.0 + count as f64 * spacing;
+        let time_constants = chains * LONG_BURN_IN + count as f64 * spacing;
         Self {
             task: "sample",
             seed: common.seed,
@@ -214,7 +224,7 @@ impl Sampled {
     pub fn print(&self) {
         say!("\n  samples             {} of {} numbers", self.samples, self.dimension);
         say!(
-            "  correlation         {:.2e} at most, of a sample with the one before in its chain",
+            "  correlation         about {:.2e}, of a sample with the one before in its chain",
             self.correlation
         );
         if let (Some(error), Some(expected)) = (self.covariance_error, self.covariance_error_expected) {

@@ -1,9 +1,12 @@
 //! Runs the machines of a program until their answer is good enough.
 //!
-//! Averages are looked at after times that grow by 30 % each. A run ends at the first look at which the standard error of the
-//! answer is at most what was asked for, but not before the time that (32) says is needed: the rule of Y. S. Chow and H. Robbins
-//! (Ann. Math. Stat. 36, 457, 1965) with looks that are apart, so that an error that is small by chance is not looked for
-//! often.
+//! Averages are looked at after times that grow by 30 % each. A run ends when the standard error of the answer, widened by Student's
+//! t where chains are few, is at most what was asked for, at two looks one after the other, and not before the time that (32)
+//! says is needed: the rule of Y. S. Chow and H. Robbins (Ann. Math. Stat. 36, 457, 1965) with looks that are apart, so that an
+//! error that is small by chance is not looked for often.
+//!
+//! Chains start at x = 0, and what is left of that after a burn-in of B slowest time constants is the same in all of them: their
+//! spread does not tell it. B is long enough for it to be a twentieth of the error that is asked for, and ten for a given time.
 
 use std::ops::ControlFlow;
 
@@ -37,8 +40,21 @@ pub struct Search {
     pub single: bool,
 }
 
-/// Slowest time constants that are left out at the beginning.
-pub const BURN_IN: f64 = 5.0;
+/// Slowest time constants that are left out at the beginning, at least.
+const BURN_IN: f64 = 5.0;
+
+/// The same where no error is asked for.
+pub const LONG_BURN_IN: f64 = 10.0;
+
+impl Until {
+    /// Slowest time constants that are left out at the beginning.
+    pub fn burn_in(self) -> f64 {
+        match self {
+            Self::Error(error) => BURN_IN.max((20.0 / error).ln()),
+            Self::Time(_) => LONG_BURN_IN,
+        }
+    }
+}
 
 /// Slowest time constants of a chain before the first look.
 const FIRST: f64 = 2.0;
@@ -48,6 +64,12 @@ const GROWTH: f64 = 1.3;
 
 /// Looks, at most: 1.3 to this power is 1e10.
 const LOOKS: usize = 90;
+
+/// Steps, at most: they are numbered in 32 bits.
+const MOST: f64 = 4e9;
+
+/// Looks after which an error must be a number.
+const PATIENCE: usize = 12;
 
 /// Multiplications between two moments at which a run can be stopped.
 const STRETCH: f64 = 3e8;
@@ -82,6 +104,8 @@ pub struct Look {
     pub time: f64,
     /// The error that the chains tell, relative or absolute as asked.
     pub error: f64,
+    /// The same, wider for few chains.
+    pub widened: f64,
     /// The answer at that time, unless it is too large to be kept.
     pub mean: Option<Mat<f64>>,
 }
@@ -96,6 +120,8 @@ pub struct Outcome {
     pub planned: Option<f64>,
     /// Whether it ended by itself.
     pub finished: bool,
+    /// Why it cannot reach the error that was asked for, if it cannot.
+    pub hopeless: Option<String>,
     /// The machines.
     pub runs: Vec<Averages>,
 }
@@ -109,6 +135,11 @@ impl Answer {
     /// √Σ s.e.², over the norm where errors are relative.
     pub fn standard_error(&self) -> f64 {
         self.error.norm_l2() / if self.relative { self.norm() } else { 1.0 }
+    }
+
+    /// The standard error, as much wider as an interval of 95 % is for so few groups.
+    pub fn widened(&self) -> f64 {
+        self.standard_error() * self.quantile(0.95) / 1.959_964
     }
 
     /// ‖answer − truth‖, over ‖truth‖ where errors are relative.
@@ -147,7 +178,14 @@ pub fn answer(
     let streams = search.chains as f64 * parts;
     let mut runs = Vec::new();
     for (index, part) in program.parts.iter().enumerate() {
-        let burn_in = (BURN_IN * slowest / part.h).ceil() as usize;
+        let burn_in = search.until.burn_in() * slowest / part.h;
+        if burn_in > MOST {
+            return Err(Error::Request(format!(
+                "the slowest time constant is {:.3e} times the fastest, and even the burn-in takes too many steps",
+                slowest / part.h
+            )));
+        }
+        let burn_in = burn_in.ceil() as usize;
         let pace = Pace { h: part.h, burn_in, chains: search.chains, single: search.single };
         let key = key.fork("machine").at(index as u64);
         runs.push(Averages::new(part.machine.clone(), part.observable.clone(), pace, shards, key)?);
@@ -159,6 +197,13 @@ pub fn answer(
         Until::Error(_) => FIRST * slowest,
     };
     let mut target = end;
+    let steps = |time: f64| program.parts.iter().map(|part| time / part.h).fold(0.0, f64::max);
+    if steps(end) > MOST {
+        return Err(Error::Request(format!("that is {:.3e} steps, and {MOST:.0e} are possible", steps(end))));
+    }
+    for (run, part) in runs.iter_mut().zip(&program.parts) {
+        run.cut((end / part.h).round() as usize);
+    }
     loop {
         // In stretches, so that it can be stopped.
         let begun = runs[0].averaged() as f64 * program.parts[0].h;
@@ -167,23 +212,29 @@ pub fn answer(
         let mut time = begun;
         let mut stopped = false;
         while time < end && !stopped {
-            time = if search.chains == 1 { end } else { end.min(time + stretch) };
+            time = end.min(time + stretch);
             for (run, part) in runs.iter_mut().zip(&program.parts) {
                 run.reach((time / part.h).round() as usize)?;
             }
             let error = looks.last().map(|look| look.error);
             stopped = progress((time / target).min(1.0), error).is_break();
         }
-        let answer = match combined(program, &runs) {
+        let answer = match combined(program, &runs, search.until.burn_in()) {
             Ok(answer) => answer,
             Err(_) if stopped => {
                 return Err(Error::Request("stopped before there was anything to average".into()));
             }
             Err(error) => return Err(error),
         };
-        let error = answer.standard_error();
+        let (error, before) = (answer.standard_error(), looks.last().map(|look| look.widened));
+        let widened = answer.widened();
+        if !error.is_finite() && looks.len() >= PATIENCE {
+            return Err(Error::Request(
+                "the answer is not told from zero or not finite, and no error is relative to that; average for a time instead".into(),
+            ));
+        }
         let kept = answer.mean.nrows() * answer.mean.ncols() <= 1 << 16;
-        looks.push(Look { time: answer.time, error, mean: kept.then(|| answer.mean.clone()) });
+        looks.push(Look { time: answer.time, error, widened, mean: kept.then(|| answer.mean.clone()) });
         let (finished, next) = match search.until {
             Until::Time(_) => (true, end),
             Until::Error(wanted) => {
@@ -192,13 +243,17 @@ pub fn answer(
                 planned = program.rate.map(|rate| rate / (wanted * scale).powi(2)).or(planned);
                 let least = planned.filter(|time| time.is_finite()).unwrap_or(0.0);
                 // What (32) says, or else how the error of the chains goes on.
-                let expected = answer.time * (error / wanted).powi(2);
+                let expected = answer.time * (widened / wanted).powi(2);
                 target = least.max(expected.min(1e12 * answer.time)) / streams;
-                (error <= wanted && answer.time >= least * (1.0 - 1e-9), end * GROWTH)
+                let twice = widened <= wanted && before.is_some_and(|before| before <= wanted || least > 0.0);
+                (twice && answer.time >= least * (1.0 - 1e-9), end * GROWTH)
             }
         };
-        if finished || stopped {
-            return Ok(Outcome { answer, looks, planned, finished, runs });
+        let hopeless = (!finished && looks.len() >= PATIENCE && steps(target) > MOST).then(|| {
+            format!("it would take {:.1e} steps of every chain, and {MOST:.0e} are possible", steps(target))
+        });
+        if finished || stopped || hopeless.is_some() {
+            return Ok(Outcome { answer, looks, planned, finished, hopeless, runs });
         }
         if looks.len() >= LOOKS {
             return Err(Error::Request(format!("an error of {wanted} was not reached; it is {error}")));
@@ -209,7 +264,7 @@ pub fn answer(
 }
 
 /// The weighted sum of the averages.
-fn combined(program: &Program, runs: &[Averages]) -> Result<Answer> {
+fn combined(program: &Program, runs: &[Averages], burn_in: f64) -> Result<Answer> {
     let estimates = runs.iter().map(Averages::estimate).collect::<Result<Vec<Estimate>>>()?;
     let (rows, columns) = (estimates[0].mean.nrows(), estimates[0].mean.ncols());
     let weighted = || estimates.iter().zip(&program.parts).map(|(estimate, part)| (estimate, part.weight));
@@ -232,7 +287,7 @@ fn combined(program: &Program, runs: &[Averages]) -> Result<Answer> {
         effective: estimates.iter().map(|estimate| estimate.effective).fold(f64::INFINITY, f64::min),
         tau: estimates.iter().map(Estimate::tau).fold(0.0, f64::max),
         time: estimates.iter().map(|estimate| estimate.time).sum(),
-        burn_in: (0..estimates.len()).map(|part| BURN_IN * program.slowest() * chains(part)).sum(),
+        burn_in: (0..estimates.len()).map(|part| burn_in * program.slowest() * chains(part)).sum(),
         relative: program.relative,
     })
 }

@@ -183,6 +183,13 @@ impl Averages {
         &self.path
     }
 
+    /// Says how long an average is expected to be, by which a single chain is cut into batches.
+    pub fn cut(&mut self, averaged: usize) {
+        if self.pace.chains == 1 && self.batch == 0 {
+            self.batch = averaged.div_ceil(BATCHES).max(1);
+        }
+    }
+
     /// Goes on until at least so many steps of every chain are averaged; a single chain goes on to the end of a batch.
     ///
     /// # Errors
@@ -191,9 +198,7 @@ impl Averages {
     pub fn reach(&mut self, averaged: usize) -> Result<()> {
         let mut averaged = averaged.max(1);
         if self.pace.chains == 1 {
-            if self.batch == 0 {
-                self.batch = averaged.div_ceil(BATCHES);
-            }
+            self.cut(averaged);
             averaged = averaged.next_multiple_of(self.batch);
         }
         let end = self.pace.burn_in + averaged;

@@ -107,8 +107,8 @@ pub struct Measurement {
     pub model: Option<f64>,
 }
 
-/// The lowest frequency of a simulation of all of them, Hz.
-const LOW: f64 = 1e-3;
+/// The highest frequency of a band, Hz.
+const HIGHEST: f64 = 1e12;
 
 /// Stretches that are simulated side by side.
 const TOGETHER: usize = 32;
@@ -139,9 +139,26 @@ impl Board {
             return refuse(format!("the capacitor of node {} has {farads} F", node + 1));
         }
         if let Some([low, high]) = self.band
-            && !(low >= 0.0 && high > low && high.is_finite())
+            && !(low >= 0.0 && high > low && high <= HIGHEST)
         {
-            return refuse(format!("a band from {low} to {high} Hz"));
+            return refuse(format!("a band from {low:e} to {high:e} Hz"));
+        }
+        let sound = |band: Option<[f64; 2]>| {
+            band.is_none_or(|[low, high]| low >= 0.0 && high > low && high <= HIGHEST)
+        };
+        for measured in &self.measured {
+            let Measurement { quantity, band, board, error, model } = measured;
+            let values = [*board, *error, *model];
+            if !sound(*band) || values.into_iter().flatten().any(|value| !(value.is_finite() && value >= 0.0))
+            {
+                return refuse(format!("a measurement of {quantity:?} in the band {band:?}: {values:?}"));
+            }
+            if n < 2 && matches!(quantity, Quantity::Correlation | Quantity::AmplitudeRatio) {
+                return refuse(format!("{quantity:?} is of two nodes, and this board has one"));
+            }
+        }
+        if self.drives.iter().all(|drive| drive.strength == 0.0) {
+            return refuse("no drive has any strength".into());
         }
         let mut g = Mat::zeros(n, n);
         for drive in &self.drives {
@@ -270,15 +287,17 @@ impl Board {
             })?;
             series.iter_mut().for_each(|series| transform.process(series));
             let of = |series: &[Vec<Complex<f64>>], band: &Option<[f64; 2]>| {
-                let [low, high] = band.unwrap_or([LOW, 0.5 / dt]);
+                let [low, high] = band.unwrap_or([0.0, 0.5 / dt]);
                 let frequency = |k: usize| k as f64 / (length as f64 * dt);
-                let inside = (1..length / 2).filter(|&k| (low..high).contains(&frequency(k)));
+                let inside = (0..length / 2).filter(|&k| (low..high).contains(&frequency(k)));
                 let mut sum = Mat::zeros(n, n);
                 for k in inside {
                     for i in 0..n {
                         for j in 0..n {
                             let cross = series[i][k] * series[j][k].conj();
-                            sum[(i, j)] += 2.0 * cross.re / (length as f64).powi(2);
+                            // The mean is known to be zero: what it is not is fluctuation.
+                            let sides = if k == 0 { 1.0 } else { 2.0 };
+                            sum[(i, j)] += sides * cross.re / (length as f64).powi(2);
                         }
                     }
                 }

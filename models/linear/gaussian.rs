@@ -16,14 +16,14 @@ use faer::Mat;
 use thermograd::{Key, Shards, run};
 
 use crate::error::{Error, Result};
-use crate::linear::answer::BURN_IN;
+use crate::linear::answer::LONG_BURN_IN;
 use crate::linear::machine::Machine;
 use crate::linear::problem::Problem;
 
 /// Samples of a machine, one a row.
 ///
-/// Chains are read every `spacing` of the slowest time constants, after five of them: samples of a chain are correlated by
-/// e^(−spacing) at most.
+/// Chains are read every `spacing` of the slowest time constants, after ten of them: samples of an overdamped chain are correlated
+/// by e^(−spacing) at most. They make short steps all the way, which know no inverse.
 ///
 /// # Errors
 /// [`Error::Request`] for no samples, and those of [`run`].
@@ -41,27 +41,31 @@ pub fn samples(
             "{count} samples of {chains} chains, {spacing} time constants apart"
         )));
     }
-    // By exact steps, one from a sample to the next.
-    let mut exact = machine.clone();
-    exact.scheme = thermograd::Scheme::Exact;
-    let (settle, apart) = (BURN_IN * machine.slowest(), spacing * machine.slowest());
-    let (settle, apart) = (exact.steps::<f64>(settle, key.fork("settle"))?, exact.steps::<f64>(apart, key)?);
+    let h = machine.step(true);
+    let (settle, apart) =
+        ((LONG_BURN_IN * machine.slowest() / h).ceil(), (spacing * machine.slowest() / h).ceil());
+    let all = settle + apart * count.div_ceil(chains.min(count)) as f64;
+    if all > f64::from(u32::MAX) {
+        return Err(Error::Request(format!(
+            "{all:.3e} steps, and 4e9 are possible: use more chains or less spacing"
+        )));
+    }
+    let (settle, apart) = (settle as usize, apart as usize);
+    let steps = machine.steps::<f64>(h, key)?;
     let (chains, readings) = (chains.min(count), machine.readings());
     let rounds = count.div_ceil(chains);
     let shards = Shards { size: chains.div_ceil(shards.threads.max(1)), ..shards };
     let begun = shards.map(chains, |range| {
-        let key = key.skip(range.start as u64).fork("settle");
-        let settle = settle.clone().with_key(key);
-        // From rest the covariance is right up to e^(−10) after the first of two steps.
-        run(&settle, Mat::zeros(machine.system.size(), range.len()).into(), 2, |_| {})
+        let steps = steps.clone().with_key(key.skip(range.start as u64));
+        run(&steps, Mat::zeros(machine.system.size(), range.len()).into(), settle, |_| {})
     });
     let mut states = begun.into_iter().collect::<thermograd::Result<Vec<_>>>()?;
     let mut all = Mat::zeros(count, readings);
     for round in 0..rounds {
         let moved = shards.map(chains, |range| {
             let key = key.skip(range.start as u64);
-            let steps = apart.clone().with_key(key).starting_at(round);
-            let state = run(&steps, states[range.start / shards.size].clone(), 1, |_| {})?;
+            let steps = steps.clone().with_key(key).starting_at(settle + round * apart);
+            let state = run(&steps, states[range.start / shards.size].clone(), apart, |_| {})?;
             Ok::<_, thermograd::Error>((machine.read(&state.x, key, round + 1), state))
         });
         let mut chain = 0;

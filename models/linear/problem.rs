@@ -10,7 +10,9 @@
 //!
 //! After M. Aifer et al., "Thermodynamic linear algebra", npj Unconventional Computing 1, 13 (2024), and S. Duffield et al.,
 //! "Thermodynamic matrix exponentials and thermodynamic parallelism", Phys. Rev. Research 7, 013147 (2025). The integral over s
-//! is thermodynamic integration (J. G. Kirkwood, 1935) by eight Gauss–Legendre nodes. α shifts the drift where A + Aᵀ is not
+//! is thermodynamic integration (J. G. Kirkwood, 1935) by Gauss–Legendre nodes. With μ the eigenvalues of A against A₀ the integrand
+//! is Σ(μ − 1)/(1 + s(μ − 1)), which is steep near 0 where μ is large and near 1 where it is small: beyond a factor of 20 the
+//! interval is divided there into pieces that grow by a factor of 4. α shifts the drift where A + Aᵀ is not
 //! negative: by half a rate more than is needed, where the error of an average of given length is smallest. The stochastic normal
 //! equation of the last line is the first one with a matrix made of data; τ is the s.d. of the prior of the weights.
 
@@ -114,8 +116,27 @@ pub fn gauss(count: usize) -> Vec<(f64, f64)> {
     (0..count).map(node).collect()
 }
 
-/// Nodes of thermodynamic integration.
-const NODES: usize = 8;
+/// Nodes of thermodynamic integration, of eigenvalues against A₀ between `least` and `most`: within 1e-3 of every ln μ.
+pub fn path(least: f64, most: f64) -> Vec<(f64, f64)> {
+    const STEEP: f64 = 20.0;
+    let mut edges = vec![0.0, 1.0];
+    let mut divide = |factor: f64, place: &dyn Fn(f64) -> f64| {
+        let mut width = 1.0 / factor;
+        while factor > STEEP && width < 0.5 {
+            edges.push(place(width));
+            width *= 4.0;
+        }
+    };
+    divide(most, &|width| width);
+    divide(1.0 / least, &|width| 1.0 - width);
+    edges.sort_unstable_by(f64::total_cmp);
+    let nodes = if edges.len() == 2 { 8 } else { 5 };
+    let piece = |pair: &[f64]| {
+        let (low, width) = (pair[0], pair[1] - pair[0]);
+        gauss(nodes).into_iter().map(move |(s, weight)| (low + s * width, weight * width)).collect::<Vec<_>>()
+    };
+    edges.windows(2).flat_map(piece).collect()
+}
 
 /// Refuses a matrix that is not square or has numbers that are not finite.
 fn check(what: &'static str, a: &Mat<f64>) -> Result<()> {
@@ -224,8 +245,6 @@ impl Problem {
                 let (from, offset) = match over {
                     Some(over) => (over.clone(), 0.0),
                     None => {
-                        // A matrix with the same diagonal is positive definite if A is.
-                        let _ = OrnsteinUhlenbeck::gradient(a.clone(), vec![0.0; n], kt)?;
                         let diagonal = Mat::from_fn(n, n, |i, j| if i == j { a[(i, j)] } else { 0.0 });
                         (Arc::new(diagonal), (0..n).map(|i| a[(i, i)].ln()).sum())
                     }
@@ -242,6 +261,13 @@ impl Problem {
                     })
                     .into());
                 }
+                let rates = |matrix: &Arc<Mat<f64>>| -> Result<(f64, f64)> {
+                    let rates =
+                        OrnsteinUhlenbeck::gradient(matrix.clone(), vec![0.0; n], kt)?.rates().to_vec();
+                    Ok((rates[0], rates[n - 1]))
+                };
+                let ((least, most), (under, over_all)) = (rates(a)?, rates(&from)?);
+                let nodes = path(least / over_all, most / under);
                 (program.offset, program.relative) = (offset, false);
                 for machine in 0..machines {
                     let to = precision.held(a, machine, key.fork("A"));
@@ -251,7 +277,7 @@ impl Problem {
                         from.clone()
                     };
                     let change = &*to - &*from;
-                    for (s, weight) in gauss(NODES) {
+                    for &(s, weight) in &nodes {
                         let made = &*from + &change * faer::Scale(s);
                         let made = device
                             .programmed(made, vec![0.0; n], kt, precision)
@@ -374,6 +400,20 @@ pub fn regression(x: &Mat<f64>, y: &[f64], noise: f64, prior: f64) -> Result<Pro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// ∫ (μ − 1)/(1 + s(μ − 1)) ds = ln μ, however large or small μ is.
+    #[test]
+    fn determinants_of_any_condition_are_integrated() {
+        for (least, most) in [(0.2, 4.0), (1e-4, 1.0), (1e-3, 50.0), (1.0, 1e6), (1e-6, 1e6)] {
+            let nodes = path(least, most);
+            for k in 0..=20 {
+                let mu = least * f64::powf(most / least, f64::from(k) / 20.0);
+                let found: f64 =
+                    nodes.iter().map(|(s, weight)| weight * (mu - 1.0) / (1.0 + s * (mu - 1.0))).sum();
+                assert!((found - mu.ln()).abs() < 1e-3, "{least} {most} {mu}: {found} not {}", mu.ln());
+            }
+        }
+    }
 
     #[test]
     fn quadrature_is_exact_for_polynomials() {

@@ -85,12 +85,14 @@ pub fn works(
     };
     let all = (0..=stages).map(stage).collect::<Result<Vec<_>>>()?;
     let start = OrnsteinUhlenbeck::gradient(from.clone(), vec![0.0; n], 1.0)?;
-    // One long exact step from rest is equilibrium.
-    let settle = LinearSteps::new(&start, Scheme::Exact, 50.0 / start.rates()[0], key)?;
+    // Equilibrium, by short steps from rest.
+    let h = 0.5 / start.fastest();
+    let settle = LinearSteps::new(&start, Scheme::LeimkuhlerMatthews, h, key)?;
+    let settling = (12.0 / start.rates()[0] / h).ceil() as usize;
     let parts = shards.map(chains, |range| -> Result<Vec<f64>> {
         let (key, count) = (key.skip(range.start as u64), range.len());
         let settle = settle.clone().with_key(key.fork("start"));
-        let x = run(&settle, Mat::zeros(n, count).into(), 1, |_| {})?;
+        let x = run(&settle, Mat::zeros(n, count).into(), settling, |_| {})?.x.into();
         let keyed =
             all.iter().map(|(matrix, steps)| (matrix.clone(), steps.clone().with_key(key.fork("switch"))));
         let switching = Switching { stages: keyed.collect() };
