@@ -16,14 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use faer::Mat;
 use thermograd::CellArray;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::progress::catch_interrupts;
 use thermograd_experiments::workbench::run::{self, Identity};
-use thermograd_experiments::workbench::{Run, afford, bar, interrupted};
+use thermograd_experiments::workbench::{Bar, Run, afford, bar, interrupted};
 use thermograd_models::linear::answer::{Outcome, Until, answer};
 use thermograd_models::linear::gaussian::{Process, samples};
 use thermograd_models::linear::machine::{Device, Precision};
@@ -274,8 +274,7 @@ impl<'a> Job<'a> {
             if let Some(error) = error {
                 bar.set_message(format!("error {error:.3}"));
             }
-            bar.set_position((1000.0 * fraction) as u64);
-            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            advanced(&bar, fraction)
         });
         bar.end();
         let outcome = outcome?;
@@ -296,17 +295,21 @@ impl<'a> Job<'a> {
         };
         let capacitance = self.problem.matrix().clone();
         let array = CellArray { capacitance, inductance, resistance, kt: self.common.kt };
-        let slowest = 1.0 / array.dynamics()?.rates()[0];
-        let fastest = array.dynamics()?.fastest();
+        let system = array.dynamics()?;
+        let (slowest, fastest) = (1.0 / system.rates()[0], system.fastest());
         let units = Units { farads: self.common.farads, ohms: self.common.ohms, ..Units::default() };
         let second = units.farads * units.ohms;
         let transient = Transient { dt: 0.1 * second / fastest, end: 500.0 * second * slowest };
-        let table = file.with_extension("data");
-        let table = table.file_name().context("no file name")?.to_string_lossy();
-        run::write(file, netlist::cells(&array, units, transient, &table)?.as_bytes())?;
+        run::write(file, netlist::cells(&array, units, transient, &run::table_of(file)?)?.as_bytes())?;
         say!("netlist: {}, {:.1e} steps", file.display(), transient.end / transient.dt);
         Ok(())
     }
+}
+
+/// Moves a bar of a thousand steps, and goes on unless Ctrl-C was pressed.
+fn advanced(bar: &Bar, fraction: f64) -> ControlFlow<()> {
+    bar.set_position((1000.0 * fraction) as u64);
+    if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Makes the run folder.
@@ -346,8 +349,7 @@ fn sample(
     let run = folder(common, "sample")?;
     let bar = bar("sample", 1000);
     let all = samples(&machine, count, common.chains, spacing, common.shards(), common.key(), |fraction| {
-        bar.set_position((1000.0 * fraction) as u64);
-        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        advanced(&bar, fraction)
     });
     bar.end();
     let all = all?;

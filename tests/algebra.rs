@@ -18,7 +18,7 @@ use thermograd_models::linear::problem::{Problem, regression};
 use thermograd_models::linear::reference::{Digital, Factorisations};
 use thermograd_models::linear::work::{bennett, switched};
 
-use crate::common::{deviations, has};
+use crate::common::{deviations, ngspice};
 
 const SHARDS: Shards = Shards { size: 64, threads: 2 };
 
@@ -652,13 +652,6 @@ fn boards_have_the_covariance_of_their_band() {
         },
         "two nodes",
     );
-}
-
-fn ngspice() -> bool {
-    has(
-        "ngspice",
-        Command::new("ngspice").arg("--version").output().is_ok_and(|output| output.status.success()),
-    )
 }
 
 /// Node voltages of a netlist, by time.

@@ -8,14 +8,7 @@ use thermograd::{
     Block, Circuit, Estimate, Group, Key, Scales, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
 };
 
-use crate::common::{Reader, distance, double, has, per_unit, random, reader, tails};
-
-fn ngspice() -> bool {
-    has(
-        "ngspice",
-        Command::new("ngspice").arg("--version").output().is_ok_and(|output| output.status.success()),
-    )
-}
+use crate::common::{Reader, distance, double, ngspice, per_unit, random, reader, tails};
 
 /// Times and node voltages of a run, in reduced units.
 fn run(circuit: &Circuit) -> Vec<(f64, Vec<f64>)> {

@@ -169,6 +169,17 @@ pub fn has(program: &str, works: bool) -> bool {
     works
 }
 
+/// Whether ngspice is installed.
+pub fn ngspice() -> bool {
+    has(
+        "ngspice",
+        std::process::Command::new("ngspice")
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success()),
+    )
+}
+
 /// How many standard deviations a normal number stays within, but for a chance `p` (either side, small).
 pub fn deviations(p: f64) -> f64 {
     // The tail by Laplace's continued fraction.

@@ -19,7 +19,8 @@ pub const SECONDS: f64 = 1e-9;
 /// `couplings convert`.
 pub fn convert(task: &Convert) -> Result<()> {
     let circuit = is_netlist(&task.out);
-    let spins = !circuit && Format::of_name(&task.out.to_string_lossy())?.holds_spins_alone();
+    let format = if circuit { None } else { Some(Format::of_name(&task.out.to_string_lossy())?) };
+    let spins = format.is_some_and(Format::holds_spins_alone);
     task.check_flags(circuit, spins)?;
     let table = circuit.then(|| task.out.with_extension("data"));
     let images = task.data.files();
@@ -34,7 +35,7 @@ pub fn convert(task: &Convert) -> Result<()> {
             couplings = held(task, &couplings)?;
         }
         run::save(&task.out, &couplings)?;
-        if spins && couplings.description.sampling.is_some() && !holds_sampling(&task.out)? {
+        if spins && format != Some(Format::BqmJson) && couplings.description.sampling.is_some() {
             say!(
                 "note: {} does not say that these units are spins sampled by Gibbs, nor which are read: `couplings simulate` takes them \
                  for bistable units; BQM JSON says it",
@@ -45,11 +46,6 @@ pub fn convert(task: &Convert) -> Result<()> {
     let units = couplings.description.substrate.topology.free_units();
     say!("{}: {units} free units, {} couplings", task.out.display(), couplings.count());
     Ok(())
-}
-
-/// Whether a file of spins says how they are sampled.
-fn holds_sampling(file: &Path) -> Result<bool> {
-    Ok(Format::of_name(&file.to_string_lossy())? == Format::BqmJson)
 }
 
 /// Whether a file name has the extension of a netlist.
@@ -100,8 +96,7 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     let substrate = couplings.substrate(&device)?;
     let field = field(task, couplings, &substrate)?;
     let start = start(couplings, &substrate, 1, source.key())?;
-    let table = task.out.with_extension("data");
-    let table = table.file_name().context("no file name")?.to_string_lossy();
+    let table = run::table_of(&task.out)?;
     let thermal = Scales::thermal(
         task.farads.unwrap_or(FARADS),
         task.seconds.unwrap_or(SECONDS),

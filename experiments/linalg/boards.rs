@@ -1,6 +1,6 @@
 //! A board that was built beside its theory and its simulation.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use maud::{Markup, html};
 use serde::Serialize;
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, row};
@@ -63,9 +63,7 @@ pub fn compare(common: &Common, board: &Board) -> Result<()> {
     bands.extend(asked.iter().map(|(_, band)| *band));
     if let Some(file) = &common.netlist {
         let transient = Transient { dt, end: 4000.0 * slowest };
-        let table = file.with_extension("data");
-        let table = table.file_name().context("no file name")?.to_string_lossy();
-        run::write(file, netlist::board(board, 1e-9, transient, &table)?.as_bytes())?;
+        run::write(file, netlist::board(board, 1e-9, transient, &run::table_of(file)?)?.as_bytes())?;
         say!("netlist: {}", file.display());
     }
     let run = folder(common, "board")?;

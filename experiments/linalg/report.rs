@@ -60,7 +60,7 @@ pub fn page(
 }
 
 fn numbers(s: &Summary, search: &Search) -> Vec<(&'static str, String)> {
-    let kind = if s.error_is_relative { "relative" } else { "absolute" };
+    let kind = s.kind();
     let rule = match search.until {
         Until::Error(error) => format!(
             "when the standard error, widened for few chains, was at most {error} at two looks, 30 % of the time apart, and not before \

@@ -121,13 +121,18 @@ impl Summary {
         }
     }
 
+    /// What errors are, in a word.
+    pub fn kind(&self) -> &'static str {
+        if self.error_is_relative { "relative" } else { "absolute" }
+    }
+
     /// The heat of programming, in words.
     pub fn heat(&self) -> String {
         self.heat_kt.map_or("unknown".into(), |heat| format!("{heat:.3e} kT"))
     }
 
     pub fn print(&self, answer: &Answer) {
-        let kind = if self.error_is_relative { "relative" } else { "absolute" };
+        let kind = self.kind();
         let shown = |matrix: &Mat<f64>| {
             let values = (0..matrix.nrows().min(5)).map(|i| format!("{:.4}", matrix[(i, 0)]));
             values.collect::<Vec<_>>().join(" ")

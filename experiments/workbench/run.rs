@@ -183,6 +183,12 @@ fn beside(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
 
+/// The name of the table that a netlist writes, which lies beside it.
+pub fn table_of(netlist: &Path) -> Result<String> {
+    let table = netlist.with_extension("data");
+    Ok(table.file_name().context("no file name")?.to_string_lossy().into_owned())
+}
+
 /// Reads a file; the error names it.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))

@@ -3,10 +3,11 @@
 //! Chains run side by side. The average of each is one value of a sample, whose standard error and Student's t give the
 //! interval; a single chain is cut into batches of its time instead.
 
+use std::sync::Arc;
+
 use faer::linalg::matmul::matmul;
 use faer::traits::RealField;
 use faer::{Accum, Mat, Par};
-use statrs::distribution::{ContinuousCDF, StudentsT};
 use thermograd::{Key, Linear, LinearSteps, Shards, run};
 
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ pub enum Observable {
     /// x xᵀ.
     Square,
     /// xᵀ M x.
-    Form(Mat<f64>),
+    Form(Arc<Mat<f64>>),
     /// x(t + τ) x(t)ᵀ, with τ in steps.
     Lagged(usize),
 }
@@ -107,30 +108,9 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// √Σ s.e.², over the norm of the mean without its noise.
-    pub fn relative_error(&self) -> f64 {
-        self.absolute_error() / self.norm()
-    }
-
-    /// √Σ s.e.².
-    pub fn absolute_error(&self) -> f64 {
-        self.error.norm_l2()
-    }
-
-    /// ‖mean‖, less what noise adds to it.
-    pub fn norm(&self) -> f64 {
-        (self.mean.squared_norm_l2() - self.error.squared_norm_l2()).max(0.0).sqrt()
-    }
-
     /// The integrated autocorrelation time of the observable: T/2N_eff.
     pub fn tau(&self) -> f64 {
         self.time / (2.0 * self.effective)
-    }
-
-    /// How many standard errors an interval reaches to each side, at a level such as 0.95.
-    pub fn quantile(&self, level: f64) -> f64 {
-        let t = StudentsT::new(0.0, 1.0, (self.groups - 1) as f64).expect("two groups at least");
-        t.inverse_cdf(0.5 + 0.5 * level)
     }
 }
 
@@ -365,7 +345,7 @@ impl Part {
             self.sums.push(empty());
         }
         let pushed: Vec<Mat<f64>> = match &run.observable {
-            Observable::Form(m) => now.iter().map(|x| m * x).collect(),
+            Observable::Form(m) => now.iter().map(|x| &**m * x).collect(),
             _ => Vec::new(),
         };
         let first = self.sums.len() - chains;

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use thermograd::CellArray;
+use thermograd::export::circuit::{check_table, record};
 
 use crate::error::{Error, Result};
 use crate::linear::board::Board;
@@ -109,16 +110,10 @@ fn finish(text: &mut String, nodes: &[String], transient: Transient, volts: f64,
     if !(dt > 0.0 && end > dt && end.is_finite()) {
         return Err(Error::Request(format!("a transient of steps of {dt} s until {end} s")));
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    if table.is_empty() || !table.chars().all(plain) {
-        return Err(Error::Request(format!("`{}` cannot be named in a netlist", table.escape_default())));
-    }
+    check_table(table)?;
     let _ = writeln!(text, ".options reltol=1e-3 trtol=7 vntol={:e}", 1e-5 * volts);
     let _ = writeln!(text, ".tran {dt:e} {end:e} 0 {dt:e} uic");
-    let _ = write!(text, ".control\nset wr_singlescale\nset wr_vecnames\nset numdgt=9\nrun\nwrdata {table}");
-    for node in nodes {
-        let _ = write!(text, "\n+ v({node})");
-    }
-    text.push_str("\nquit\n.endc\n.end\n");
+    record(text, nodes, table);
+    text.push_str("quit\n.endc\n.end\n");
     Ok(())
 }

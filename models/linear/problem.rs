@@ -19,6 +19,7 @@
 use std::sync::Arc;
 
 use faer::{Mat, Side};
+use thermograd::dynamics::ornstein_uhlenbeck::check_matrix;
 use thermograd::{Key, LinearProblem, OrnsteinUhlenbeck};
 
 use crate::error::{Error, Result};
@@ -138,26 +139,6 @@ pub fn path(least: f64, most: f64) -> Vec<(f64, f64)> {
     edges.windows(2).flat_map(piece).collect()
 }
 
-/// Refuses a matrix that is not square or has numbers that are not finite.
-fn check(what: &'static str, a: &Mat<f64>) -> Result<()> {
-    // The checks of the dynamics, without a machine.
-    let (rows, columns) = (a.nrows(), a.ncols());
-    if rows != columns || rows == 0 {
-        return Err(
-            thermograd::Error::from(LinearProblem::Size { what, rows, columns, expected: rows }).into()
-        );
-    }
-    for j in 0..columns {
-        for i in 0..rows {
-            if !a[(i, j)].is_finite() {
-                let problem = LinearProblem::NotFinite { what, row: i, column: j, value: a[(i, j)] };
-                return Err(thermograd::Error::from(problem).into());
-            }
-        }
-    }
-    Ok(())
-}
-
 impl Problem {
     /// Its name on the command line.
     pub fn name(&self) -> &'static str {
@@ -206,7 +187,7 @@ impl Problem {
         match self {
             Self::Solve { a, b } => {
                 let force = Arc::new(Mat::from_fn(b.len(), 1, |i, _| b[i]));
-                check("A", a)?;
+                check_matrix("A", (**a).as_ref(), a.nrows())?;
                 if !ideal {
                     // So that a matrix that is wrong is not taken for one of too few bits.
                     let _ = OrnsteinUhlenbeck::gradient(a.clone(), b.clone(), kt)?;
@@ -223,7 +204,7 @@ impl Problem {
                 }
             }
             Self::Inverse { a } => {
-                check("A", a)?;
+                check_matrix("A", (**a).as_ref(), a.nrows())?;
                 if !ideal {
                     let _ = OrnsteinUhlenbeck::gradient(a.clone(), vec![0.0; a.nrows()], kt)?;
                 }
@@ -240,7 +221,7 @@ impl Problem {
                 }
             }
             Self::LogDeterminant { a, over } => {
-                check("A", a)?;
+                check_matrix("A", (**a).as_ref(), a.nrows())?;
                 let n = a.nrows();
                 let (from, offset) = match over {
                     Some(over) => (over.clone(), 0.0),
@@ -249,18 +230,7 @@ impl Problem {
                         (Arc::new(diagonal), (0..n).map(|i| a[(i, i)].ln()).sum())
                     }
                 };
-                check("the other matrix", &from)?;
-                if from.nrows() != n {
-                    let (rows, columns) = (from.nrows(), from.ncols());
-                    let what = "the other matrix";
-                    return Err(thermograd::Error::from(LinearProblem::Size {
-                        what,
-                        rows,
-                        columns,
-                        expected: n,
-                    })
-                    .into());
-                }
+                check_matrix("the other matrix", (*from).as_ref(), n)?;
                 let rates = |matrix: &Arc<Mat<f64>>| -> Result<(f64, f64)> {
                     let rates =
                         OrnsteinUhlenbeck::gradient(matrix.clone(), vec![0.0; n], kt)?.rates().to_vec();
@@ -276,9 +246,9 @@ impl Problem {
                     } else {
                         from.clone()
                     };
-                    let change = &*to - &*from;
+                    let change = Arc::new(&*to - &*from);
                     for &(s, weight) in &nodes {
-                        let made = &*from + &change * faer::Scale(s);
+                        let made = &*from + &*change * faer::Scale(s);
                         let made = device
                             .programmed(made, vec![0.0; n], kt, precision)
                             .map_err(rounding("a matrix"))?;
@@ -288,7 +258,7 @@ impl Problem {
                 }
             }
             Self::Exponential { a, time } => {
-                check("A", a)?;
+                check_matrix("A", (**a).as_ref(), a.nrows())?;
                 if !(*time > 0.0 && time.is_finite()) {
                     return Err(Error::Request(format!("t = {time}: it must be positive and finite")));
                 }
@@ -322,8 +292,8 @@ impl Problem {
                 }
             }
             Self::Lyapunov { a, d } => {
-                check("A", a)?;
-                check("D", d)?;
+                check_matrix("A", (**a).as_ref(), a.nrows())?;
+                check_matrix("D", (**d).as_ref(), d.nrows())?;
                 self.overdamped_alone(device)?;
                 for machine in 0..machines {
                     let (a, d) = (

@@ -53,8 +53,11 @@ enum Diffusion {
     Full(Mat<f64>, Mat<f64>),
 }
 
-/// Refuses what is no matrix of finite numbers of that size.
-fn check_matrix(what: &'static str, matrix: MatRef<f64>, size: usize) -> Result<()> {
+/// Refuses what is no square matrix of finite numbers of that size.
+///
+/// # Errors
+/// [`Error::Linear`](crate::Error::Linear) with the sizes, or the place of the number.
+pub fn check_matrix(what: &'static str, matrix: MatRef<f64>, size: usize) -> Result<()> {
     let (rows, columns) = (matrix.nrows(), matrix.ncols());
     if (rows, columns) != (size, size) || size == 0 {
         return Err(LinearProblem::Size { what, rows, columns, expected: size }.into());

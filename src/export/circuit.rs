@@ -62,6 +62,29 @@ impl Scales {
     }
 }
 
+/// Refuses a name of a table that a netlist cannot hold.
+///
+/// # Errors
+/// [`Problem::Unsupported`].
+pub fn check_table(table: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    if table.is_empty() || !table.chars().all(plain) {
+        let reason = format!("`{}` cannot be named in a netlist", table.escape_default());
+        return Err(Problem::Unsupported(reason).into());
+    }
+    Ok(())
+}
+
+/// Adds commands that run the transient and write the voltages of the nodes to a table.
+pub fn record(text: &mut String, nodes: &[String], table: &str) {
+    let _ = write!(text, ".control\nset wr_singlescale\nset wr_vecnames\nset numdgt=9\nrun\nwrdata {table}");
+    // One name per line, because the lines of a netlist must not be long.
+    for node in nodes {
+        let _ = write!(text, "\n+ v({node})");
+    }
+    text.push('\n');
+}
+
 /// A circuit to simulate.
 #[derive(Clone, Copy, Debug)]
 pub struct Circuit<'a> {
@@ -114,11 +137,7 @@ impl Circuit<'_> {
                 return Err(Error::Shape { what, found, expected: vec![units] });
             }
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        if table.is_empty() || !table.chars().all(plain) {
-            let reason = format!("`{}` cannot be named in a netlist", table.escape_default());
-            return Err(Problem::Unsupported(reason).into());
-        }
+        check_table(table)?;
         let mut text = self.heading();
         self.elements(&mut text);
         self.run(&mut text, table);
@@ -207,16 +226,7 @@ impl Circuit<'_> {
         );
         let (step, end) = (self.schedule.dt * seconds, self.schedule.duration() * seconds);
         let _ = writeln!(text, ".tran {step:e} {end:e} 0 {step:e} uic");
-        let _ = writeln!(
-            text,
-            ".control\nset wr_singlescale\nset wr_vecnames\nset numdgt=9\nrun\nwrdata {table}"
-        );
-        // One name per line, because the lines of a netlist must not be long.
-        text.truncate(text.len() - 1);
-        for node in self.nodes() {
-            let _ = write!(text, "\n+ v({node})");
-        }
-        text.push('\n');
+        record(text, &self.nodes(), table);
         self.read_out(text);
         text.push_str("quit\n.endc\n.end\n");
     }
