@@ -98,8 +98,8 @@ pub fn compare(common: &Common, board: &Board) -> Result<()> {
         slope.0,
         slope.1
     );
-    let sigma = board.covariance(board.band)?;
-    run::write(&run.path("inverse.npy"), &npy(&sigma))?;
+    let sum = found[0].iter().fold(faer::Mat::zeros(board.nodes(), board.nodes()), |sum, sigma| sum + sigma);
+    run::write(&run.path("inverse.npy"), &npy(&(sum * faer::Scale(1.0 / STRETCHES as f64))))?;
     let time = (STRETCHES * LENGTH) as f64 * dt;
     let summary = Summary {
         task: "inverse",
