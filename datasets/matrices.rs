@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `.mtx` | Matrix Market (R. F. Boisvert, R. Pozo and K. A. Remington, NISTIR 5935, 1996): coordinate or array; real, integer or pattern; general, symmetric or skew-symmetric |
 //! | `.npy` | NumPy: one or two dimensions of floating-point or integer numbers, little or big endian |
-//! | `.csv` | a row a line, numbers separated by commas; lines that begin with `#` are comments |
+//! | `.csv` | a row a line, numbers separated by commas, or by semicolons or tabs throughout; lines that begin with `#` are comments |
 
 use std::fs;
 use std::io::Read;
@@ -283,13 +283,18 @@ fn matrix_market(text: &str, limit: u128) -> Result<Matrix> {
 
 fn csv(text: &str, limit: u128) -> Result<Matrix> {
     let (mut rows, mut columns, mut values) = (0, 0, Vec::new());
-    for (index, row) in text.lines().enumerate() {
-        let (line, row) = (index + 1, row.trim().trim_end_matches(','));
-        if row.is_empty() || row.starts_with('#') {
-            continue;
-        }
+    // Some programs mark the beginning of a text in UTF-8.
+    let text = text.trim_start_matches('\u{feff}');
+    let rows_of = || {
+        let all = text.lines().enumerate().map(|(index, row)| (index + 1, row.trim()));
+        all.filter(|(_, row)| !row.is_empty() && !row.starts_with('#'))
+    };
+    let comma = [';', '\t'].into_iter().find(|&mark| rows_of().any(|(_, row)| row.contains(mark)));
+    let comma = comma.unwrap_or(',');
+    for (line, row) in rows_of() {
+        let row = row.trim_end_matches(comma);
         let before = values.len();
-        for word in row.split(',') {
+        for word in row.split(comma) {
             values.push(number::<f64>(word.trim(), line)?);
         }
         let found = values.len() - before;
@@ -425,8 +430,12 @@ mod tests {
 
     #[test]
     fn tables_have_rows_of_one_length() {
-        let read = decode("csv", b"# a comment\n1, 2,\n\n3,4\n", MIB).unwrap();
+        let read = decode("csv", b"# a comment; one\n1, 2,\n\n3,4\n", MIB).unwrap();
         assert_eq!(read, Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, 4.0] });
+        assert_eq!(decode("csv", "\u{feff}1; 2\r\n3;4\r\n".as_bytes(), MIB).unwrap(), read);
+        assert_eq!(decode("csv", b"1\t2\n3\t4\n", MIB).unwrap(), read);
+        // A decimal comma is none of ours.
+        assert!(told("csv", "1,5;2\n").contains("`1,5` is no number"));
         assert!(told("csv", "1,2\n3\n").contains("line 2: 1 numbers, and 2"));
         assert!(told("csv", "1,x\n").contains("`x` is no number"));
         assert!(told("csv", "1,nan\n").contains("row 0, column 1, counted from 0, is NaN"));

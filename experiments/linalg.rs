@@ -24,11 +24,12 @@ use thermograd_experiments::say;
 use thermograd_experiments::workbench::progress::catch_interrupts;
 use thermograd_experiments::workbench::run::{self, Identity};
 use thermograd_experiments::workbench::{Bar, Run, afford, bar, interrupted};
-use thermograd_models::linear::answer::{Outcome, Until, answer};
+use thermograd_models::linear::answer::{Outcome, Search, Until, answer};
 use thermograd_models::linear::gaussian::{Process, samples};
 use thermograd_models::linear::machine::{Device, Precision};
 use thermograd_models::linear::matrices::normals;
 use thermograd_models::linear::netlist::{self, Transient, Units};
+use thermograd_models::linear::plan::CHAINS;
 use thermograd_models::linear::problem::{Problem, Program, regression};
 
 use crate::arguments::{Arguments, Common, Named, Settings, Task, digital, npy, read, vector};
@@ -184,17 +185,19 @@ impl<'a> Job<'a> {
     /// Asks the machine, compares with a digital solver, and writes and prints what came of it.
     fn run(self, extra: Extra) -> Result<()> {
         let Self { common, device, task, file, ref problem } = self;
-        let (key, search) = (common.key(), common.search());
+        let key = common.key();
         let n = problem.matrix().nrows();
-        self.afford(n)?;
+        self.afford(if task == "logdet" { 8 } else { 1 }, common.chains.unwrap_or(1))?;
         let program = problem.program(device, common.kt, &common.precision(), key.fork("machine"))?;
+        let search = common.search(&program);
+        self.afford(program.parts.len() / common.precision().machines(), search.chains)?;
         if let Some(file) = &common.netlist {
             self.netlist(file)?;
         }
-        let run = folder(common, task)?;
-        self.announce(&program);
+        let run = folder(common, task, search.chains)?;
+        self.announce(&program, &search);
         let since = Instant::now();
-        let outcome = self.ask(&program)?;
+        let outcome = self.ask(&program, search)?;
         let seconds = since.elapsed().as_secs_f64();
         let answer = &outcome.answer;
         match &outcome.hopeless {
@@ -218,7 +221,7 @@ impl<'a> Job<'a> {
             false => problem.digital(&digital()).map_err(|error| say!("no digital answer: {error}")).ok(),
         };
         let summary =
-            Summary::new(task, common, device, problem, &program, &outcome, truth.as_ref(), seconds);
+            Summary::new(task, common, device, problem, &program, &search, &outcome, truth.as_ref(), seconds);
         run.write_json("summary.json", &summary)?;
         summary.print(answer);
         let page = report::page(
@@ -239,14 +242,14 @@ impl<'a> Job<'a> {
     }
 
     /// Refuses what does not fit into memory: matrices of the machines, and sums of every chain.
-    fn afford(&self, n: usize) -> Result<()> {
-        let (n, chains) = (n as u128, self.common.chains as u128);
-        let (wide, machines, sums) = match (&self.problem, self.device) {
-            (Problem::Solve { .. }, Device::Rc) => (1, 1, n),
-            (Problem::Solve { .. }, _) => (2, 1, n),
-            (Problem::LogDeterminant { .. }, _) => (1, 8, 1),
-            (_, Device::Rc) => (1, 1, n * n),
-            _ => (2, 1, n * n),
+    fn afford(&self, machines: usize, chains: usize) -> Result<()> {
+        let (n, machines, chains) = (self.problem.matrix().nrows() as u128, machines as u128, chains as u128);
+        let (wide, sums) = match (&self.problem, self.device) {
+            (Problem::Solve { .. }, Device::Rc) => (1, n),
+            (Problem::Solve { .. }, _) => (2, n),
+            (Problem::LogDeterminant { .. }, _) => (1, 1),
+            (_, Device::Rc) => (1, n * n),
+            _ => (2, n * n),
         };
         let wide = if self.common.bandwidth > 0.0 { wide + 1 } else { wide };
         let machines = machines * self.common.precision().machines() as u128;
@@ -255,7 +258,7 @@ impl<'a> Job<'a> {
         afford(&what, machines * (4 * matrix + 8 * sums * chains) + 8 * n * chains * 40)
     }
 
-    fn announce(&self, program: &Program) {
+    fn announce(&self, program: &Program, search: &Search) {
         let (n, slowest) = (self.problem.matrix().nrows(), program.slowest());
         let part = &program.parts[0];
         let condition = part.machine.system.fastest() * part.machine.slowest();
@@ -265,11 +268,17 @@ impl<'a> Job<'a> {
             self.common.device,
             slowest * self.common.ohms * self.common.farads
         );
+        let chosen = match (self.common.chains, program.chains(search.until)) {
+            (Some(_), _) => "as asked for",
+            (None, Some(_)) => "which by theory take the least time of the machine",
+            (None, None) => "because theory does not tell how long this takes",
+        };
+        say!("{} chains, {chosen}", search.chains);
     }
 
     /// Runs the machine with a bar.
-    fn ask(&self, program: &Program) -> Result<Outcome> {
-        let (search, bar) = (self.common.search(), bar(self.task, 1000));
+    fn ask(&self, program: &Program, search: Search) -> Result<Outcome> {
+        let bar = bar(self.task, 1000);
         let outcome = answer(program, search, self.common.shards(), self.common.key(), |fraction, error| {
             if let Some(error) = error {
                 bar.set_message(format!("error {error:.3}"));
@@ -313,15 +322,15 @@ fn advanced(bar: &Bar, fraction: f64) -> ControlFlow<()> {
 }
 
 /// Makes the run folder.
-pub fn folder(common: &Common, task: &str) -> Result<Run> {
+pub fn folder(common: &Common, task: &str, chains: usize) -> Result<Run> {
     let command = format!("linalg {task}");
     let settings = Settings {
         command: command.clone(),
         device: &common.device,
         seed: common.seed,
-        chains: common.chains,
+        chains,
         kt: common.kt,
-        until: common.search().until,
+        until: common.until(),
         precision: common.precision(),
     };
     let text = toml::to_string(&settings)?;
@@ -346,9 +355,10 @@ fn sample(
     let (held, pushed) =
         (precision.held(&a, 0, common.key().fork("A")), precision.held(&force, 0, common.key().fork("b")));
     let machine = device.programmed(held, pushed.col_as_slice(0).to_vec(), common.kt, &precision)?;
-    let run = folder(common, "sample")?;
+    let chains = common.chains.unwrap_or(CHAINS);
+    let run = folder(common, "sample", chains)?;
     let bar = bar("sample", 1000);
-    let all = samples(&machine, count, common.chains, spacing, common.shards(), common.key(), |fraction| {
+    let all = samples(&machine, count, chains, spacing, common.shards(), common.key(), |fraction| {
         advanced(&bar, fraction)
     });
     bar.end();

@@ -13,6 +13,8 @@ use thermograd_models::linear::answer::{Search, Until};
 use thermograd_models::linear::board::Board;
 use thermograd_models::linear::machine::{Device, Precision};
 use thermograd_models::linear::matrices::{conditioned, laplacian, wishart};
+use thermograd_models::linear::plan::CHAINS;
+use thermograd_models::linear::problem::Program;
 use thermograd_models::linear::reference::{Digital, Factorisations};
 
 /// Linear algebra by thermal noise: a network of fluctuating voltages solves, inverts, samples and exponentiates.
@@ -130,9 +132,10 @@ pub struct Common {
     /// Average for this time instead, of all chains together, in slowest time constants.
     #[arg(long, global = true, value_name = "T", allow_negative_numbers = true, help_heading = "How long")]
     pub time: Option<f64>,
-    /// Independent chains; a single one is cut into batches of its time.
-    #[arg(long, global = true, value_name = "N", default_value_t = 32, help_heading = "How long")]
-    pub chains: usize,
+    /// Independent chains; a single one is cut into batches of its time [default: those that theory says take the least time of
+    /// the machine, 32 where it says nothing].
+    #[arg(long, global = true, value_name = "N", help_heading = "How long")]
+    pub chains: Option<usize>,
 
     /// rc, underdamped, rlc, rc-board, or a .toml file with the profile of a board.
     #[arg(long, global = true, value_name = "NAME", default_value = "rc", help_heading = "Device")]
@@ -367,13 +370,19 @@ impl Common {
         Precision { bits, dithers, mismatch, bandwidth, read_out }
     }
 
-    /// How long it is looked for.
-    pub fn search(&self) -> Search {
-        let until = match (self.time, self.error) {
+    /// When it ends.
+    pub fn until(&self) -> Until {
+        match (self.time, self.error) {
             (Some(time), _) => Until::Time(time),
             (None, error) => Until::Error(error.unwrap_or(0.05)),
-        };
-        Search { until, chains: self.chains, single: self.single }
+        }
+    }
+
+    /// How a program is asked.
+    pub fn search(&self, program: &Program) -> Search {
+        let until = self.until();
+        let chains = self.chains.or_else(|| program.chains(until)).unwrap_or(CHAINS);
+        Search { until, chains, single: self.single }
     }
 
     /// Chains on threads.

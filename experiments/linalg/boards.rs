@@ -66,7 +66,7 @@ pub fn compare(common: &Common, board: &Board) -> Result<()> {
         run::write(file, netlist::board(board, 1e-9, transient, &run::table_of(file)?)?.as_bytes())?;
         say!("netlist: {}", file.display());
     }
-    let run = folder(common, "board")?;
+    let run = folder(common, "board", STRETCHES)?;
     say!("{}: time constants {:.4e} to {:.4e} s", board.name, slowest, fastest);
     let key = common.key().fork("board");
     let found = board.simulate(&bands, (STRETCHES, LENGTH, dt), common.shards(), key)?;

@@ -22,6 +22,9 @@ use crate::folder;
 const UNKNOWNS: [usize; 5] = [4, 8, 16, 32, 64];
 const CONDITIONS: [f64; 4] = [3.0, 10.0, 30.0, 100.0];
 
+/// Chains of every machine.
+const CHAINS: usize = 64;
+
 /// Slowest time constants that every machine is averaged, over all its chains.
 const TIME: f64 = 2000.0;
 
@@ -41,7 +44,7 @@ struct Point {
 
 /// `linalg scaling`.
 pub fn measure(common: &Common) -> Result<()> {
-    let run = folder(common, "scaling")?;
+    let run = folder(common, "scaling", CHAINS)?;
     let cases: Vec<(usize, f64)> =
         UNKNOWNS.iter().map(|&n| (n, 10.0)).chain(CONDITIONS.iter().map(|&k| (16, k))).collect();
     let points = shown("scaling", Interrupted::stopped(), |progress| -> Result<Vec<Point>> {
@@ -52,7 +55,7 @@ pub fn measure(common: &Common) -> Result<()> {
             let b = (0..n).map(|i| (0..n).map(|j| a[(i, j)]).sum()).collect();
             for problem in [Problem::Solve { a: a.clone(), b }, Problem::Inverse { a }] {
                 let program = problem.program(Device::Rc, 1.0, &common.precision(), key)?;
-                let search = Search { until: Until::Time(TIME), chains: 64, single: common.single };
+                let search = Search { until: Until::Time(TIME), chains: CHAINS, single: common.single };
                 let outcome = answer(&program, search, common.shards(), key.fork("run"), |_, _| {
                     ControlFlow::Continue(())
                 })?;
@@ -114,12 +117,12 @@ pub fn measure(common: &Common) -> Result<()> {
     ];
     let body = html! {
         (facts(&[
-            ("machines", format!("overdamped, spectra from 1/κ to 1, kT = 1, 64 chains, {TIME} time constants each, seed {}", common.seed)),
+            ("machines", format!("overdamped, spectra from 1/κ to 1, kT = 1, {CHAINS} chains, {TIME} time constants each, seed {}", common.seed)),
             ("right-hand sides", "A times a vector of ones".into()),
         ]))
         h2 { "Time to a relative error of one, in slowest time constants" }
         p {
-            "Dots: from the spread of 64 chains; lines: theory. An error e takes 1/e² times as long. A slowest time constant is itself \
+            "Dots: from the spread of {CHAINS} chains; lines: theory. An error e takes 1/e² times as long. A slowest time constant is itself \
              longer by the condition number where the fastest rate is given. A digital solver does n³/6 + n² multiply–accumulates for \
              an answer to sixteen digits; nothing here is faster than that."
         }

@@ -3,9 +3,10 @@
 use faer::Mat;
 use serde::Serialize;
 use thermograd_experiments::say;
-use thermograd_models::linear::answer::{Answer, LONG_BURN_IN, Outcome, Until};
+use thermograd_models::linear::answer::{Answer, LONG_BURN_IN, Outcome, Search, Until};
 use thermograd_models::linear::cost::{cholesky_macs, driven, programming};
 use thermograd_models::linear::machine::{Device, Machine};
+use thermograd_models::linear::plan::CHAINS;
 use thermograd_models::linear::problem::{Problem, Program};
 use thermograd_models::linear::reference::Digital;
 
@@ -66,6 +67,7 @@ impl Summary {
         device: Device,
         problem: &Problem,
         program: &Program,
+        search: &Search,
         outcome: &Outcome,
         truth: Option<&Mat<f64>>,
         seconds: f64,
@@ -78,7 +80,7 @@ impl Summary {
             Problem::Solve { b, .. } => b.clone(),
             _ => vec![0.0; n],
         };
-        let begun = (common.chains * program.parts.len()) as f64;
+        let begun = (search.chains * program.parts.len()) as f64;
         let mean = if b.iter().any(|b| *b != 0.0) { answer.mean.clone() } else { Mat::zeros(n, 1) };
         let powers = program.parts.iter().map(|part| driven(&part.machine));
         let power = match problem {
@@ -97,7 +99,7 @@ impl Summary {
             seed: common.seed,
             dimension: n,
             condition: part.machine.system.fastest() * part.machine.slowest(),
-            error_promised: match common.search().until {
+            error_promised: match search.until {
                 Until::Error(error) => Some(error),
                 Until::Time(_) => None,
             },
@@ -113,7 +115,7 @@ impl Summary {
             heat_driven_kt: time * power,
             effective: answer.effective,
             tau_int: answer.tau / slowest,
-            chains: common.chains,
+            chains: search.chains,
             macs_digital: macs,
             joules_digital: 2.0 * macs * common.flop_joules,
             seconds_simulation: seconds,
@@ -211,7 +213,7 @@ impl Sampled {
             let expected = ((trace * trace + inverse.squared_norm_l2()) / count as f64).sqrt();
             ((&found - &inverse).norm_l2() / inverse.norm_l2(), expected / inverse.norm_l2())
         });
-        let chains = common.chains.min(count) as f64;
+        let chains = common.chains.unwrap_or(CHAINS).min(count) as f64;
         let time_constants = chains * LONG_BURN_IN + count as f64 * spacing;
         Self {
             task: "sample",

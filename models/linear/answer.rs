@@ -12,11 +12,11 @@ use std::ops::ControlFlow;
 
 use faer::Mat;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, StudentsT};
 use thermograd::{Key, Shards};
 
 use crate::error::{Error, Result};
 use crate::linear::averages::{Averages, Estimate, Pace};
+use crate::linear::plan::{quantile, widening};
 use crate::linear::problem::Program;
 
 /// How long an average is.
@@ -139,7 +139,7 @@ impl Answer {
 
     /// The standard error, as much wider as an interval of 95 % is for so few groups.
     pub fn widened(&self) -> f64 {
-        self.standard_error() * self.quantile(0.95) / 1.959_964
+        self.standard_error() * widening(self.groups)
     }
 
     /// ‖answer − truth‖, over ‖truth‖ where errors are relative.
@@ -149,8 +149,7 @@ impl Answer {
 
     /// How many standard errors an interval reaches to each side, at a level such as 0.95.
     pub fn quantile(&self, level: f64) -> f64 {
-        let t = StudentsT::new(0.0, 1.0, (self.groups - 1) as f64).expect("two groups at least");
-        t.inverse_cdf(0.5 + 0.5 * level)
+        quantile(self.groups, level)
     }
 }
 
@@ -239,8 +238,7 @@ pub fn answer(
             Until::Time(_) => (true, end),
             Until::Error(wanted) => {
                 let norm = program.norm.unwrap_or(answer.norm());
-                let scale = if program.relative { norm } else { 1.0 };
-                planned = program.rate.map(|rate| rate / (wanted * scale).powi(2)).or(planned);
+                planned = program.planned(wanted, norm).or(planned);
                 let least = planned.filter(|time| time.is_finite()).unwrap_or(0.0);
                 // What (32) says, or else how the error of the chains goes on.
                 let expected = answer.time * (widened / wanted).powi(2);

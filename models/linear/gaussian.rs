@@ -6,11 +6,13 @@
 //! on a grid of spacing Δ
 //!
 //! ```text
-//! K⁻¹ = (Δ/4κ³s²) (κ² + L)²,      L = −d²/dx² by differences,
+//! fᵀK⁻¹f = (Δ/4κ³s²) Σ_inside ((κ² + L)f)² + ½s⁻² Σ_ends (f + ∂f/κ)²,      L = −d²/dx² by differences,
 //! A = K⁻¹ + Σ_k w_k w_kᵀ/σ²,      b = Σ_k w_k y_k/σ²                                                     (37)
 //! ```
 //!
-//! where w_k interpolates the grid at x_k and σ is the noise of the values y_k.
+//! where w_k interpolates the grid at x_k and σ is the noise of the values y_k. What the ends add, with ∂ the slope outwards, makes
+//! the process on the grid a piece of the one on the whole line: f and f′ are there independent, of variances s² and κ²s², and
+//! along the path d(f′ + 2κf) = −κ²f dx + 2κ^(3/2)s dW, the square of which differs from that of the first term by these.
 
 use faer::Mat;
 use thermograd::{Key, Shards, run};
@@ -132,17 +134,17 @@ impl Process {
         let n = points.max(3);
         let grid: Vec<f64> = (0..n).map(|i| low + i as f64 * delta).collect();
         let kappa = 3.0_f64.sqrt() / length;
-        // κ² + L, with no flux at the ends.
-        let operator = Mat::from_fn(n, n, |i, j| {
-            let ends = if i == 0 || i == n - 1 { 1.0 } else { 2.0 };
-            match i.abs_diff(j) {
-                0 => kappa * kappa + ends / (delta * delta),
-                1 => -1.0 / (delta * delta),
-                _ => 0.0,
-            }
+        // The rows of √(Δ/4κ³s²) (κ² + L) inside, and one of (f + ∂f/κ)/√2s half-way to each end.
+        let inside = (delta / (4.0 * kappa.powi(3))).sqrt() / amplitude;
+        let end = 0.5_f64.sqrt() / amplitude;
+        let rows = Mat::from_fn(n, n, |i, j| match (i == 0 || i == n - 1, i.abs_diff(j)) {
+            (false, 0) => inside * (kappa * kappa + 2.0 / (delta * delta)),
+            (false, 1) => -inside / (delta * delta),
+            (true, 0) => end * (0.5 + 1.0 / (kappa * delta)),
+            (true, 1) => end * (0.5 - 1.0 / (kappa * delta)),
+            _ => 0.0,
         });
-        let scale = delta / (4.0 * kappa.powi(3) * amplitude * amplitude);
-        let mut a = &operator * &operator * faer::Scale(scale);
+        let mut a = rows.transpose() * &rows;
         let mut b = vec![0.0; n];
         for (&x, &y) in x.iter().zip(y) {
             let place = (x - low) / delta;

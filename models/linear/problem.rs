@@ -23,9 +23,10 @@ use thermograd::dynamics::ornstein_uhlenbeck::check_matrix;
 use thermograd::{Key, LinearProblem, OrnsteinUhlenbeck};
 
 use crate::error::{Error, Result};
+use crate::linear::answer::Until;
 use crate::linear::averages::Observable;
 use crate::linear::machine::{Device, Machine, Precision};
-use crate::linear::plan::{norm_of_inverse, of_position, of_square};
+use crate::linear::plan::{chains, norm_of_inverse, of_form, of_position, of_square};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -253,6 +254,14 @@ impl Problem {
                             .programmed(made, vec![0.0; n], kt, precision)
                             .map_err(rounding("a matrix"))?;
                         let weight = weight / (machines as f64 * kt);
+                        if let (true, Some((modes, vectors))) =
+                            (ideal && device == Device::Rc, made.system.modes())
+                        {
+                            let form = vectors.transpose() * &*change * &vectors;
+                            let rate = weight * weight * of_form(form.as_ref(), modes.rates(), kt);
+                            // Every node has its share of the time.
+                            *program.rate.get_or_insert(0.0) += nodes.len() as f64 * rate;
+                        }
                         program.add(weight, made, Observable::Form(change.clone()));
                     }
                 }
@@ -331,6 +340,33 @@ impl Program {
     /// The rates of the first machine.
     fn rates(&self) -> &[f64] {
         self.parts[0].machine.system.rates()
+    }
+
+    /// The time of averages that have an error, relative to the norm of the answer unless errors are absolute, where (32) tells.
+    pub fn planned(&self, error: f64, norm: f64) -> Option<f64> {
+        let scale = if self.relative { norm } else { 1.0 };
+        self.rate.map(|rate| rate / (error * scale).powi(2))
+    }
+
+    /// How many chains are best by (40), where theory tells the time of the averages.
+    ///
+    /// The norm of A⁻¹b, which is not known yet, is taken to be |b|³/bᵀAb, that of one step of steepest descent: it is never
+    /// larger than the truth.
+    pub fn chains(&self, until: Until) -> Option<usize> {
+        let (slowest, parts) = (self.slowest(), self.parts.len() as f64);
+        let typical = || {
+            let system = &self.parts[0].machine.system;
+            let b = Mat::from_fn(system.size(), 1, |i, _| system.force()[i]);
+            b.norm_l2().powi(3) / (b.transpose() * system.drift() * &b)[(0, 0)]
+        };
+        let time = match until {
+            Until::Time(time) => Some(time),
+            Until::Error(error) => {
+                self.planned(error, self.norm.unwrap_or_else(typical)).map(|time| time / slowest)
+            }
+        };
+        // A chain of a program is one of each of its machines.
+        time.map(|time| chains(time / parts, until.burn_in()))
     }
 
     /// The slowest time constant of all machines.

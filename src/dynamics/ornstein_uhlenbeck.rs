@@ -421,11 +421,9 @@ impl<T: RealField + From<f32> + 'static> Dynamics for LinearSteps<T> {
             chain.iter_mut().zip(self.shift.iter()).for_each(|(x, shift)| *x = x.clone() + shift.clone());
         }
         match &*self.propagator {
-            Product::Dense(matrix) => {
-                matmul(next.as_mut(), Accum::Add, &**matrix, &x, from_f64::<T>(1.0), Par::Seq);
-            }
+            Product::Dense(matrix) => add_product(&mut next, matrix, &x, 1.0),
             Product::Step(drift, h) => {
-                matmul(next.as_mut(), Accum::Add, &**drift, &x, from_f64::<T>(-h), Par::Seq);
+                add_product(&mut next, drift, &x, -h);
                 next += x;
             }
             Product::Diagonal(_) => {
@@ -444,6 +442,19 @@ impl<T: RealField + From<f32> + 'static> Dynamics for LinearSteps<T> {
 
     fn time(&self, steps: usize) -> f64 {
         (self.first + steps) as f64 * self.h
+    }
+}
+
+/// Rows that are multiplied at once: faer copies what it multiplies, and every thread would have its own copy of all of them.
+const ROWS: usize = 256;
+
+/// y + factor·M x.
+fn add_product<T: RealField>(y: &mut Mat<T>, matrix: &Mat<T>, x: &Mat<T>, factor: f64) {
+    let factor = from_f64::<T>(factor);
+    for first in (0..y.nrows()).step_by(ROWS) {
+        let count = ROWS.min(y.nrows() - first);
+        let (some, rows) = (y.as_mut().subrows_mut(first, count), matrix.subrows(first, count));
+        matmul(some, Accum::Add, rows, x, factor.clone(), Par::Seq);
     }
 }
 
