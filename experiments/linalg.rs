@@ -24,12 +24,12 @@ use thermograd_experiments::say;
 use thermograd_experiments::workbench::progress::catch_interrupts;
 use thermograd_experiments::workbench::run::{self, Identity};
 use thermograd_experiments::workbench::{Bar, Run, afford, bar, interrupted};
-use thermograd_models::linear::answer::{Outcome, Search, Until, answer};
+use thermograd_models::linear::answer::{Outcome, Search, answer};
 use thermograd_models::linear::gaussian::{Process, samples};
 use thermograd_models::linear::machine::{Device, Precision};
 use thermograd_models::linear::matrices::normals;
 use thermograd_models::linear::netlist::{self, Transient, Units};
-use thermograd_models::linear::plan::CHAINS;
+use thermograd_models::linear::plan::{CHAINS, Until};
 use thermograd_models::linear::problem::{Problem, Program, regression};
 
 use crate::arguments::{Arguments, Common, Named, Settings, Task, digital, npy, read, vector};

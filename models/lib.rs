@@ -6,6 +6,7 @@
 //! | [`generator`] | a computer that makes images from noise, the conventional network for comparison, and the judge of both |
 //! | [`ising`] | networks of ±1 spins that are read out by a time average |
 //! | [`linear`] | linear algebra by the fluctuations of linear machines |
+//! | [`optimize`] | hard problems: cuts, tours, assignments, partitions |
 //! | [`training`] | shared code: labelled images and the training loop |
 
 pub mod classifier;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod generator;
 pub mod ising;
 pub mod linear;
+pub mod optimize;
 pub mod training;
 
 pub use classifier::evaluation::Evaluation;

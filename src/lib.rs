@@ -31,7 +31,9 @@ pub mod tensors;
 pub mod units;
 
 pub use device::Backend;
+pub use dynamics::annealing::{Annealed, Annealing};
 pub use dynamics::gibbs::{Chains, Gibbs};
+pub use dynamics::landscape::{Landscape, Metropolis};
 pub use dynamics::ornstein_uhlenbeck::{Linear, LinearSteps, OrnsteinUhlenbeck, Scheme, Transition};
 pub use dynamics::overdamped::{Integrator, Overdamped};
 pub use dynamics::run::{Dynamics, Place, Recorder, Step, Trajectory, advance, run};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use faer::{Mat, mat};
 use thermograd::{CellArray, Key, LinearSteps, OrnsteinUhlenbeck, Scheme, Shards, run, underdamped};
-use thermograd_models::linear::answer::{Outcome, Search, Until, answer};
+use thermograd_models::linear::answer::{Outcome, Search, answer};
 use thermograd_models::linear::averages::{Averages, Observable, Pace};
 use thermograd_models::linear::board::{Board, Drive, Measurement, Quantity, Resistor};
 use thermograd_models::linear::cost::{driven, programming};
@@ -14,7 +14,7 @@ use thermograd_models::linear::gaussian::{Process, samples};
 use thermograd_models::linear::machine::{Device, Machine, Precision};
 use thermograd_models::linear::matrices::{conditioned, laplacian, wishart};
 use thermograd_models::linear::netlist::{self, Transient, Units};
-use thermograd_models::linear::plan::{of_form, of_position, of_square};
+use thermograd_models::linear::plan::{Until, of_form, of_position, of_square};
 use thermograd_models::linear::problem::{Problem, regression};
 use thermograd_models::linear::reference::{Digital, Factorisations};
 use thermograd_models::linear::work::{bennett, switched};

@@ -1,6 +1,9 @@
 //! Spins: Gibbs sampling and parallel tempering against enumeration and Onsager, with derived thresholds.
 
-use thermograd::{Chains, Correlation, Error, Gibbs, Key, Ladder, SpinProblem, Spins, Tempering, run};
+use thermograd::{
+    Chains, Correlation, Error, Gibbs, Key, Ladder, Landscape, Metropolis, Replicas, SpinProblem, Spins,
+    Tempering, run,
+};
 
 use crate::common::deviations;
 
@@ -210,27 +213,45 @@ fn the_energy_of_a_small_lattice_at_the_transition_is_kaufmans() {
     energy_is(kaufman(16, 0.44), 16, 0.44, 128, [3000, 4000], [11, 12, 13]);
 }
 
-/// Every rung of a ladder samples its own temperature, though replicas move.
+/// Every rung of a ladder samples its own temperature, though replicas move: by the heat bath, by the rule of Metropolis, and with
+/// clusters that two ladders exchange, which are then not independent and are counted one ladder of a pair at a time.
 #[test]
 fn every_rung_of_a_ladder_has_the_weights_of_its_temperature() {
     let (fields, couplings) = random(6, 0.8, Key::new(21));
     let spins = Spins::new(&fields, &couplings).unwrap();
     let betas = [0.3, 0.8, 1.6, 3.0];
-    let ladders = 5000;
-    let tempering = Tempering::new(&spins, Ladder::new(betas.to_vec()).unwrap(), ladders, Key::new(22));
-    let end = run(&tempering, tempering.start(Key::new(23)), 200, |_| {}).unwrap();
-    assert!(end.acceptance().iter().all(|&part| part > 0.05 && part < 1.0), "{:?}", end.acceptance());
-    assert!(end.round_trips() > 0);
-    for (rung, beta) in betas.into_iter().enumerate() {
-        let mut counts = vec![0; 64];
-        for ladder in 0..ladders {
-            counts[state(&spins, &end.chains, end.on(ladder, rung))] += 1;
-        }
-        let found = chi_squared(&counts, &probabilities(&exponents(&fields, &couplings, beta)));
-        println!("beta {beta}: {found:.2}");
-        assert!(found < deviations(1e-6 / 4.0), "beta {beta}: {found}");
+    const LADDERS: usize = 5000;
+    fn ends<L: Landscape>(landscape: &L, betas: [f64; 4], clusters: bool) -> Replicas<L::Chains> {
+        let ladder = Ladder::new(betas.to_vec()).unwrap();
+        let tempering = Tempering::new(landscape, ladder, LADDERS, Key::new(22));
+        let tempering = if clusters { tempering.with_clusters() } else { tempering };
+        run(&tempering, tempering.start(Key::new(23)), 200, |_| {}).unwrap()
     }
-    assert_eq!(end.energies, spins.energies(&end.chains));
+    let metropolis = Metropolis(&spins);
+    let all = [
+        ends(&spins, betas, false),
+        ends(&metropolis, betas, false),
+        ends(&spins, betas, true),
+        ends(&metropolis, betas, true),
+    ];
+    for (kind, end) in all.iter().enumerate() {
+        assert!(end.acceptance().iter().all(|&part| part > 0.05 && part < 1.0), "{:?}", end.acceptance());
+        assert!(end.round_trips() > 0);
+        let sides: &[usize] = if kind < 2 { &[0] } else { &[0, 1] };
+        for (rung, beta) in betas.into_iter().enumerate() {
+            for &side in sides {
+                let mut counts = vec![0; 64];
+                for ladder in (side..LADDERS).step_by(sides.len()) {
+                    counts[state(&spins, &end.chains, end.on(ladder, rung))] += 1;
+                }
+                let found = chi_squared(&counts, &probabilities(&exponents(&fields, &couplings, beta)));
+                println!("{kind}, beta {beta}: {found:.2}");
+                assert!(found < deviations(1e-6 / 24.0), "{kind}, beta {beta}: {found}");
+            }
+        }
+        let anew = spins.energies(&end.chains);
+        assert!(end.energies.iter().zip(anew).all(|(carried, anew)| (carried - anew).abs() < 1e-4));
+    }
 }
 
 /// Exchanges of the adapted ladder are accepted about equally often, of the geometric one not.

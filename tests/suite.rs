@@ -22,6 +22,7 @@
 //! | abuse | misuse of the programs: malicious files, outputs that are inputs, useless flags |
 //! | takeaway | exported couplings used by NumPy and C |
 //! | ising | Ising networks: layers, both machines, training, read-out, export |
+//! | optimize | hard problems: kernels against enumeration, solutions against exact solvers |
 //! | layers | which crate and module may depend on which |
 
 mod abuse;
@@ -40,6 +41,7 @@ mod ising;
 mod layers;
 mod learning;
 mod linear;
+mod optimize;
 mod physics;
 mod pinned;
 mod protocols;

@@ -9,11 +9,11 @@ use serde::Serialize;
 use thermograd::{Key, Shards};
 use thermograd_datasets::matrices::{self, Matrix};
 use thermograd_experiments::workbench::afford;
-use thermograd_models::linear::answer::{Search, Until};
+use thermograd_models::linear::answer::Search;
 use thermograd_models::linear::board::Board;
 use thermograd_models::linear::machine::{Device, Precision};
 use thermograd_models::linear::matrices::{conditioned, laplacian, wishart};
-use thermograd_models::linear::plan::CHAINS;
+use thermograd_models::linear::plan::{CHAINS, Until};
 use thermograd_models::linear::problem::Program;
 use thermograd_models::linear::reference::{Digital, Factorisations};
 

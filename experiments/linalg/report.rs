@@ -5,8 +5,9 @@ use faer::{Mat, Side};
 use maud::{Markup, html};
 use thermograd::Key;
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, figure, mosaic, row};
-use thermograd_models::linear::answer::{Outcome, Search, Until};
+use thermograd_models::linear::answer::{Outcome, Search};
 use thermograd_models::linear::machine::{Device, Precision};
+use thermograd_models::linear::plan::Until;
 use thermograd_models::linear::problem::{Problem, Program};
 
 use crate::arguments::{Common, digital};

@@ -9,10 +9,11 @@ use serde::Serialize;
 use thermograd_experiments::report::{COLOURS, Chart, Line, document, facts, row};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Interrupted, shown};
-use thermograd_models::linear::answer::{Search, Until, answer};
+use thermograd_models::linear::answer::{Search, answer};
 use thermograd_models::linear::cost::cholesky_macs;
 use thermograd_models::linear::machine::Device;
 use thermograd_models::linear::matrices::conditioned;
+use thermograd_models::linear::plan::Until;
 use thermograd_models::linear::problem::Problem;
 
 use crate::arguments::{Common, digital};

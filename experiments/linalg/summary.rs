@@ -3,10 +3,10 @@
 use faer::Mat;
 use serde::Serialize;
 use thermograd_experiments::say;
-use thermograd_models::linear::answer::{Answer, LONG_BURN_IN, Outcome, Search, Until};
+use thermograd_models::linear::answer::{Answer, Outcome, Search};
 use thermograd_models::linear::cost::{cholesky_macs, driven, programming};
 use thermograd_models::linear::machine::{Device, Machine};
-use thermograd_models::linear::plan::CHAINS;
+use thermograd_models::linear::plan::{CHAINS, LONG_BURN_IN, Until};
 use thermograd_models::linear::problem::{Problem, Program};
 use thermograd_models::linear::reference::Digital;
 

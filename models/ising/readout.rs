@@ -3,14 +3,17 @@
 //! The mean of the R output spins of class c over G sweeps has
 //!
 //! ```text
-//! M_c:  mean m_c, variance f(G) v_c,      v_c = ⟨1 − m²⟩_c/R + Σ_h (w_ch² − u_ch) (1 − m_h²)/k + Σ_d L_cd² v_d      (28)
+//! M_c:  mean m_c, variance f(G) v_c,      v_c = ⟨1 − m²⟩_c/R + p_c Σ_l Σ_h (B^l_ch)² (1 − m_h²)/k + Σ_d L_cd² v_d   (28)
+//! B^l = B^(l+1) g^(l+1) A^(l+1),     p_c = 1 − Σ_h u_ch (1 − m_h²)/Σ_h w_ch² (1 − m_h²),     w the B of the last hidden layer
 //! w_ch = ⟨g A_h⟩_c,     u_ch = ⟨(g A_h)²⟩_c/R,     L_cd = Σ_h w_ch g_h γ R⟨A_h⟩_d,     g = (1 − m²)/√(1 + πs/2)
 //! ```
 //!
 //! m is from passes of the closure, one up and some more that take the way back into account, ⟨⟩_c the mean over the output
 //! spins of a class, h the spins of the last hidden layer, k copies each, and s the variance of a spin's field, which softens
-//! its response g. The first term of v_c is all the noise of every output spin. The second is what the noise of the layer below
-//! does to two of them at once: w² counts a spin with itself too, and u takes that out. In the third, a fluctuation of class d
+//! its response g. The first term of v_c is all the noise of every output spin. The second is what the noise of the layers below
+//! does to two of them at once: B is how the outputs of a class answer to a spin of layer l, by way of the layers between; w²
+//! counts an output with itself too, which u takes out, and p is what that leaves in the last hidden layer, and is taken to leave of
+//! the others. In the third, a fluctuation of class d
 //! comes back to c by way of that layer, multiplied by L_cd: linear response by the naive mean field, with the covariances between
 //! classes left out.
 //!
@@ -148,14 +151,29 @@ impl IsingNet {
             }
         };
         let slope = response(last, m.clone());
-        let back = response(last - 1, hidden) * (self.gamma(last - 1) * replicas as f64);
+        let nearest = response(last - 1, hidden);
+        let back = nearest.clone() * (self.gamma(last - 1) * replicas as f64);
+        // Σ_l Σ_h (B^l_ch)² (1 − m_h²)/k over the hidden layers below the last one.
+        let from_below = |w: Tensor<2>| {
+            let (mut sum, mut answer) = (w.clone().sum_dim(1) * 0.0, w * nearest.clone());
+            for layer in (0..last - 1).rev() {
+                answer = self.layers[layer + 1].back(answer) * self.factor(layer + 1);
+                let spread = self.spread(layer, means[layer].clone());
+                sum = sum + (answer.clone().square() * spread).sum_dim(1);
+                answer = answer * response(layer, means[layer].clone());
+            }
+            sum
+        };
         let (noise, gains): (Vec<_>, Vec<_>) = (0..classes)
             .map(|class| {
                 let of = class * replicas..(class + 1) * replicas;
                 let [slope, weight] = [&slope, &weight].map(|x| x.clone().slice_dim(1, of.clone()));
                 let w = slope.clone().matmul(weight.clone().transpose()) / replicas as f64;
                 let own = slope.square().matmul(weight.square().transpose()) / (replicas * replicas) as f64;
-                let noise = ((w.clone().square() - own) * spread.clone()).sum_dim(1);
+                let all = (w.clone().square() * spread.clone()).sum_dim(1);
+                let pairs = all.clone() - (own * spread.clone()).sum_dim(1);
+                // Of what comes from below, as much is between two of them.
+                let noise = pairs.clone() + from_below(w.clone()) * pairs / all.clamp_min(1e-30);
                 let gain = (w * back.clone()).matmul(towards.clone()).square();
                 (noise, gain.reshape([images, 1, classes]))
             })

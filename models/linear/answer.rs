@@ -11,23 +11,12 @@
 use std::ops::ControlFlow;
 
 use faer::Mat;
-use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards};
 
 use crate::error::{Error, Result};
 use crate::linear::averages::{Averages, Estimate, Pace};
-use crate::linear::plan::{quantile, widening};
+use crate::linear::plan::{Until, quantile, widening};
 use crate::linear::problem::Program;
-
-/// How long an average is.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Until {
-    /// The standard error of the answer: relative to its norm, or absolute for a logarithm of a determinant.
-    Error(f64),
-    /// The time that is averaged, of all chains and machines together, in units of the slowest time constant.
-    Time(f64),
-}
 
 /// How an answer is looked for.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -38,22 +27,6 @@ pub struct Search {
     pub chains: usize,
     /// Single precision.
     pub single: bool,
-}
-
-/// Slowest time constants that are left out at the beginning, at least.
-const BURN_IN: f64 = 5.0;
-
-/// The same where no error is asked for.
-pub const LONG_BURN_IN: f64 = 10.0;
-
-impl Until {
-    /// Slowest time constants that are left out at the beginning.
-    pub fn burn_in(self) -> f64 {
-        match self {
-            Self::Error(error) => BURN_IN.max((20.0 / error).ln()),
-            Self::Time(_) => LONG_BURN_IN,
-        }
-    }
 }
 
 /// Slowest time constants of a chain before the first look.

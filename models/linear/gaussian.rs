@@ -18,8 +18,8 @@ use faer::Mat;
 use thermograd::{Key, Shards, run};
 
 use crate::error::{Error, Result};
-use crate::linear::answer::LONG_BURN_IN;
 use crate::linear::machine::Machine;
+use crate::linear::plan::LONG_BURN_IN;
 use crate::linear::problem::Problem;
 
 /// Samples of a machine, one a row.

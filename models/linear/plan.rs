@@ -21,7 +21,34 @@
 //! in all, which has its minimum near N = √(2.4 T/B).
 
 use faer::MatRef;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// How long an average is.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// The standard error of the answer: relative to its norm, or absolute for a logarithm of a determinant.
+    Error(f64),
+    /// The time that is averaged, of all chains and machines together, in units of the slowest time constant.
+    Time(f64),
+}
+
+/// Slowest time constants that are left out at the beginning, at least.
+const BURN_IN: f64 = 5.0;
+
+/// The same where no error is asked for.
+pub const LONG_BURN_IN: f64 = 10.0;
+
+impl Until {
+    /// Slowest time constants that are left out at the beginning.
+    pub fn burn_in(self) -> f64 {
+        match self {
+            Self::Error(error) => BURN_IN.max((20.0 / error).ln()),
+            Self::Time(_) => LONG_BURN_IN,
+        }
+    }
+}
 
 /// T·E‖x̄ − A⁻¹b‖².
 pub fn of_position(rates: &[f64], kt: f64) -> f64 {

@@ -23,10 +23,9 @@ use thermograd::dynamics::ornstein_uhlenbeck::check_matrix;
 use thermograd::{Key, LinearProblem, OrnsteinUhlenbeck};
 
 use crate::error::{Error, Result};
-use crate::linear::answer::Until;
 use crate::linear::averages::Observable;
 use crate::linear::machine::{Device, Machine, Precision};
-use crate::linear::plan::{chains, norm_of_inverse, of_form, of_position, of_square};
+use crate::linear::plan::{Until, chains, norm_of_inverse, of_form, of_position, of_square};
 
 /// What is asked.
 #[derive(Clone, Debug)]

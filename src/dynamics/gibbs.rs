@@ -74,8 +74,16 @@ impl Chains {
         (0..spins.len()).map(|spin| self.of(spins, spin)[chain]).collect()
     }
 
-    fn at(&self, place: usize) -> &[i8] {
+    /// ±1 of a place in every chain.
+    pub(crate) fn at(&self, place: usize) -> &[i8] {
         &self.values[place * self.count..][..self.count]
+    }
+
+    /// Changes the sign at a place of one chain.
+    pub(crate) fn flip(&mut self, place: usize, chain: usize) {
+        let value = &mut self.values[place * self.count + chain];
+        *value = -*value;
+        self.flips += 1;
     }
 }
 
@@ -137,18 +145,33 @@ pub struct Gibbs<'a> {
     key: Key,
 }
 
+/// How a spin is drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rule {
+    /// (23).
+    HeatBath,
+    /// (41).
+    Metropolis,
+}
+
 /// What a sweep needs to know of the spins.
 #[derive(Clone, Copy)]
 pub(crate) struct Bath<'a> {
+    rule: Rule,
     spins: &'a Spins,
     fields: Option<&'a [f32]>,
     factors: Option<&'a [f32]>,
 }
 
 impl<'a> Bath<'a> {
-    /// The same temperature and fields for all chains and spins.
+    /// The same temperature and fields for all chains and spins, and the heat bath.
     pub(crate) fn of(spins: &'a Spins) -> Self {
-        Self { spins, fields: None, factors: None }
+        Self { rule: Rule::HeatBath, spins, fields: None, factors: None }
+    }
+
+    /// The same by the rule of Metropolis.
+    pub(crate) fn metropolis(spins: &'a Spins) -> Self {
+        Self { rule: Rule::Metropolis, ..Self::of(spins) }
     }
 }
 
@@ -210,9 +233,9 @@ impl Dynamics for Gibbs<'_> {
 
     fn step(&self, index: usize, chains: Chains) -> Chains {
         let betas = vec![self.twice_beta; chains.count];
-        let bath =
-            Bath { fields: self.fields.as_deref(), factors: self.factors.as_deref(), spins: self.spins };
-        sweep(bath, chains, &betas, index as u32, self.key)
+        let (fields, factors) = (self.fields.as_deref(), self.factors.as_deref());
+        let bath = Bath { fields, factors, ..Bath::of(self.spins) };
+        sweep(bath, chains, &betas, None, index as u32, self.key)
     }
 
     fn diverged(&self, _state: &Chains) -> Option<Place> {
@@ -229,8 +252,15 @@ impl Dynamics for Gibbs<'_> {
     }
 }
 
-/// One sweep; 2β is given for every chain.
-pub(crate) fn sweep(bath: Bath, mut chains: Chains, twice_betas: &[f32], index: u32, key: Key) -> Chains {
+/// One sweep; 2β is given for every chain, and its energy, which follows the flips.
+pub(crate) fn sweep(
+    bath: Bath,
+    mut chains: Chains,
+    twice_betas: &[f32],
+    mut energies: Option<&mut [f64]>,
+    index: u32,
+    key: Key,
+) -> Chains {
     // Tiles of several quads and several chains: as many lanes as possible, of as equal a size as possible.
     let parts = chains.count.div_ceil(LANES).max(1);
     let width = chains.count.div_ceil(parts).max(1);
@@ -245,6 +275,13 @@ pub(crate) fn sweep(bath: Bath, mut chains: Chains, twice_betas: &[f32], index: 
                 tile.end = colour.end.min(tile.place + 4 * tile.quads);
                 (tile.chain, tile.width) = (chain, width.min(chains.count - chain));
                 tile.draw(bath, &mut chains, twice_betas);
+                if let Some(energies) = &mut energies {
+                    let energies = &mut energies[chain..][..tile.width];
+                    energies
+                        .iter_mut()
+                        .zip(&tile.gains)
+                        .for_each(|(energy, gain)| *energy += f64::from(*gain));
+                }
             }
         }
         block += quads as u32;
@@ -272,6 +309,8 @@ struct Tile {
     width: usize,
     words: [[u32; LANES]; 4],
     x: [[f32; LANES]; 4],
+    /// What the energy of each chain has gained.
+    gains: [f32; LANES],
 }
 
 impl Tile {
@@ -279,7 +318,21 @@ impl Tile {
         let (key, first) = key.parts();
         let (words, x) = ([[0; LANES]; 4], [[0.0; LANES]; 4]);
         let quads = LANES / width;
-        Box::new(Self { key, first, sweep, quads, block: 0, place: 0, end: 0, chain: 0, width, words, x })
+        let gains = [0.0; LANES];
+        Box::new(Self {
+            key,
+            first,
+            sweep,
+            quads,
+            block: 0,
+            place: 0,
+            end: 0,
+            chain: 0,
+            width,
+            words,
+            x,
+            gains,
+        })
     }
 
     /// Draws the spins of the tile with the widest instructions this processor has. All give the same bits.
@@ -317,17 +370,29 @@ impl Tile {
             self.field(bath, chains, place);
         }
         let (width, count) = (self.width, chains.count);
+        let gains = &mut self.gains[..width];
+        gains.fill(0.0);
         for (index, place) in (self.place..self.end).enumerate() {
             let (word, lanes) = (index % 4, index / 4 * width..(index / 4 + 1) * width);
             let (words, x) = (&self.words[word][lanes.clone()], &self.x[word][lanes]);
             let values = &mut chains.values[place * count + self.chain..][..width];
             let betas = &betas[self.chain..][..width];
             let (factor, mut flips) = (bath.factors.map_or(1.0, |factors| factors[place]), 0);
-            for (((value, &word), &x), &twice_beta) in values.iter_mut().zip(words).zip(x).zip(betas) {
-                let u = uniform(word);
-                let up = u * (1.0 + exp(factor * twice_beta * x)) < 1.0;
-                let drawn = if up { 1 } else { -1 };
-                flips += u32::from(*value != drawn);
+            let lanes = values.iter_mut().zip(words).zip(x).zip(betas).zip(gains.iter_mut());
+            for ((((value, &word), &x), &twice_beta), gain) in lanes {
+                let (u, s) = (uniform(word), *value);
+                let drawn = match bath.rule {
+                    Rule::HeatBath => {
+                        let up = u * (1.0 + exp(factor * twice_beta * x)) < 1.0;
+                        if up { 1 } else { -1 }
+                    }
+                    Rule::Metropolis => {
+                        let flips = u < exp(factor * twice_beta * x * f32::from(s));
+                        if flips { -s } else { s }
+                    }
+                };
+                flips += u32::from(s != drawn);
+                *gain += x * f32::from(drawn - s);
                 *value = drawn;
             }
             chains.flips += u64::from(flips);
@@ -428,7 +493,7 @@ mod tests {
         let spins = Spins::grid(6, 6, true, 0.4).unwrap();
         let key = Key::new(5);
         let start = Chains::random(&spins, 32, key.fork("start"));
-        let wide = sweep(Bath::of(&spins), start.clone(), &[1.0; 32], 3, key);
+        let wide = sweep(Bath::of(&spins), start.clone(), &[1.0; 32], None, 3, key);
         let (mut narrow, mut block) = (start, 0);
         for colour in spins.classes() {
             let mut tile = Tile::new(key, 3, 32);
@@ -450,7 +515,7 @@ mod tests {
         let expected = 0.25 + 1.0 + 0.5 - 0.5 - 1.0 + 2.0;
         assert_eq!(spins.energies(&chains), [expected; 2]);
         assert_eq!(spins.magnetisations(&chains), [0; 2]);
-        let after = sweep(Bath::of(&spins), chains.clone(), &[2.0; 2], 0, Key::new(1));
+        let after = sweep(Bath::of(&spins), chains.clone(), &[2.0; 2], None, 0, Key::new(1));
         let changed = (0..4).flat_map(|s| chains.of(&spins, s).iter().zip(after.of(&spins, s)));
         assert_eq!(after.flips(), changed.filter(|(a, b)| a != b).count() as u64);
     }

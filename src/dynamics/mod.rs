@@ -8,12 +8,16 @@
 //! | [`ornstein_uhlenbeck`] | linear drift with noise of any covariance, by exact steps and two others |
 //! | [`underdamped`] | linear drift with velocities, and an array of RLC cells |
 //! | [`gibbs`] | sweeps of ±1 spins |
-//! | [`tempering`] | replicas of spins that exchange temperatures |
+//! | [`landscape`] | what can be heated and cooled: spins by two rules, and other states with an energy |
+//! | [`tempering`] | replicas of a landscape that exchange temperatures |
+//! | [`annealing`] | a landscape that is cooled |
 //! | [`stability`] | the largest time step |
 //! | [`adjoint`] | gradients through the unrolled steps |
 
 pub mod adjoint;
+pub mod annealing;
 pub mod gibbs;
+pub mod landscape;
 mod orders;
 pub mod ornstein_uhlenbeck;
 pub mod overdamped;

@@ -1,4 +1,4 @@
-//! Parallel tempering: replicas of the same spins at several temperatures, which they exchange.
+//! Parallel tempering: replicas of the same landscape at several temperatures, which they exchange.
 //!
 //! ```text
 //! P(exchange of neighbouring β, β′) = min(1, exp((β − β′)(E − E′)))      (25)
@@ -11,10 +11,10 @@
 
 use rand::RngExt;
 
-use crate::dynamics::gibbs::{Bath, Chains, check_beta, sweep};
+use crate::dynamics::gibbs::{Chains, check_beta};
+use crate::dynamics::landscape::Landscape;
 use crate::dynamics::run::{Dynamics, Place, run};
 use crate::error::{Result, SpinProblem};
-use crate::network::spins::Spins;
 use crate::noise::Key;
 
 /// Inverse temperatures, rising.
@@ -81,15 +81,19 @@ impl Ladder {
     ///
     /// # Errors
     /// None: the signature is that of [`run`].
-    pub fn adapted(mut self, spins: &Spins, rounds: usize, sweeps: usize, key: Key) -> Result<Self> {
+    pub fn adapted<L: Landscape>(
+        mut self,
+        landscape: &L,
+        rounds: usize,
+        sweeps: usize,
+        key: Key,
+    ) -> Result<Self> {
         for round in 0..rounds {
             let key = key.fork("ladder").at(round as u64);
-            let tempering = Tempering::new(spins, self.clone(), 1, key);
+            let tempering = Tempering::new(landscape, self.clone(), 1, key);
             let warm = run(&tempering, tempering.start(key.fork("start")), sweeps / 4, |_| {})?;
-            let measured =
-                Replicas { tried: vec![0; warm.tried.len()], accepted: vec![0; warm.tried.len()], ..warm };
-            let tempering = Tempering::new(spins, self.clone(), 1, key.fork("measured"));
-            self = self.respaced(&run(&tempering, measured, sweeps, |_| {})?.acceptance());
+            let tempering = Tempering::new(landscape, self.clone(), 1, key.fork("measured"));
+            self = self.respaced(&run(&tempering, warm.uncounted(), sweeps, |_| {})?.acceptance());
         }
         Ok(self)
     }
@@ -97,9 +101,9 @@ impl Ladder {
 
 /// Replicas on a ladder, for as many ladders as are run side by side.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Replicas {
-    /// The spins: chain k · rungs + r is replica r of ladder k.
-    pub chains: Chains,
+pub struct Replicas<C = Chains> {
+    /// The states: chain k · rungs + r is replica r of ladder k.
+    pub chains: C,
     /// The energy of each chain.
     pub energies: Vec<f64>,
     /// The rung that each chain is on.
@@ -122,7 +126,7 @@ enum End {
     Cold,
 }
 
-impl Replicas {
+impl<C> Replicas<C> {
     /// The chain that is on a rung of a ladder.
     pub fn on(&self, ladder: usize, rung: usize) -> usize {
         self.at[ladder * (self.tried.len() + 1) + rung]
@@ -139,9 +143,16 @@ impl Replicas {
     pub fn round_trips(&self) -> u64 {
         self.trips
     }
+
+    /// The same with no exchange counted yet.
+    #[must_use]
+    pub fn uncounted(self) -> Self {
+        let none = vec![0; self.tried.len()];
+        Self { tried: none.clone(), accepted: none, ..self }
+    }
 }
 
-/// Parallel tempering of a graph of spins: a step is a sweep of all replicas, and a round of exchanges.
+/// Parallel tempering of a landscape: a step is a sweep of all replicas, and a round of exchanges.
 ///
 /// ```
 /// use thermograd::{Key, Ladder, Spins, Tempering, run};
@@ -151,25 +162,48 @@ impl Replicas {
 /// assert!(end.energies[end.on(0, 7)] < -100.0); // 128 at least
 /// # Ok::<(), thermograd::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct Tempering<'a> {
-    spins: &'a Spins,
+#[derive(Debug)]
+pub struct Tempering<'a, L> {
+    landscape: &'a L,
     ladder: Ladder,
     ladders: usize,
+    clusters: bool,
     key: Key,
+    first: usize,
 }
 
-impl<'a> Tempering<'a> {
-    /// Replicas of `spins` on `ladders` independent copies of a ladder.
-    pub fn new(spins: &'a Spins, ladder: Ladder, ladders: usize, key: Key) -> Self {
-        Self { spins, ladder, ladders, key }
+/// Sweeps after which energies are computed anew, so that what was rounded does not add up.
+const AFRESH: usize = 1024;
+
+impl<'a, L: Landscape> Tempering<'a, L> {
+    /// Replicas of `landscape` on `ladders` independent copies of a ladder.
+    pub fn new(landscape: &'a L, ladder: Ladder, ladders: usize, key: Key) -> Self {
+        Self { landscape, ladder, ladders, clusters: false, key, first: 0 }
     }
 
-    /// Replicas that start as fair coins, in order along the ladder.
-    pub fn start(&self, key: Key) -> Replicas {
+    /// With a move of two replicas of each temperature after every sweep, of ladders 0 and 1, 2 and 3 and so on
+    /// ([`Landscape::isoenergetic`]).
+    #[must_use]
+    pub fn with_clusters(self) -> Self {
+        Self { clusters: true, ..self }
+    }
+
+    /// The same on another ladder of as many rungs, whose first step has this number: for a run that goes on.
+    #[must_use]
+    pub fn going_on(self, ladder: Ladder, first: usize) -> Self {
+        Self { ladder, first, ..self }
+    }
+
+    /// The ladder.
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+
+    /// Replicas that start at random, in order along the ladder.
+    pub fn start(&self, key: Key) -> Replicas<L::Chains> {
         let rungs = self.ladder.0.len();
-        let chains = Chains::random(self.spins, rungs * self.ladders, key);
-        let energies = self.spins.energies(&chains);
+        let chains = self.landscape.random(rungs * self.ladders, key);
+        let energies = self.landscape.energies(&chains);
         let of: Vec<usize> = (0..rungs * self.ladders).map(|chain| chain % rungs).collect();
         let seen = of.iter().map(|&rung| if rung == 0 { End::Hot } else { End::Neither }).collect();
         let (tried, accepted) = (vec![0; rungs - 1], vec![0; rungs - 1]);
@@ -185,8 +219,20 @@ impl<'a> Tempering<'a> {
         }
     }
 
+    /// Moves of the replicas of one rung in pairs of ladders.
+    fn pair(&self, index: usize, r: &mut Replicas<L::Chains>) {
+        let rungs = self.ladder.0.len();
+        for ladder in (1..self.ladders).step_by(2) {
+            let mut rng = self.key.fork("cluster").row(ladder as u64).at(index as u64).rng();
+            for rung in 0..rungs {
+                let pair = [r.on(ladder - 1, rung), r.on(ladder, rung)];
+                self.landscape.isoenergetic(&mut r.chains, &mut r.energies, pair, &mut rng);
+            }
+        }
+    }
+
     /// A round of exchanges.
-    fn exchange(&self, index: usize, r: &mut Replicas) {
+    fn exchange(&self, index: usize, r: &mut Replicas<L::Chains>) {
         let betas = &self.ladder.0;
         let rungs = betas.len();
         for ladder in 0..self.ladders {
@@ -217,19 +263,25 @@ impl<'a> Tempering<'a> {
     }
 }
 
-impl Dynamics for Tempering<'_> {
-    type State = Replicas;
+impl<L: Landscape> Dynamics for Tempering<'_, L> {
+    type State = Replicas<L::Chains>;
 
-    fn step(&self, index: usize, mut replicas: Replicas) -> Replicas {
-        let twice = |&rung: &usize| 2.0 * self.ladder.0[rung] as f32;
-        let betas: Vec<f32> = replicas.rungs.iter().map(twice).collect();
-        replicas.chains = sweep(Bath::of(self.spins), replicas.chains, &betas, index as u32, self.key);
-        replicas.energies = self.spins.energies(&replicas.chains);
+    fn step(&self, index: usize, mut replicas: Replicas<L::Chains>) -> Replicas<L::Chains> {
+        let index = self.first + index;
+        let betas: Vec<f64> = replicas.rungs.iter().map(|&rung| self.ladder.0[rung]).collect();
+        replicas.chains =
+            self.landscape.sweep(replicas.chains, &mut replicas.energies, &betas, index as u32, self.key);
+        if (index + 1).is_multiple_of(AFRESH) {
+            replicas.energies = self.landscape.energies(&replicas.chains);
+        }
+        if self.clusters {
+            self.pair(index, &mut replicas);
+        }
         self.exchange(index, &mut replicas);
         replicas
     }
 
-    fn diverged(&self, _state: &Replicas) -> Option<Place> {
+    fn diverged(&self, _state: &Replicas<L::Chains>) -> Option<Place> {
         None
     }
 }

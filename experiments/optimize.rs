@@ -1,0 +1,57 @@
+//! Hard problems solved by thermal noise: file → landscape → runs → the best solution, judged from the file → report.
+
+#[path = "optimize/arguments.rs"]
+mod arguments;
+#[path = "optimize/instance.rs"]
+mod instance;
+#[path = "optimize/report.rs"]
+mod report;
+#[path = "optimize/runs.rs"]
+mod runs;
+#[path = "optimize/summary.rs"]
+mod summary;
+
+use anyhow::Result;
+use clap::Parser;
+use thermograd_experiments::say;
+use thermograd_experiments::workbench::Run;
+use thermograd_experiments::workbench::progress::catch_interrupts;
+use thermograd_experiments::workbench::run::{self, Identity};
+
+use crate::arguments::Arguments;
+use crate::instance::Instance;
+use crate::summary::Summary;
+
+fn main() {
+    thermograd_experiments::conduct(|| begin(&Arguments::parse()));
+}
+
+fn begin(arguments: &Arguments) -> Result<()> {
+    let common = &arguments.common;
+    common.check()?;
+    if let Some(out) = &common.out {
+        Run::check_free(out)?;
+    }
+    let instance = Instance::of(arguments)?;
+    if let Some(file) = &common.export {
+        run::check_export(file)?;
+        run::save(file, &instance.model(common.penalty)?.couplings()?)?;
+        say!("couplings: {}", file.display());
+    }
+    catch_interrupts()?;
+    let identity = Identity { command: format!("optimize-{}", instance.name()), continues: false };
+    let folder = Run::begin(identity, common.out.as_deref(), &toml::to_string(&common.settings(&instance))?)?;
+    say!("{}: {}", instance.name(), instance.described());
+    let all = runs::all(&instance, common)?;
+    let summary = Summary::new(&instance, common, &all);
+    folder.write_json("summary.json", &summary)?;
+    summary.print();
+    if let Some(best) = runs::best(&instance, &all).and_then(|done| done.solution.as_ref()) {
+        let (name, text) = instance.file(best)?;
+        folder.write(name, text.as_bytes())?;
+        say!("solution: {}", folder.path(name).display());
+    }
+    folder.write("report.html", report::page(&instance, common, &all, &summary)?.as_bytes())?;
+    say!("report: {}", folder.path("report.html").display());
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! summary.json, and what is printed.
+
+use serde::Serialize;
+use thermograd_experiments::say;
+use thermograd_models::optimize::judge::{TimeToSolution, time_to_solution};
+
+use crate::arguments::{Common, Solver};
+use crate::instance::{Instance, Kind};
+use crate::runs::{Done, best};
+
+/// The numbers of all runs.
+#[derive(Serialize)]
+pub struct Summary {
+    /// What was solved.
+    pub problem: &'static str,
+    pub instance: String,
+    pub solver: Solver,
+    pub seed: u64,
+    pub runs: usize,
+    /// What the objective is.
+    pub objective_is: &'static str,
+    /// Of the best solution that breaks no constraint, recomputed from the problem.
+    pub objective: Option<f64>,
+    pub feasible: bool,
+    /// By how much the best state of a run without a solution breaks constraints; nothing is ever repaired.
+    pub violations: Option<i64>,
+    pub runs_feasible: usize,
+    /// Of every run.
+    pub objectives: Vec<Option<f64>>,
+    /// Of feasible runs.
+    pub mean: Option<f64>,
+    /// Of langevin before descent, the best.
+    pub objective_of_signs: Option<f64>,
+    pub optimum: Option<f64>,
+    /// From the optimum, as a part of it; as it is where that is zero.
+    pub gap: Option<f64>,
+    /// Runs that reached the optimum, or `within` of it.
+    pub successes: Option<usize>,
+    pub within: f64,
+    /// Seconds to a solution with 99 %, and its interval.
+    pub tts99: Option<TimeToSolution>,
+    /// Of a run, on average.
+    pub seconds: f64,
+    /// Of a run, on average.
+    pub sweeps: f64,
+    /// Moves proposed in a run, on average.
+    pub flips: f64,
+    pub joules: f64,
+    /// The differencing of Karmarkar and Karp, beside partitions.
+    pub differencing: Option<i64>,
+}
+
+impl Summary {
+    pub fn new(instance: &Instance, common: &Common, all: &[Done]) -> Self {
+        let objective = best(instance, all).and_then(Done::objective);
+        let feasible: Vec<f64> = all.iter().filter_map(Done::objective).collect();
+        let count = all.len() as f64;
+        let mean = |of: &dyn Fn(&Done) -> f64| all.iter().map(of).sum::<f64>() / count;
+        let seconds = mean(&|done| done.seconds);
+        let wanted = instance.optimum.map(|optimum| common.within * optimum);
+        let successes = wanted
+            .map(|wanted| feasible.iter().filter(|&&objective| instance.reaches(objective, wanted)).count());
+        let raw = all.iter().filter_map(|done| done.raw);
+        let violations =
+            all.iter().filter_map(|done| done.worth).map(|worth| worth.violations).filter(|v| *v > 0);
+        let flips = mean(&|done| done.attempted);
+        Self {
+            problem: instance.name(),
+            instance: instance.described(),
+            solver: common.solver,
+            seed: common.seed,
+            runs: all.len(),
+            objective_is: instance.objective(),
+            objective,
+            feasible: objective.is_some(),
+            violations: violations.min(),
+            runs_feasible: feasible.len(),
+            objectives: all.iter().map(Done::objective).collect(),
+            mean: (!feasible.is_empty()).then(|| feasible.iter().sum::<f64>() / feasible.len() as f64),
+            objective_of_signs: raw.reduce(|a, b| if instance.reaches(a, b) { a } else { b }),
+            optimum: instance.optimum,
+            gap: objective.and_then(|objective| instance.gap(objective)),
+            successes,
+            within: common.within,
+            tts99: successes.and_then(|successes| time_to_solution(seconds, successes, all.len())),
+            seconds,
+            sweeps: mean(&|done| done.sweeps as f64),
+            flips,
+            joules: flips * common.flip_joules,
+            differencing: match &instance.kind {
+                Kind::Partition(numbers) => Some(numbers.differencing()),
+                _ => None,
+            },
+        }
+    }
+
+    pub fn print(&self) {
+        match self.objective {
+            Some(objective) => say!("\n  {:<18}  {objective}", self.objective_is),
+            None => say!("\n  {:<18}  none that keeps all constraints", self.objective_is),
+        }
+        if let Some(signs) = self.objective_of_signs {
+            say!("  before descent      {signs}");
+        }
+        if let (Some(mean), true) = (self.mean, self.runs > 1) {
+            say!("  runs                {} of {}, {mean:.2} on average", self.runs_feasible, self.runs);
+        }
+        if let Some(differencing) = self.differencing {
+            say!("  differencing        {differencing} (Karmarkar and Karp)");
+        }
+        if let (Some(optimum), Some(gap)) = (self.optimum, self.gap) {
+            let gap = if optimum == 0.0 { format!("{gap}") } else { format!("{:.3} %", 100.0 * gap) };
+            say!("  best known          {optimum}, gap {gap}");
+            if self.gap.is_some_and(|gap| gap < 0.0) {
+                say!("                      better than the best known: is that number right?");
+            }
+        }
+        if let (Some(successes), Some(tts)) = (self.successes, self.tts99) {
+            let value = tts.seconds.map_or("unknown".into(), |seconds| format!("{seconds:.3} s"));
+            let most = tts.most.map_or("no bound".into(), |most| format!("{most:.3} s"));
+            let within = if self.within == 1.0 { String::new() } else { format!(" within {}", self.within) };
+            say!("  reached it{within}          {successes} of {} runs", self.runs);
+            say!("  time to solution    {value} with 99 % (95 % interval {:.3} s to {most})", tts.least);
+        }
+        say!(
+            "  a run               {:.2} s, {:.3e} sweeps, {:.3e} moves tried, {:.2e} J at their price",
+            self.seconds,
+            self.sweeps,
+            self.flips,
+            self.joules
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Bistable units of the substrate that are cooled through their bifurcation.
+//!
+//! ```text
+//! V(x, t) = Σ_i (J₂(t) x_i² + ½ x_i⁴) + c Σ_i h_i x_i + c Σ_(ij) J_ij x_i x_j,      c = 1.2/λ      (45)
+//! J₂: 0.25 → −0.20,      kT: 0.30 → 0.02
+//! ```
+//!
+//! λ is the root mean square field ([`scale`]). While J₂ is positive a unit has one minimum; when it falls below what the couplings give, units
+//! choose sides, and their signs are the spins. It is what such a device would do, and not the best solver: tempering and annealing of
+//! spins find lower states in less computing. Courses in which J₂ and kT fall together did better on the G-set than those in which one of
+//! them falls, or the couplings rise.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use thermograd::{
+    Block, Control, Couplings, Description, Group, Ising, Key, Overdamped, Pattern, Protocol, Schedule,
+    SubstrateConfig, Topology, run, to_f64,
+};
+
+use crate::error::{Error, Result};
+use crate::optimize::spins::scale;
+
+/// J₄.
+const QUARTIC: f64 = 0.5;
+
+/// J₂ at the beginning and at the end.
+const WELL: [f64; 2] = [0.25, -0.20];
+
+/// kT at the beginning and at the end.
+const HEAT: [f64; 2] = [0.30, 0.02];
+
+/// Δt.
+const STEP: f64 = 0.1;
+
+/// c λ.
+const STRENGTH: f64 = 1.2;
+
+/// Units, at most: their couplings are a full matrix.
+const MOST: usize = 8192;
+
+/// A cooled machine.
+pub struct Cooled {
+    dynamics: Overdamped,
+    steps: usize,
+    units: usize,
+    device: Device,
+}
+
+/// What cooling gave.
+pub struct Course {
+    /// The signs of every replica.
+    pub spins: Vec<Vec<i8>>,
+    /// Times, and displacements of the first units of the first replica.
+    pub path: Vec<(f64, Vec<f64>)>,
+}
+
+/// Units of the path that is shown, and its points.
+const SHOWN: usize = 40;
+const POINTS: usize = 200;
+
+impl Cooled {
+    /// A machine for a model that is cooled in so many steps.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for too many units or no steps, and those of [`Overdamped::new`].
+    pub fn new(model: &Ising, steps: usize, key: Key, device: &Device) -> Result<Self> {
+        let units = model.fields.len();
+        if units > MOST || units == 0 || steps == 0 {
+            return Err(Error::Request(format!(
+                "{units} units and {steps} steps: up to {MOST} units, whose couplings are a full matrix, and a step"
+            )));
+        }
+        let c = STRENGTH / Some(scale(model)).filter(|scale| *scale > 0.0).unwrap_or(1.0);
+        let mut matrix = vec![0.0_f32; units * units];
+        for &([i, j], value) in &model.couplings {
+            matrix[i * units + j] += (c * value) as f32;
+            matrix[j * units + i] += (c * value) as f32;
+        }
+        let group = Group::free("spin", units).wells(WELL[0], QUARTIC);
+        let block = Block { from: "spin".into(), to: "spin".into(), pattern: Pattern::Full };
+        let topology = Topology { groups: vec![group], blocks: vec![block] };
+        let schedule = Schedule { dt: STEP, steps };
+        let description = Description::of(SubstrateConfig::new(topology), schedule, None);
+        let fields = model.fields.iter().map(|h| (c * h) as f32).collect();
+        let couplings = Couplings::new(description, [("b.spin", fields), ("J.spin-spin", matrix)])?;
+        let substrate = couplings.substrate(device)?;
+        let field = substrate.field(&[])?;
+        let shift =
+            |d: f64| Tensor::<2>::from_data(TensorData::new(vec![d as f32; units], [1, units]), device);
+        let knot = |end: usize| {
+            let well = Some(shift(WELL[end] - WELL[0]));
+            Control { field: field.clone(), gain: None, well, kt: None }.with_kt(HEAT[end])
+        };
+        let protocol = Protocol::new(vec![0.0, schedule.duration()], vec![knot(0), knot(1)])?;
+        let dynamics = Overdamped::new(&substrate, protocol, STEP, key)?;
+        Ok(Self { dynamics, steps, units, device: device.clone() })
+    }
+
+    /// Cools so many replicas once; `progress` is told the part that is done and can end it.
+    ///
+    /// # Errors
+    /// Those of [`run`].
+    pub fn cool(
+        &self,
+        replicas: usize,
+        mut progress: impl FnMut(f64) -> ControlFlow<()>,
+    ) -> Result<Option<Course>> {
+        let every = self.steps.div_ceil(POINTS).max(1);
+        let mut path = Vec::new();
+        let x = Tensor::<2>::zeros([replicas, self.units], &self.device);
+        let mut stopped = false;
+        let shown = self.units.min(SHOWN);
+        // The noise and the controls are functions of the number of the step, so it is one run.
+        let x = run(&self.dynamics, x, self.steps, |step| {
+            if step.index % every == 0 && !stopped {
+                let first = to_f64(step.after.clone().slice([0..1, 0..shown]));
+                path.push(((step.index + 1) as f64 * STEP, first));
+                stopped = progress(step.index as f64 / self.steps as f64).is_break();
+            }
+        })?;
+        if stopped {
+            return Ok(None);
+        }
+        let sign = |x: &f64| if *x < 0.0 { -1 } else { 1 };
+        let spins = to_f64(x).chunks(self.units).map(|row| row.iter().map(sign).collect()).collect();
+        Ok(Some(Course { spins, path }))
+    }
+}

@@ -1,0 +1,77 @@
+//! Landscapes of states that are changed move by move.
+
+use rand::RngExt;
+use thermograd::{Key, Landscape};
+
+/// States, and moves that keep them valid.
+pub trait Moves {
+    /// A state.
+    type State: Clone;
+
+    /// A random state.
+    fn random(&self, rng: &mut impl RngExt) -> Self::State;
+
+    /// Its energy.
+    fn energy(&self, state: &Self::State) -> f64;
+
+    /// Proposals of a sweep.
+    fn proposals(&self) -> usize;
+
+    /// Proposes a move, which is as likely as its reverse, and makes it if `accepts` says so of what it costs. The cost, if
+    /// it was made.
+    fn propose(
+        &self,
+        state: &mut Self::State,
+        rng: &mut impl RngExt,
+        accepts: impl FnMut(f64, f64) -> bool,
+    ) -> Option<f64>;
+}
+
+/// The landscape of moves that are accepted by the rule of Metropolis.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk<M>(pub M);
+
+/// Chains of states.
+#[derive(Clone, Debug)]
+pub struct Walkers<S> {
+    /// The state of each.
+    pub states: Vec<S>,
+    /// Moves that were accepted, in all.
+    pub accepted: u64,
+}
+
+impl<M: Moves> Landscape for Walk<M> {
+    type Chains = Walkers<M::State>;
+
+    fn random(&self, count: usize, key: Key) -> Self::Chains {
+        let states = (0..count).map(|chain| self.0.random(&mut key.row(chain as u64).rng())).collect();
+        Walkers { states, accepted: 0 }
+    }
+
+    fn energies(&self, chains: &Self::Chains) -> Vec<f64> {
+        chains.states.iter().map(|state| self.0.energy(state)).collect()
+    }
+
+    fn sweep(
+        &self,
+        mut chains: Self::Chains,
+        energies: &mut [f64],
+        betas: &[f64],
+        index: u32,
+        key: Key,
+    ) -> Self::Chains {
+        let all = chains.states.iter_mut().zip(energies).zip(betas).enumerate();
+        for (chain, ((state, energy), &beta)) in all {
+            let mut rng = key.fork("moves").row(chain as u64).at(u64::from(index)).rng();
+            for _ in 0..self.0.proposals() {
+                // A uniform number goes with every proposal, drawn after it.
+                let accepts = |cost: f64, u: f64| cost <= 0.0 || u < (-beta * cost).exp();
+                if let Some(cost) = self.0.propose(state, &mut rng, accepts) {
+                    *energy += cost;
+                    chains.accepted += 1;
+                }
+            }
+        }
+        chains
+    }
+}

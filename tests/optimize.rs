@@ -1,0 +1,286 @@
+//! Hard problems: kernels against enumeration, energies against their definition, solutions against exact ones.
+
+use std::ops::ControlFlow;
+
+use rand::RngExt;
+use thermograd::{Ising, Key, Ladder, Metropolis, Tempering, run};
+use thermograd_models::optimize::assignment::Assignments;
+use thermograd_models::optimize::langevin::Cooled;
+use thermograd_models::optimize::moves::{Moves, Walk};
+use thermograd_models::optimize::partition::Numbers;
+use thermograd_models::optimize::search::{Found, Method, search};
+use thermograd_models::optimize::spins;
+use thermograd_models::optimize::tour::Tours;
+
+const TEMPERING: Method = Method::Tempering { replicas: 12, clusters: false };
+const CLUSTERS: Method = Method::Tempering { replicas: 12, clusters: true };
+const ANNEALING: Method = Method::Annealing { chains: 12, sweeps: 100 };
+
+fn go_on(_: &thermograd_models::optimize::search::Look) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// A model of whole numbers, some of them zero.
+fn model(n: usize, key: Key) -> Ising {
+    let mut rng = key.rng();
+    let pairs = (0..n).flat_map(|j| (0..j).map(move |i| [i, j]));
+    let couplings = pairs.map(|pair| (pair, f64::from(rng.random_range(-3_i32..=3)))).collect();
+    let mut rng = key.fork("fields").rng();
+    let fields = (0..n).map(|_| f64::from(rng.random_range(-2_i32..=2))).collect();
+    Ising { fields, couplings, offset: 0.0 }
+}
+
+fn spins_of(state: usize, n: usize) -> Vec<i8> {
+    (0..n).map(|i| if state >> i & 1 == 1 { 1 } else { -1 }).collect()
+}
+
+/// Both rules leave exp(−βE) as it is to rounding where spins of one colour are drawn together, in f64 and with the colours of the
+/// graph; and neither does where coupled spins are drawn together.
+#[test]
+fn sweeps_by_colours_leave_the_boltzmann_weights_alone() {
+    const N: usize = 7;
+    let model = model(N, Key::new(1));
+    let model = Ising {
+        // A sparse graph, of more colours than two.
+        couplings: model.couplings.iter().copied().filter(|([i, j], _)| (i + 2 * j) % 3 != 0).collect(),
+        ..model
+    };
+    let graph = spins::graph(&model).unwrap();
+    assert!(graph.colours() >= 3 && graph.colours() < N);
+    let beta = 0.37;
+    let weights: Vec<f64> = (0..1 << N).map(|s| (-beta * model.energy(&spins_of(s, N))).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    let pi: Vec<f64> = weights.iter().map(|weight| weight / sum).collect();
+    // The probability that a spin is flipped in a state.
+    let flip = |state: usize, i: usize, metropolis: bool| {
+        let cost = model.energy(&spins_of(state ^ 1 << i, N)) - model.energy(&spins_of(state, N));
+        if metropolis { (-beta * cost).exp().min(1.0) } else { 1.0 / (1.0 + (beta * cost).exp()) }
+    };
+    let step = |p: &[f64], members: &[usize], metropolis: bool| {
+        let mut next = vec![0.0; p.len()];
+        for (state, p) in p.iter().enumerate() {
+            for subset in 0..1 << members.len() {
+                let (mut to, mut chance) = (state, *p);
+                for (k, &i) in members.iter().enumerate() {
+                    let flips = flip(state, i, metropolis);
+                    if subset >> k & 1 == 1 {
+                        (to, chance) = (to ^ 1 << i, chance * flips);
+                    } else {
+                        chance *= 1.0 - flips;
+                    }
+                }
+                next[to] += chance;
+            }
+        }
+        next
+    };
+    let off = |p: &[f64]| p.iter().zip(&pi).map(|(a, b)| (a - b).abs()).sum::<f64>();
+    for metropolis in [false, true] {
+        let mut p = pi.clone();
+        for colour in 0..graph.colours() {
+            let members: Vec<usize> = (0..N).filter(|&i| graph.colour(i) == colour).collect();
+            p = step(&p, &members, metropolis);
+        }
+        assert!(off(&p) < 1e-12, "{}", off(&p));
+        let together = step(&pi, &(0..N).collect::<Vec<_>>(), metropolis);
+        assert!(off(&together) > 0.01, "{}", off(&together));
+    }
+    // Exchanges: π(a)π(b) P(a, b → b, a) is symmetric.
+    let other = 0.9;
+    let joint = |a: usize, b: usize| {
+        (-beta * model.energy(&spins_of(a, N)) - other * model.energy(&spins_of(b, N))).exp()
+    };
+    let chance = |a: usize, b: usize| {
+        let gap = model.energy(&spins_of(a, N)) - model.energy(&spins_of(b, N));
+        ((beta - other) * gap).exp().min(1.0)
+    };
+    for (a, b) in (0..1 << N).flat_map(|a| (0..8).map(move |k| (a, (37 * a + 11 * k) % (1 << N)))) {
+        let (there, back) = (joint(a, b) * chance(a, b), joint(b, a) * chance(b, a));
+        assert!((there - back).abs() <= 1e-12 * there.max(back));
+    }
+}
+
+/// Energies that follow a million flips, exchanges and clusters are those of the definition: whole numbers are exact.
+#[test]
+fn energies_that_follow_flips_are_those_of_the_definition() {
+    let model = model(120, Key::new(2));
+    let graph = spins::graph(&model).unwrap();
+    let metropolis = Metropolis(&graph);
+    let ladder = Ladder::geometric(0.02, 0.5, 16).unwrap();
+    let tempering = Tempering::new(&metropolis, ladder, 2, Key::new(3)).with_clusters();
+    // Fewer than the sweeps after which they are computed anew.
+    let end = run(&tempering, tempering.start(Key::new(4)), 1000, |_| {}).unwrap();
+    assert!(end.chains.flips() > 1_000_000, "{}", end.chains.flips());
+    assert_eq!(end.energies, graph.energies(&end.chains));
+    for chain in [0, 17] {
+        assert_eq!(end.energies[chain], model.energy(&end.chains.chain(&graph, chain)));
+    }
+}
+
+/// All three solvers find the lowest of 2^14 states, and the energy they report is that of the state.
+#[test]
+fn the_lowest_state_of_small_models_is_found() {
+    for seed in 0..4 {
+        let model = model(14, Key::new(10 + seed));
+        let lowest = (0..1 << 14).map(|s| model.energy(&spins_of(s, 14))).fold(f64::INFINITY, f64::min);
+        let graph = spins::graph(&model).unwrap();
+        for method in [TEMPERING, CLUSTERS, ANNEALING] {
+            let betas = if method == ANNEALING { spins::annealed(&model) } else { spins::tempered(&model) };
+            let found: Found<Vec<i8>> = search(
+                &Metropolis(&graph),
+                method,
+                betas,
+                (14, 400),
+                Key::new(seed),
+                |c, i| Some(c.chain(&graph, i)),
+                go_on,
+            )
+            .unwrap();
+            assert_eq!(found.energy, lowest, "{method:?}");
+            assert_eq!(model.energy(&found.best.unwrap()), lowest);
+        }
+        let cooled = Cooled::new(&model, 400, Key::new(seed), &burn::tensor::Device::flex()).unwrap();
+        let mut course = cooled.cool(32, |_| ControlFlow::Continue(())).unwrap().unwrap();
+        let best = course.spins.iter_mut().map(|spins| {
+            spins::descend(&model, spins);
+            model.energy(spins)
+        });
+        assert_eq!(best.fold(f64::INFINITY, f64::min), lowest, "langevin");
+        assert!(course.path.len() > 100);
+    }
+}
+
+/// The ladder is respaced four times and then left alone; a run that is stopped and one that goes on agree until then.
+#[test]
+fn the_ladder_is_left_alone_after_its_burn_in() {
+    let model = model(40, Key::new(5));
+    let graph = spins::graph(&model).unwrap();
+    let betas = |sweeps: usize| {
+        let found: Found<()> = search(
+            &Metropolis(&graph),
+            TEMPERING,
+            spins::tempered(&model),
+            (40, sweeps),
+            Key::new(6),
+            |_, _| None,
+            go_on,
+        )
+        .unwrap();
+        assert!(found.best.is_none() && found.energy.is_infinite());
+        found.betas
+    };
+    let (early, settled, late) = (betas(10), betas(160), betas(1000));
+    assert_ne!(early, settled);
+    assert_eq!(settled, late);
+    assert_eq!((settled[0], settled[11]), (early[0], early[11]));
+}
+
+fn permuted(k: usize, order: &mut Vec<u32>, tours: &Tours, best: &mut f64) {
+    if k == order.len() {
+        *best = best.min(tours.energy(order));
+        return;
+    }
+    for i in k..order.len() {
+        order.swap(k, i);
+        permuted(k + 1, order, tours, best);
+        order.swap(k, i);
+    }
+}
+
+/// The shortest of all tours of nine cities is found, by both solvers.
+#[test]
+fn the_shortest_tour_of_few_cities_is_found() {
+    for seed in 0..4 {
+        let mut rng = Key::new(50 + seed).rng();
+        let places: Vec<[f64; 2]> = (0..9).map(|_| [rng.random(), rng.random()]).collect();
+        let pairs = (0..9).flat_map(|i| (0..9).map(move |j| (i, j)));
+        let distance = |(i, j): (usize, usize)| {
+            (1e4 * (places[i][0] - places[j][0]).hypot(places[i][1] - places[j][1])).round() as i64
+        };
+        let tours = Tours::new(&pairs.map(distance).collect::<Vec<_>>()).unwrap();
+        let mut best = f64::INFINITY;
+        permuted(1, &mut (0..9).collect(), &tours, &mut best);
+        for method in [TEMPERING, ANNEALING] {
+            let found: Found<Vec<u32>> = search(
+                &Walk(tours.clone()),
+                method,
+                tours.betas(),
+                (18, 300),
+                Key::new(seed),
+                |c, i| Some(c.states[i].clone()),
+                go_on,
+            )
+            .unwrap();
+            assert!((found.energy - best).abs() < 1e-6, "{method:?}: {} for {best}", found.energy);
+            assert!((tours.energy(&found.best.unwrap()) - best).abs() < 1e-6);
+        }
+    }
+}
+
+/// Partitions: the smallest difference of 2^15, in whole numbers.
+#[test]
+fn the_best_partition_of_few_numbers_is_found() {
+    for seed in 0..4 {
+        let mut rng = Key::new(70 + seed).rng();
+        let numbers = Numbers::new((0..15).map(|_| rng.random_range(1..1 << 20)).collect()).unwrap();
+        let least = (0..1 << 15).map(|s| numbers.difference(&spins_of(s, 15))).min().unwrap();
+        assert!(numbers.differencing() >= least);
+        let found: Found<Vec<i8>> = search(
+            &Walk(numbers.clone()),
+            TEMPERING,
+            numbers.betas(),
+            (30, 20_000),
+            Key::new(seed),
+            |c, i| Some(c.states[i].sides.clone()),
+            go_on,
+        )
+        .unwrap();
+        assert_eq!(numbers.difference(&found.best.unwrap()), least);
+    }
+}
+
+/// Assignments of up to 10 agents and 40 jobs are those of an exact solver of mixed-integer programs, and keep all capacities.
+#[test]
+fn assignments_are_those_of_an_exact_solver() {
+    use microlp::{ComparisonOp, OptimizationDirection, Problem};
+    for (seed, agents, jobs) in [(0, 3, 8), (1, 4, 12), (2, 5, 20), (3, 8, 24), (4, 10, 40)] {
+        let mut rng = Key::new(90 + seed).rng();
+        let size = agents * jobs;
+        let costs: Vec<i64> = (0..size).map(|_| rng.random_range(10..=50)).collect();
+        let takes: Vec<i64> = (0..size).map(|_| rng.random_range(5..=25)).collect();
+        let capacity = (0.8 * takes.iter().sum::<i64>() as f64 / (agents * agents) as f64).ceil() as i64;
+        let capacities = vec![capacity; agents];
+        let mut program = Problem::new(OptimizationDirection::Minimize);
+        let z: Vec<_> = costs.iter().map(|&cost| program.add_integer_var(cost as f64, (0, 1))).collect();
+        for job in 0..jobs {
+            let once: Vec<_> = (0..agents).map(|agent| (z[agent * jobs + job], 1.0)).collect();
+            program.add_constraint(&once[..], ComparisonOp::Eq, 1.0);
+        }
+        for agent in 0..agents {
+            let load = (0..jobs).map(|job| (z[agent * jobs + job], takes[agent * jobs + job] as f64));
+            program.add_constraint(&load.collect::<Vec<_>>()[..], ComparisonOp::Le, capacity as f64);
+        }
+        let exact = program.solve().unwrap().into_solution().unwrap().objective().round();
+        let problem = Assignments::new(&costs, &takes, &capacities, false).unwrap();
+        let found: Found<Vec<u32>> = search(
+            &Walk(problem.clone()),
+            Method::Tempering { replicas: 8, clusters: false },
+            problem.betas(),
+            (2 * jobs, 20_000),
+            Key::new(seed),
+            |c, i| problem.is_feasible(&c.states[i]).then(|| c.states[i].agents.clone()),
+            go_on,
+        )
+        .unwrap();
+        println!("{agents} agents, {jobs} jobs: {} for {exact}, at sweep {}", found.energy, found.at);
+        let best = found.best.unwrap();
+        let mut loads = vec![0; agents];
+        best.iter()
+            .enumerate()
+            .for_each(|(job, &agent)| loads[agent as usize] += takes[agent as usize * jobs + job]);
+        assert!(loads.iter().all(|&load| load <= capacity));
+        let cost: i64 = best.iter().enumerate().map(|(job, &agent)| costs[agent as usize * jobs + job]).sum();
+        assert_eq!(cost as f64, exact);
+        assert!((found.energy - exact).abs() < 1e-6);
+    }
+}
