@@ -13,6 +13,7 @@ mod summary;
 
 use anyhow::Result;
 use clap::Parser;
+use thermograd::Format;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::Run;
 use thermograd_experiments::workbench::progress::catch_interrupts;
@@ -34,7 +35,10 @@ fn begin(arguments: &Arguments) -> Result<()> {
     }
     let instance = Instance::of(arguments)?;
     if let Some(file) = &common.export {
-        run::check_export(file)?;
+        match Format::of_name(&file.to_string_lossy())?.holds_spins_alone() {
+            true => run::try_place(file)?,
+            false => run::check_export(file)?,
+        }
         run::save(file, &instance.model(common.penalty)?.couplings()?)?;
         say!("couplings: {}", file.display());
     }

@@ -1216,6 +1216,12 @@ fn linear_algebra_answers_from_files() {
         std::fs::read(at(&format!("{out}/solution.npy"))).unwrap()
     };
     assert_eq!(solve("1", "one"), solve("2", "two"));
+    let sample = |threads: &str, out: &str| {
+        let mut command = linalg(&["sample", "--random", "7", "--chains", "37", "--samples", "99"]);
+        ok(command.args(["--threads", threads, "--out", &at(out)]).output().unwrap());
+        std::fs::read(at(&format!("{out}/samples.npy"))).unwrap()
+    };
+    assert_eq!(sample("1", "samples one"), sample("3", "samples three"));
 }
 
 /// What `linalg` cannot do it says, with the numbers.
@@ -1267,4 +1273,124 @@ fn linear_algebra_refuses_what_it_cannot_do() {
     refused(linalg(&["solve", "--out", &out]), &["solve"], &["is not empty"]);
     assert_eq!(std::fs::read(at("there/precious")).unwrap(), b"precious");
     assert!(ok(linalg(&["--help"]).output().unwrap()).contains("Linear algebra by thermal noise"));
+}
+
+fn optimize(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_optimize"));
+    command.args(arguments);
+    command
+}
+
+/// `optimize` on every kind of problem: solutions in the problem's own format are worth what is said, on any number of threads.
+#[test]
+fn hard_problems_of_every_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    let run = |arguments: &[&str], out: &str| -> serde_json::Value {
+        let (_, to) = (std::fs::remove_dir_all(at(out)), at(out));
+        let full = [arguments, &["--sweeps", "300", "--runs", "3", "--out", &to]].concat();
+        ok(optimize(&full).output().unwrap());
+        assert!(
+            std::fs::read_to_string(at(&format!("{out}/report.html"))).unwrap().contains("thermal noise")
+        );
+        serde_json::from_slice(&std::fs::read(at(&format!("{out}/summary.json"))).unwrap()).unwrap()
+    };
+    let solution = |file: &str| std::fs::read_to_string(at(file)).unwrap();
+    let spins =
+        |out: &str| -> Vec<i8> { serde_json::from_str(&solution(&format!("{out}/solution.json"))).unwrap() };
+
+    // A square with a diagonal of −2: the best cut has all four sides.
+    write("square.txt", "4 5\n1 2 1\n2 3 1\n3 4 1\n4 1 1\n1 3 -2\n".replace("\\\n", "\n").as_str());
+    for solver in ["tempering", "annealing", "langevin"] {
+        let summary = run(&["maxcut", &at("square.txt"), "--solver", solver, "--optimum", "4"], "cut");
+        assert_eq!(
+            (&summary["objective"], &summary["successes"], &summary["gap"]),
+            (&4.0.into(), &3.into(), &0.0.into()),
+            "{solver}"
+        );
+        let s = spins("cut");
+        assert!(s[0] == s[2] && s[1] == s[3] && s[0] != s[1]);
+    }
+    run(&["maxcut", &at("square.txt"), "--clusters", "--target", "4"], "clusters");
+
+    // The mapped problem, and the same as a binary form: cut = (4 + 1 − 2 − E)/2 … of energy −5.
+    let file = at("square.bqm.json");
+    run(&["maxcut", &at("square.txt"), "--export", &file], "export");
+    let energy = run(&["qubo", &file], "form")["objective"].as_f64().unwrap();
+    assert_eq!(0.5 * (2.0 - energy), 4.0);
+
+    let cities = "NAME : ring\nTYPE : TSP\nDIMENSION : 5\nEDGE_WEIGHT_TYPE : EUC_2D\nNODE_COORD_SECTION\n1 0 0\n2 10 0\n3 20 10\n4 10 20\n5 0 20\n";
+    write("ring.tsp", cities);
+    write("ring.opt.tour", "TOUR_SECTION\n3\n2\n1\n5\n4\n-1\n");
+    let summary = run(&["tour", &at("ring.tsp")], "tour");
+    assert_eq!((summary["objective"].as_f64(), summary["optimum"].as_f64()), (Some(68.0), Some(68.0)));
+    assert!(solution("tour/solution.tour").contains("TOUR_SECTION\n"));
+    run(&["tour", &at("ring.tsp"), "--export", &at("ring.qubo")], "qubo");
+
+    write("jobs.txt", "1\n2 3\n1 9 9\n9 1 1\n1 1 1\n1 1 1\n1 2\n");
+    let summary = run(&["assign", &at("jobs.txt")], "assign");
+    assert_eq!((summary["objective"].as_f64(), summary["feasible"].as_bool()), (Some(3.0), Some(true)));
+    assert_eq!(solution("assign/solution.json").trim(), "[1,2,2]");
+    let summary = run(&["assign", &at("jobs.txt"), "--maximise"], "most");
+    assert_eq!(summary["objective"].as_f64(), Some(19.0));
+
+    write("numbers.txt", "8 7 6 5 4\n");
+    let summary = run(&["partition", &at("numbers.txt")], "halves");
+    assert_eq!((summary["objective"].as_f64(), summary["differencing"].as_i64()), (Some(0.0), Some(2)));
+
+    // The same seed and sweeps, the same answer, on one thread and on two.
+    for problem in
+        [&["tour"][..], &["maxcut"], &["qubo", "--bits", "3"], &["assign"], &["partition", "--random", "50"]]
+    {
+        let with = |threads: &str| {
+            let full = [problem, &["--threads", threads]].concat();
+            run(&full, "threads")["objectives"].to_string()
+        };
+        assert_eq!(with("1"), with("2"), "{problem:?}");
+    }
+}
+
+/// What `optimize` cannot do it says, with the line or the numbers.
+#[test]
+fn hard_problems_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    write("loop.gset", "3 1\n2 2 1\n");
+    write("twice.gset", "3 2\n1 2 1\n2 1 1\n");
+    write("xray.tsp", "DIMENSION : 3\nEDGE_WEIGHT_TYPE : XRAY1\n");
+    write("full.txt", "1\n1 2\n1 1\n5 5\n9\n");
+    write("negative.txt", "1\n1 1\n1\n1\n-9\n");
+    write("numbers.txt", "5\n-3\n");
+    write("three.tsp", "DIMENSION : 3\nEDGE_WEIGHT_TYPE : EUC_2D\nNODE_COORD_SECTION\n1 0 0\n2 1 0\n3 0 1\n");
+    write("three.opt.tour", "TOUR_SECTION\n1\n2\n2\n-1\n");
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["maxcut", "loop.gset"], &["loop.gset", "line 2: an edge from node 2 to itself"]),
+        (&["maxcut", "twice.gset"], &["line 3", "is there again"]),
+        (&["tour", "xray.tsp"], &["line 2", "`XRAY1`"]),
+        (&["tour", "three.tsp"], &["three.opt.tour", "line 4: city 2 is visited twice"]),
+        (&["assign", "full.txt"], &["no assignment is feasible", "take 10 at least"]),
+        (&["assign", "negative.txt"], &["line 5", "-9, below 0"]),
+        (&["assign", "--problem", "2"], &["there are 1 to 1"]),
+        (&["partition", "numbers.txt"], &["number 2 is -3"]),
+        (&["partition", "--bits", "60"], &["1 to 50"]),
+        (&["qubo", "none.qubo"], &["none.qubo"]),
+        (&["tour", "--random", "2"], &["3 to 5000"]),
+        (&["tour", "--solver", "langevin"], &["of spins"]),
+        (&["tour", "--bits", "3"], &["couplings of maxcut and qubo"]),
+        (&["tour", "--seconds", "-1"], &["--seconds -1"]),
+        (&["tour", "--seconds", "nan"], &["--seconds"]),
+        (&["assign", "--export", "out.npz"], &["hardly ever feasible"]),
+    ];
+    for (arguments, parts) in cases {
+        let full: Vec<String> =
+            arguments.iter().map(|word| if word.contains('.') { at(word) } else { (*word).into() }).collect();
+        let full: Vec<&str> = full.iter().map(String::as_str).collect();
+        let mut command = optimize(&full);
+        command.args(["--sweeps", "5", "--out", &at("out")]);
+        refused(command, &full, parts);
+        let _ = std::fs::remove_dir_all(at("out"));
+    }
+    assert!(ok(optimize(&["--help"]).output().unwrap()).contains("Hard problems solved by thermal noise"));
 }

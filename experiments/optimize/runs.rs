@@ -170,7 +170,7 @@ fn one(
             let walk = Walk(tours.clone());
             let whole =
                 |order: &Vec<u32>| Some(Solution::Tour(order.iter().map(|&city| city as usize).collect()));
-            task.searched(&walk, scaled(tours.betas()), tours.replicas(), tours.count(), 2, |all, chain| {
+            task.searched(&walk, scaled(tours.betas()), 8, tours.count(), 2, |all, chain| {
                 whole(&all.states[chain])
             })
         }

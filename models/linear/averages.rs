@@ -45,6 +45,9 @@ pub const BATCHES: usize = 20;
 /// Autocorrelation times that a batch must be long.
 pub const LONG: f64 = 10.0;
 
+/// Chains that are multiplied together: products of other widths may be rounded otherwise, so it is the same on all threads.
+pub(crate) const TOGETHER: usize = 16;
+
 /// Readings that are kept before products of them are added.
 const KEPT: usize = 32;
 
@@ -130,8 +133,7 @@ impl Averages {
             return Err(Error::Request("no chain is run".into()));
         }
         let size = machine.system.size();
-        let each = pace.chains.div_ceil(shards.threads.max(1));
-        let shards = Shards { size: each, ..shards };
+        let shards = Shards { size: TOGETHER, ..shards };
         let counts = shards.map(pace.chains, |range| range.len()).into_iter();
         let states = match pace.single {
             false => States::Double(
@@ -144,7 +146,7 @@ impl Averages {
             ),
         };
         let (steps, groups, path) = (0, Vec::new(), Vec::new());
-        let waiting = vec![Vec::new(); pace.chains.div_ceil(each)];
+        let waiting = vec![Vec::new(); pace.chains.div_ceil(TOGETHER)];
         Ok(Self { machine, observable, pace, shards, key, states, steps, groups, waiting, batch: 0, path })
     }
 

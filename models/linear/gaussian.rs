@@ -18,6 +18,7 @@ use faer::Mat;
 use thermograd::{Key, Shards, run};
 
 use crate::error::{Error, Result};
+use crate::linear::averages::TOGETHER;
 use crate::linear::machine::Machine;
 use crate::linear::plan::LONG_BURN_IN;
 use crate::linear::problem::Problem;
@@ -56,7 +57,7 @@ pub fn samples(
     let steps = machine.steps::<f64>(h, key)?;
     let (chains, readings) = (chains.min(count), machine.readings());
     let rounds = count.div_ceil(chains);
-    let shards = Shards { size: chains.div_ceil(shards.threads.max(1)), ..shards };
+    let shards = Shards { size: TOGETHER, ..shards };
     let begun = shards.map(chains, |range| {
         let steps = steps.clone().with_key(key.skip(range.start as u64));
         run(&steps, Mat::zeros(machine.system.size(), range.len()).into(), settle, |_| {})

@@ -53,15 +53,10 @@ impl Tours {
         if all.is_empty() { 1.0 } else { all.iter().sum::<f64>() / all.len() as f64 }
     }
 
-    /// Inverse temperatures: from the mean distance of nearest neighbours to a tenth of it.
+    /// Inverse temperatures: from 0.8 of the mean distance of nearest neighbours to a tenth of that.
     pub fn betas(&self) -> [f64; 2] {
-        let unit = self.nearest();
+        let unit = 0.8 * self.nearest();
         [1.0 / unit, 10.0 / unit]
-    }
-
-    /// Replicas: more cities need more for neighbours on the ladder to exchange.
-    pub fn replicas(&self) -> usize {
-        (self.count as f64).sqrt().ceil().clamp(8.0, 32.0) as usize
     }
 
     /// The part of a tour after `from` up to and with `to`, turned round; or the rest, if that is shorter.
