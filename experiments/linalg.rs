@@ -200,6 +200,7 @@ impl<'a> Job<'a> {
         let outcome = self.ask(&program, search)?;
         let seconds = since.elapsed().as_secs_f64();
         let answer = &outcome.answer;
+        answer.check()?;
         match &outcome.hopeless {
             Some(reason) => {
                 say!("the error that was asked for cannot be reached: {reason}; this is the answer so far")
@@ -208,7 +209,10 @@ impl<'a> Job<'a> {
             None => {}
         }
         run::write(&run.path(file), &npy(&answer.mean))?;
-        run::write(&run.path("standard-errors.npy"), &npy(&answer.error))?;
+        run::write(
+            &run.path("standard-errors.npy"),
+            &npy(&(&answer.error * faer::Scale(answer.widening()))),
+        )?;
         if matches!(extra, Extra::Band { .. }) || task == "regress" {
             let deviations: Vec<f64> =
                 answer.variance.iter().map(|variance| variance.max(0.0).sqrt()).collect();

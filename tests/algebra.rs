@@ -140,7 +140,8 @@ fn no_machine_sees_the_answer() {
         let asked = std::panic::catch_unwind(|| answered(&problem, &Panicking, true));
         assert!(asked.is_err(), "{} is compared with something else", problem.name());
     }
-    // Nothing that moves a machine factorises a matrix in order to solve with it.
+    // Nothing that moves a machine factorises a matrix in order to solve with it. The plan of a determinant takes eigenvectors: it
+    // decides how long machines run, and nothing else.
     for file in ["averages", "answer", "problem", "machine", "gaussian", "work", "plan"] {
         let path = format!("{}/../models/linear/{file}.rs", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap();
@@ -157,7 +158,8 @@ fn no_machine_sees_the_answer() {
             "modes(",
             "transition(",
         ] {
-            assert!(!text.contains(word), "{file}.rs has `{word}`");
+            let planned = file == "plan" && word == "modes(";
+            assert!(planned || !text.contains(word), "{file}.rs has `{word}`");
         }
     }
     // What moves an overdamped machine is A, b and noise: a step of a size at which x − h(Ax − b) is known by hand.
@@ -196,10 +198,7 @@ fn ratio(a: &Mat<f64>, observable: Observable, time: f64, key: Key) -> f64 {
     let rates = machine.system.rates().to_vec();
     let formula = match &observable {
         Observable::Square => of_square(&rates, 1.0),
-        Observable::Form(form) => {
-            let (modes, vectors) = machine.system.modes().unwrap();
-            of_form((vectors.transpose() * &**form * &vectors).as_ref(), modes.rates(), 1.0)
-        }
+        Observable::Form(form) => of_form(&machine.system, form, 1.0).unwrap(),
         _ => of_position(&rates, 1.0),
     };
     let squares = !matches!(observable, Observable::Position);
@@ -282,8 +281,7 @@ fn runs_end_at_the_error_that_was_asked_for() {
                 answer.time
             );
             assert!(error < 0.1 * deviations(1e-6 / 6.0), "{}: {error}", problem.name());
-            assert_eq!(outcome.planned.is_some(), index < 2);
-            assert!(outcome.planned.is_none_or(|time| answer.time >= time * (1.0 - 1e-9)));
+            assert!(outcome.planned.is_some_and(|time| answer.time >= time * (1.0 - 1e-9)));
             assert!(outcome.looks.windows(2).all(|pair| pair[0].time < pair[1].time));
         }
     }
@@ -553,6 +551,8 @@ fn a_gaussian_process_has_the_posterior_of_its_kernel() {
     }
     assert!(process.posterior(&x, &y[1..], 100).is_err());
     assert!(process.posterior(&x, &y, 5).unwrap_err().to_string().contains("are enough"));
+    let quiet = Process { noise: 1e-3, ..process };
+    assert!(quiet.posterior(&x, &y, 100).unwrap_err().to_string().contains("more than the noise"));
     assert!(Process { noise: 0.0, ..process }.posterior(&x, &y, 100).is_err());
 }
 

@@ -1340,9 +1340,13 @@ fn hard_problems_of_every_kind() {
     assert_eq!((summary["objective"].as_f64(), summary["differencing"].as_i64()), (Some(0.0), Some(2)));
 
     // The same seed and sweeps, the same answer, on one thread and on two.
-    for problem in
-        [&["tour"][..], &["maxcut"], &["qubo", "--bits", "3"], &["assign"], &["partition", "--random", "50"]]
-    {
+    for problem in [
+        &["tour"][..],
+        &["maxcut"],
+        &["qubo", "--coupling-bits", "3"],
+        &["assign"],
+        &["partition", "--random", "50"],
+    ] {
         let with = |threads: &str| {
             let full = [problem, &["--threads", threads]].concat();
             run(&full, "threads")["objectives"].to_string()
@@ -1378,7 +1382,7 @@ fn hard_problems_that_are_none_are_refused() {
         (&["qubo", "none.qubo"], &["none.qubo"]),
         (&["tour", "--random", "2"], &["3 to 5000"]),
         (&["tour", "--solver", "langevin"], &["of spins"]),
-        (&["tour", "--bits", "3"], &["couplings of maxcut and qubo"]),
+        (&["tour", "--coupling-bits", "3"], &["couplings of maxcut and qubo"]),
         (&["tour", "--seconds", "-1"], &["--seconds -1"]),
         (&["tour", "--seconds", "nan"], &["--seconds"]),
         (&["assign", "--export", "out.npz"], &["hardly ever feasible"]),

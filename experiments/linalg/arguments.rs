@@ -222,6 +222,7 @@ pub struct Common {
         long,
         global = true,
         value_name = "SD",
+        allow_negative_numbers = true,
         default_value_t = 0.0,
         hide_default_value = true,
         help_heading = "Imprecision"
@@ -232,6 +233,7 @@ pub struct Common {
         long,
         global = true,
         value_name = "W",
+        allow_negative_numbers = true,
         default_value_t = 0.0,
         hide_default_value = true,
         help_heading = "Imprecision"
@@ -242,6 +244,7 @@ pub struct Common {
         long,
         global = true,
         value_name = "SD",
+        allow_negative_numbers = true,
         default_value_t = 0.0,
         hide_default_value = true,
         help_heading = "Imprecision"
@@ -326,7 +329,12 @@ impl Common {
         for (name, value) in all {
             ensure!(value > 0.0 && value.is_finite(), "{name} {value}: it must be positive and finite");
         }
+        for (name, value) in [("an error", self.error), ("a time", self.time)] {
+            let value = value.unwrap_or(1.0);
+            ensure!(value > 0.0 && value.is_finite(), "{name} of {value}: it must be positive and finite");
+        }
         ensure!(self.threads != Some(0), "--threads: at least one is needed");
+        ensure!(self.chains != Some(0), "--chains 0: at least one is needed");
         self.precision().check()?;
         Ok(())
     }

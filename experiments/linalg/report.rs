@@ -64,8 +64,8 @@ fn numbers(s: &Summary, search: &Search) -> Vec<(&'static str, String)> {
     let kind = s.kind();
     let rule = match search.until {
         Until::Error(error) => format!(
-            "when the standard error, widened for few chains, was at most {error} at two looks, 30 % of the time apart, and not before \
-             the time that theory says is needed"
+            "when the standard error, widened for few chains, was at most {error} at a look at or after the time that theory says is \
+             needed; at two looks in a row where theory does not tell"
         ),
         Until::Time(time) => format!("after {time} slowest time constants"),
     };

@@ -103,7 +103,7 @@ impl Summary {
                 Until::Error(error) => Some(error),
                 Until::Time(_) => None,
             },
-            error_estimated: answer.standard_error(),
+            error_estimated: answer.widened(),
             error: truth.map(|truth| answer.error_of(truth)),
             error_is_relative: answer.relative,
             time_constants: time / slowest,
@@ -142,7 +142,7 @@ impl Summary {
         let more = if answer.mean.nrows() > 5 { " …" } else { "" };
         let column = if answer.mean.ncols() > 1 { "first column " } else { "" };
         say!("\n  answer              {column}{}{more}", shown(&answer.mean));
-        say!("  standard errors     {}{more}", shown(&answer.error));
+        say!("  standard errors     {}{more}", shown(&(&answer.error * faer::Scale(answer.widening()))));
         let promised =
             self.error_promised.map_or("none was asked for".into(), |error| format!("{error} asked for"));
         say!("  error               {:.4} {kind} standard error; {promised}", self.error_estimated);

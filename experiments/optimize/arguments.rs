@@ -141,7 +141,7 @@ pub struct Common {
 
     /// Bits of the couplings that the solver has; spins only.
     #[arg(long, global = true, value_name = "N", help_heading = "Imprecision")]
-    pub bits: Option<u32>,
+    pub coupling_bits: Option<u32>,
     /// Relative s.d. of its couplings.
     #[arg(long, global = true, value_name = "SD", help_heading = "Imprecision")]
     pub mismatch: Option<f64>,

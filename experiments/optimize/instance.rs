@@ -281,7 +281,7 @@ impl Instance {
 /// The model as imprecise hardware has it.
 pub fn held(model: &Ising, common: &Common) -> Result<Ising> {
     let all = [
-        common.bits.map(|bits| Imperfection::Quantised { bits, scale: Scale::default() }),
+        common.coupling_bits.map(|bits| Imperfection::Quantised { bits, scale: Scale::default() }),
         common.mismatch.map(|sd| Imperfection::Mismatch { sd }),
         common.fan_in.map(|limit| Imperfection::FanIn { limit }),
     ];

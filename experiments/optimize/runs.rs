@@ -105,8 +105,9 @@ pub fn all(instance: &Instance, common: &Common) -> Result<Vec<Done>> {
     let model = match &instance.kind {
         Kind::Cut(_) | Kind::Form(_) => Some(held(&instance.model(1.0)?, common)?),
         _ => {
-            let plain = common.bits.is_none() && common.mismatch.is_none() && common.fan_in.is_none();
-            ensure!(plain, "--bits, --mismatch and --fan-in: of the couplings of maxcut and qubo");
+            let plain =
+                common.coupling_bits.is_none() && common.mismatch.is_none() && common.fan_in.is_none();
+            ensure!(plain, "--coupling-bits, --mismatch and --fan-in: of the couplings of maxcut and qubo");
             ensure!(
                 common.solver != Solver::Langevin,
                 "--solver langevin: of spins, as maxcut and qubo have them"

@@ -278,7 +278,7 @@ impl Run {
     pub fn check_free(out: &Path) -> Result<()> {
         let taken = || {
             format!(
-                "{} is not empty; choose another --out, or, if it is a run, continue it with --resume {0}",
+                "{} is not empty; choose another --out (a run that can be continued is, by --resume {0})",
                 out.display()
             )
         };

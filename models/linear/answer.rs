@@ -1,9 +1,11 @@
 //! Runs the machines of a program until their answer is good enough.
 //!
-//! Averages are looked at after times that grow by 30 % each. A run ends when the standard error of the answer, widened by Student's
-//! t where chains are few, is at most what was asked for, at two looks one after the other, and not before the time that (32)
-//! says is needed: the rule of Y. S. Chow and H. Robbins (Ann. Math. Stat. 36, 457, 1965) with looks that are apart, so that an
-//! error that is small by chance is not looked for often.
+//! Averages are looked at after times that grow by 30 % each, and at the time that (32) says is needed. A run ends at a look at or
+//! after that time at which the standard error of the answer, widened by Student's t where chains are few, is at most what was asked
+//! for; where (32) does not tell, at the second such look in a row. It is the rule of Y. S. Chow and H. Robbins (Ann. Math. Stat. 36, 457,
+//! 1965) with looks that are apart, so that an error that is small by chance is not looked for often. What the chains tell at that look is
+//! a little too small for having been looked for: with ten chains or more by less than a tenth, with two by much more, which is what it
+//! is widened for.
 //!
 //! Chains start at x = 0, and what is left of that after a burn-in of B slowest time constants is the same in all of them: their
 //! spread does not tell it. B is long enough for it to be a twentieth of the error that is asked for, and ten for a given time.
@@ -112,7 +114,33 @@ impl Answer {
 
     /// The standard error, as much wider as an interval of 95 % is for so few groups.
     pub fn widened(&self) -> f64 {
-        self.standard_error() * widening(self.groups)
+        self.standard_error() * self.widening()
+    }
+
+    /// How much wider that is.
+    pub fn widening(&self) -> f64 {
+        widening(self.groups)
+    }
+
+    /// Refuses numbers that are not finite.
+    ///
+    /// # Errors
+    /// [`Error::Request`] with the first of them.
+    pub fn check(&self) -> Result<()> {
+        for (what, all) in [("the answer", &self.mean), ("the error of the answer", &self.error)] {
+            for j in 0..all.ncols() {
+                for i in 0..all.nrows() {
+                    if !all[(i, j)].is_finite() {
+                        return Err(Error::Request(format!(
+                            "{what} is {} in row {i}, column {j}: numbers went beyond double precision; scale A, b, kT or the noise \
+                             of readings",
+                            all[(i, j)]
+                        )));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// ‖answer − truth‖, over ‖truth‖ where errors are relative.

@@ -7,10 +7,12 @@
 //!
 //! ```text
 //! fᵀK⁻¹f = (Δ/4κ³s²) Σ_inside ((κ² + L)f)² + ½s⁻² Σ_ends (f + ∂f/κ)²,      L = −d²/dx² by differences,
-//! A = K⁻¹ + Σ_k w_k w_kᵀ/σ²,      b = Σ_k w_k y_k/σ²                                                     (37)
+//! A = K⁻¹ + Σ_k w_k w_kᵀ/(σ² + v_k),      b = Σ_k w_k y_k/(σ² + v_k)                                         (37)
 //! ```
 //!
-//! where w_k interpolates the grid at x_k and σ is the noise of the values y_k. What the ends add, with ∂ the slope outwards, makes
+//! where w_k interpolates the grid at x_k, σ is the noise of the values y_k, and v_k the variance of f(x_k) − w_kᵀf, which between two places
+//! of the grid is s²(√3Δ/ℓ)³/12 at most. It is counted as noise of its own for every value, which makes a band near values wider than it
+//! is on the line, by up to a third where v = σ², and nowhere narrower. What the ends add, with ∂ the slope outwards, makes
 //! the process on the grid a piece of the one on the whole line: f and f′ are there independent, of variances s² and κ²s², and
 //! along the path d(f′ + 2κf) = −κ²f dx + 2κ^(3/2)s dW, the square of which differs from that of the first term by these.
 
@@ -146,15 +148,32 @@ impl Process {
             _ => 0.0,
         });
         let mut a = rows.transpose() * &rows;
+        // What the process is off a straight line between two places, at a part p of the way.
+        let kernel = |d: f64| amplitude * amplitude * (1.0 + kappa * d) * (-kappa * d).exp();
+        let left = |p: f64| {
+            let q = 1.0 - p;
+            let own = kernel(0.0) * (1.0 + p * p + q * q) + 2.0 * p * q * kernel(delta);
+            (own - 2.0 * q * kernel(p * delta) - 2.0 * p * kernel(q * delta)).max(0.0)
+        };
+        if left(0.5) > noise * noise {
+            // v falls as Δ³.
+            let finer = (left(0.5) / (noise * noise)).cbrt();
+            let needed = ((high - low) / delta * finer).ceil() + 1.0;
+            return Err(Error::Request(format!(
+                "between {points} grid points the process is off a line by {:.3e}, more than the noise of {noise}; {needed} are enough",
+                left(0.5).sqrt()
+            )));
+        }
         let mut b = vec![0.0; n];
         for (&x, &y) in x.iter().zip(y) {
             let place = (x - low) / delta;
             let i = (place as usize).min(n - 2);
             let weights = [1.0 - (place - i as f64), place - i as f64];
+            let variance = noise * noise + left(weights[1]);
             for (p, first) in weights.iter().enumerate() {
-                b[i + p] += first * y / (noise * noise);
+                b[i + p] += first * y / variance;
                 for (q, second) in weights.iter().enumerate() {
-                    a[(i + p, i + q)] += first * second / (noise * noise);
+                    a[(i + p, i + q)] += first * second / variance;
                 }
             }
         }

@@ -73,6 +73,12 @@ impl Precision {
         if self.dithers > 0 && self.bits == 0 {
             return refuse(format!("{} dithers, and no bits to round to", self.dithers));
         }
+        if self.bandwidth > 1e6 {
+            return refuse(format!(
+                "bandwidth = {}: up to 1e6 fastest rates, or 0 for no filter",
+                self.bandwidth
+            ));
+        }
         let all = [("mismatch", self.mismatch), ("bandwidth", self.bandwidth), ("read-out", self.read_out)];
         match all.into_iter().find(|(_, value)| !(*value >= 0.0 && value.is_finite())) {
             Some((name, value)) => refuse(format!("{name} = {value}: zero or more is needed")),

@@ -20,9 +20,10 @@
 //!
 //! in all, which has its minimum near N = √(2.4 T/B).
 
-use faer::MatRef;
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+use thermograd::OrnsteinUhlenbeck;
 
 /// How long an average is.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -70,14 +71,16 @@ pub fn norm_of_inverse(rates: &[f64], kt: f64) -> f64 {
     kt * rates.iter().map(|rate| rate.powi(-2)).sum::<f64>().sqrt()
 }
 
-/// T·E(q̄ − ⟨q⟩)² of q = xᵀMx, with M in the basis of the eigenvectors of A.
-pub fn of_form(form: MatRef<f64>, rates: &[f64], kt: f64) -> f64 {
+/// T·E(q̄ − ⟨q⟩)² of q = xᵀMx, where A is symmetric: by its eigenvectors, of which the machine knows nothing. None for other machines.
+pub fn of_form(system: &OrnsteinUhlenbeck, form: &Mat<f64>, kt: f64) -> Option<f64> {
+    let (modes, vectors) = system.modes()?;
+    let (form, rates) = (vectors.transpose() * form * &vectors, modes.rates());
     let term = |i: usize, j: usize| {
         let (a, b) = (rates[i], rates[j]);
         form[(i, j)].powi(2) / (a * b * (a + b))
     };
     let all = (0..rates.len()).flat_map(|j| (0..rates.len()).map(move |i| (i, j)));
-    4.0 * kt * kt * all.map(|(i, j)| term(i, j)).sum::<f64>()
+    Some(4.0 * kt * kt * all.map(|(i, j)| term(i, j)).sum::<f64>())
 }
 
 /// How many standard errors of `groups` values an interval reaches to each side, at a level such as 0.95.

@@ -201,10 +201,17 @@ impl Tours {
 impl Moves for Tours {
     type State = Vec<u32>;
 
+    /// From a random city to the nearest that is left, again and again: of many cities a shuffled tour takes long to untangle.
     fn random(&self, rng: &mut impl RngExt) -> Vec<u32> {
-        use rand::seq::SliceRandom;
         let mut order: Vec<u32> = (0..self.count as u32).collect();
-        order.shuffle(rng);
+        let first = rng.random_range(0..order.len());
+        order.swap(0, first);
+        for k in 1..order.len() {
+            let here = order[k - 1];
+            let nearest =
+                (k..order.len()).min_by(|&a, &b| self.d(here, order[a]).total_cmp(&self.d(here, order[b])));
+            order.swap(k, nearest.unwrap_or(k));
+        }
         order
     }
 
