@@ -102,9 +102,9 @@ pub struct Common {
     /// Replicas at one temperature also exchange clusters: for sparse graphs.
     #[arg(long, global = true, help_heading = "Search")]
     pub clusters: bool,
-    /// Sweeps, or steps of langevin, from hot to cold.
-    #[arg(long, global = true, value_name = "N", default_value_t = 1000, help_heading = "Search")]
-    pub anneal: usize,
+    /// Sweeps of annealing, or steps of langevin, from hot to cold [default: 1000, 3000 of langevin].
+    #[arg(long, global = true, value_name = "N", help_heading = "Search")]
+    pub anneal: Option<usize>,
 
     /// Seconds of every run, on its thread; with --sweeps, whichever comes first [default: 2, none with --sweeps].
     #[arg(long, global = true, value_name = "S", allow_negative_numbers = true, help_heading = "How long")]
@@ -208,7 +208,11 @@ impl Common {
             self.replicas.is_none_or(|replicas| (2..=4096).contains(&replicas)),
             "--replicas: between 2 and 4096 are possible"
         );
-        ensure!((1..=100_000_000).contains(&self.anneal), "--anneal {}: 1 to 1e8 are possible", self.anneal);
+        ensure!(
+            (1..=100_000_000).contains(&self.cooling()),
+            "--anneal {}: 1 to 1e8 are possible",
+            self.cooling()
+        );
         ensure!(
             self.flip_joules >= 0.0 && self.flip_joules.is_finite(),
             "--flip-joules {}: it must be finite and not negative",
@@ -226,6 +230,11 @@ impl Common {
             "--temperature: it must be positive"
         );
         Ok(())
+    }
+
+    /// Sweeps or steps from hot to cold.
+    pub fn cooling(&self) -> usize {
+        self.anneal.unwrap_or(if self.solver == Solver::Langevin { 3000 } else { 1000 })
     }
 
     /// Seconds of a run, if they are limited.
@@ -256,7 +265,7 @@ impl Common {
             sweeps: self.sweeps,
             replicas: self.replicas,
             clusters: self.clusters,
-            anneal: self.anneal,
+            anneal: self.cooling(),
             target: self.target,
         }
     }

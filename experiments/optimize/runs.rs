@@ -216,7 +216,7 @@ impl Task<'_> {
         let Self { instance, common, progress, run, key } = *self;
         let replicas = common.replicas.unwrap_or(replicas);
         let method = match common.solver {
-            Solver::Annealing => Method::Annealing { chains: replicas, sweeps: common.anneal },
+            Solver::Annealing => Method::Annealing { chains: replicas, sweeps: common.cooling() },
             _ => Method::Tempering { replicas, clusters: common.clusters },
         };
         let (since, limit) = (Instant::now(), common.limit());
@@ -251,15 +251,15 @@ impl Task<'_> {
 fn cooled(task: &Task, model: &Ising) -> Result<Done> {
     let Task { instance, common, progress, run, key } = *task;
     let (since, limit) = (Instant::now(), common.limit());
-    let replicas = common.replicas.unwrap_or(16);
+    let replicas = common.replicas.unwrap_or(4);
     let most = common.sweeps.unwrap_or(usize::MAX);
     let (mut best, mut raw): (Option<(f64, Solution)>, Option<f64>) = (None, None);
     let (mut looks, mut path, mut steps, mut round) = (Vec::new(), Vec::new(), 0, 0);
     while steps == 0 || (steps < most && limit.is_none_or(|limit| since.elapsed().as_secs_f64() < limit)) {
-        let cooling = Cooled::new(model, common.anneal.min(most - steps), key.at(round), &Device::flex())?;
+        let cooling = Cooled::new(model, common.cooling().min(most - steps), key.at(round), &Device::flex())?;
         let begun = steps as f64;
         let told = |part: f64| {
-            let made = begun + part * common.anneal as f64;
+            let made = begun + part * common.cooling() as f64;
             let time = limit.map_or(0.0, |limit| since.elapsed().as_secs_f64() / limit);
             let objective = best.as_ref().map(|best| best.0);
             let told = progress.tell(run, time.max(made / most as f64), objective);
@@ -267,7 +267,7 @@ fn cooled(task: &Task, model: &Ising) -> Result<Done> {
             if begun > 0.0 && time >= 1.0 { ControlFlow::Break(()) } else { told }
         };
         let Some(Course { spins, path: course }) = cooling.cool(replicas, told)? else { break };
-        steps += common.anneal.min(most - steps);
+        steps += common.cooling().min(most - steps);
         round += 1;
         if path.is_empty() {
             path = course;

@@ -117,7 +117,7 @@ impl Moves for Assignments {
         &self,
         state: &mut Assigned,
         rng: &mut impl RngExt,
-        mut accepts: impl FnMut(f64, f64) -> bool,
+        mut accepts: impl FnMut(f64, f32) -> bool,
     ) -> Option<f64> {
         let job = rng.random_range(0..self.jobs as u32) as usize;
         let from = state.agents[job];

@@ -77,7 +77,17 @@ impl Cooled {
             matrix[i * units + j] += (c * value) as f32;
             matrix[j * units + i] += (c * value) as f32;
         }
-        let group = Group::free("spin", units).wells(WELL[0], QUARTIC);
+        // Units with many neighbours come to larger x, where their wells are stiff: they get less mobility, as a larger capacitance has
+        // less, which changes how fast they move and not where they come to rest.
+        let mut force: Vec<f64> = model.fields.iter().map(|h| c * h.abs()).collect();
+        for &([i, j], value) in &model.couplings {
+            force[i] += c * value.abs();
+            force[j] += c * value.abs();
+        }
+        // With half of its neighbours against it, 4 J₄ x³ = F x/2 and the curvature is 2J₂ + 12 J₄ x².
+        let rate = |force: &f64| 2.0 * WELL[0] + 1.5 * force;
+        let mobility: Vec<f64> = force.iter().map(|force| (1.2 / (STEP * rate(force))).min(1.0)).collect();
+        let group = Group::free("spin", units).wells(WELL[0], QUARTIC).mobility(mobility);
         let block = Block { from: "spin".into(), to: "spin".into(), pattern: Pattern::Full };
         let topology = Topology { groups: vec![group], blocks: vec![block] };
         let schedule = Schedule { dt: STEP, steps };

@@ -17,13 +17,13 @@ pub trait Moves {
     /// Proposals of a sweep.
     fn proposals(&self) -> usize;
 
-    /// Proposes a move, which is as likely as its reverse, and makes it if `accepts` says so of what it costs. The cost, if
-    /// it was made.
+    /// Proposes a move, which is as likely as its reverse, and makes it if `accepts` says so of what it costs and a uniform number. The
+    /// cost, if it was made.
     fn propose(
         &self,
         state: &mut Self::State,
         rng: &mut impl RngExt,
-        accepts: impl FnMut(f64, f64) -> bool,
+        accepts: impl FnMut(f64, f32) -> bool,
     ) -> Option<f64>;
 }
 
@@ -64,8 +64,7 @@ impl<M: Moves> Landscape for Walk<M> {
         for (chain, ((state, energy), &beta)) in all {
             let mut rng = key.fork("moves").row(chain as u64).at(u64::from(index)).rng();
             for _ in 0..self.0.proposals() {
-                // A uniform number goes with every proposal, drawn after it.
-                let accepts = |cost: f64, u: f64| cost <= 0.0 || u < (-beta * cost).exp();
+                let accepts = |cost: f64, u: f32| cost <= 0.0 || f64::from(u) < (-beta * cost).exp();
                 if let Some(cost) = self.0.propose(state, &mut rng, accepts) {
                     *energy += cost;
                     chains.accepted += 1;

@@ -113,7 +113,7 @@ impl Moves for Numbers {
         &self,
         state: &mut Halves,
         rng: &mut impl RngExt,
-        mut accepts: impl FnMut(f64, f64) -> bool,
+        mut accepts: impl FnMut(f64, f32) -> bool,
     ) -> Option<f64> {
         let n = self.0.len() as u32;
         let (i, j) = (rng.random_range(0..n) as usize, rng.random_range(0..n) as usize);

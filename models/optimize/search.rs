@@ -76,7 +76,7 @@ pub const LOOKS: usize = 400;
 const RESPACED: [usize; 4] = [20, 40, 80, 160];
 
 /// Moves between two looks.
-const STRETCH: usize = 1 << 20;
+const STRETCH: usize = 1 << 18;
 
 /// Keeps the best and the course.
 struct Keeper<S> {
@@ -137,7 +137,7 @@ impl<S> Keeper<S> {
 }
 
 /// Searches a landscape between two inverse temperatures, for at most so many sweeps, until `watch` breaks. `state` gives the
-/// state of a chain, if it counts as a solution; `watch` is called about every million moves.
+/// state of a chain, if it counts as a solution; `watch` is called about every quarter of a million moves.
 ///
 /// # Errors
 /// [`thermograd::Error::Spins`] for inverse temperatures that are none.
