@@ -45,13 +45,16 @@ struct Layout {
     diagonal: bool,
 }
 
+/// Lines with their numbers.
+type Lines<'a> = Vec<(usize, &'a str)>;
+
 /// What a file says before its sections, and in them.
 #[derive(Default)]
 struct File<'a> {
     /// Keys with their lines and values.
     keys: Vec<(&'a str, usize, &'a str)>,
     /// Sections with their lines and those below.
-    sections: Vec<(&'a str, usize, Vec<(usize, &'a str)>)>,
+    sections: Vec<(&'a str, usize, Lines<'a>)>,
 }
 
 impl<'a> File<'a> {
@@ -86,10 +89,10 @@ impl<'a> File<'a> {
             .ok_or_else(|| TextProblem::Whole(format!("there is no {name}")))
     }
 
-    fn section(&self, name: &str) -> Result<(usize, &[(usize, &'a str)]), TextProblem> {
+    fn section(&self, name: &str) -> Result<(usize, &Lines<'a>), TextProblem> {
         let found = self.sections.iter().find(|(section, _, _)| *section == name);
         found
-            .map(|(_, line, lines)| (*line, &lines[..]))
+            .map(|(_, line, lines)| (*line, lines))
             .ok_or_else(|| TextProblem::Whole(format!("there is no {name}")))
     }
 
@@ -285,7 +288,7 @@ fn measured(metric: Metric, places: &[[f64; 2]]) -> Result<Vec<i64>, TextProblem
     for i in 0..count {
         for j in 0..i {
             let d = distance(&places[i], &places[j]);
-            if !(d <= LONGEST as f64) {
+            if d.is_nan() || d > LONGEST as f64 {
                 return Err(TextProblem::Whole(format!(
                     "cities {} and {} are {d:.3e} apart, and {LONGEST} is possible",
                     j + 1,
