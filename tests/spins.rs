@@ -214,7 +214,7 @@ fn the_energy_of_a_small_lattice_at_the_transition_is_kaufmans() {
 }
 
 /// Every rung of a ladder samples its own temperature, though replicas move: by the heat bath, by the rule of Metropolis, and with
-/// clusters that two ladders exchange, which are then not independent and are counted one ladder of a pair at a time.
+/// clusters that two ladders exchange, counted one ladder of a pair at a time.
 #[test]
 fn every_rung_of_a_ladder_has_the_weights_of_its_temperature() {
     let (fields, couplings) = random(6, 0.8, Key::new(21));

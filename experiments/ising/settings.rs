@@ -265,8 +265,8 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ensure!((1..=50).contains(&t.passes), "trainer.passes: between 1 and 50 are possible");
         ensure!(t.logit_gain > 0.0 && t.logit_gain.is_finite(), "trainer.logit_gain: must be positive");
         ensure!(
-            t.fixed_point >= 0.0 && t.magnitude >= 0.0,
-            "trainer: terms of the loss must not be negative"
+            [t.fixed_point, t.magnitude].iter().all(|term| *term >= 0.0 && term.is_finite()),
+            "trainer: terms of the loss must be finite and not negative"
         );
         ensure!(t.augment.shift < 28, "trainer.augment.shift: less than an image is needed");
         // No epochs of settling are none, and the rest of its recipe must make sense anyway.

@@ -3,8 +3,8 @@
 //! The mean of the R output spins of class c over G sweeps has
 //!
 //! ```text
-//! M_c:  mean m_c, variance f(G) v_c,      v_c = ⟨1 − m²⟩_c/R + p_c Σ_l Σ_h (B^l_ch)² (1 − m_h²)/k + Σ_d L_cd² v_d   (28)
-//! B^l = B^(l+1) g^(l+1) A^(l+1),     p_c = 1 − Σ_h u_ch (1 − m_h²)/Σ_h w_ch² (1 − m_h²),     w the B of the last hidden layer
+//! M_c:  mean m_c, variance f(G) v_c,      v_c = ⟨1 − m²⟩_c/R + p_c Σ_l Σ_h ((B^l_ch)² − U^l_ch) (1 − m_h²)/k + Σ_d L_cd² v_d   (28)
+//! B^l = B^(l+1) g^(l+1) A^(l+1),     U^l_ch = Σ_n (B^(l+1)_cn g_n A_nh)²/k,     p_c = 1 − Σ_h u_ch (1 − m_h²)/Σ_h w_ch² (1 − m_h²),     w the B of the last hidden layer
 //! w_ch = ⟨g A_h⟩_c,     u_ch = ⟨(g A_h)²⟩_c/R,     L_cd = Σ_h w_ch g_h γ R⟨A_h⟩_d,     g = (1 − m²)/√(1 + πs/2)
 //! ```
 //!
@@ -13,7 +13,7 @@
 //! its response g. The first term of v_c is all the noise of every output spin. The second is what the noise of the layers below
 //! does to two of them at once: B is how the outputs of a class answer to a spin of layer l, by way of the layers between; w²
 //! counts an output with itself too, which u takes out, and p is what that leaves in the last hidden layer, and is taken to leave of
-//! the others. In the third, a fluctuation of class d
+//! the others. U takes out the same of hidden spins: what the layer below does to one alone is in its 1 − m² already. In the third, a fluctuation of class d
 //! comes back to c by way of that layer, multiplied by L_cd: linear response by the naive mean field, with the covariances between
 //! classes left out.
 //!
@@ -153,13 +153,15 @@ impl IsingNet {
         let slope = response(last, m.clone());
         let nearest = response(last - 1, hidden);
         let back = nearest.clone() * (self.gamma(last - 1) * replicas as f64);
-        // Σ_l Σ_h (B^l_ch)² (1 − m_h²)/k over the hidden layers below the last one.
+        // Σ_l Σ_h ((B^l_ch)² − U^l_ch) (1 − m_h²)/k over the hidden layers below the last one.
         let from_below = |w: Tensor<2>| {
             let (mut sum, mut answer) = (w.clone().sum_dim(1) * 0.0, w * nearest.clone());
             for layer in (0..last - 1).rev() {
+                let (_, variance) = self.forward_moments(layer + 1, means[layer].clone());
+                let own = (answer.clone().square() * variance).sum_dim(1) / self.copies(layer + 1) as f64;
                 answer = self.layers[layer + 1].back(answer) * self.factor(layer + 1);
                 let spread = self.spread(layer, means[layer].clone());
-                sum = sum + (answer.clone().square() * spread).sum_dim(1);
+                sum = sum + (answer.clone().square() * spread).sum_dim(1) - own;
                 answer = answer * response(layer, means[layer].clone());
             }
             sum
