@@ -403,8 +403,7 @@ fn the_read_out_is_what_is_expected_of_it() {
 }
 
 /// v_c of (28) in networks of three hidden layers and random couplings, where spins of a layer share the noise of those below, with
-/// one copy of every spin and with four: within a tenth, which is what its closure and its linear response leave. Counting that noise
-/// with single spins too gave 1.4 and 1.2 of what is measured, and leaving it out less than half.
+/// one copy of every spin and with four: within a tenth, which is what its closure and its linear response leave.
 #[test]
 fn the_noise_of_deep_layers_reaches_the_outputs_once() {
     for replicas in [1, 4] {
