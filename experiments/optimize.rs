@@ -11,7 +11,7 @@ mod runs;
 #[path = "optimize/summary.rs"]
 mod summary;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use thermograd::Format;
 use thermograd_experiments::say;
@@ -34,7 +34,9 @@ fn begin(arguments: &Arguments) -> Result<()> {
         Run::check_free(out)?;
     }
     let instance = Instance::of(arguments)?;
+    runs::check(&instance, common)?;
     if let Some(file) = &common.export {
+        ensure!(!file.exists(), "{} is there already; choose another --export", file.display());
         match Format::of_name(&file.to_string_lossy())?.holds_spins_alone() {
             true => run::try_place(file)?,
             false => run::check_export(file)?,

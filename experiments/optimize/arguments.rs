@@ -187,6 +187,16 @@ pub struct Settings {
     anneal: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<f64>,
+    within: f64,
+    flip_joules: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coupling_bits: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fan_in: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
 }
 
 impl Common {
@@ -267,6 +277,12 @@ impl Common {
             clusters: self.clusters,
             anneal: self.cooling(),
             target: self.target,
+            within: self.within,
+            flip_joules: self.flip_joules,
+            coupling_bits: self.coupling_bits,
+            mismatch: self.mismatch,
+            fan_in: self.fan_in,
+            temperature: self.temperature,
         }
     }
 }

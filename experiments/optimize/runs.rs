@@ -94,6 +94,34 @@ impl Progress<'_> {
     }
 }
 
+/// Refuses flags that the problem or the solver has no use for.
+pub fn check(instance: &Instance, common: &Common) -> Result<()> {
+    let imprecise = common.coupling_bits.is_some() || common.mismatch.is_some() || common.fan_in.is_some();
+    if matches!(instance.kind, Kind::Cut(_) | Kind::Form(_)) {
+        held(&instance.model(1.0)?, common)?;
+    } else {
+        ensure!(!imprecise, "--coupling-bits, --mismatch and --fan-in: of the couplings of maxcut and qubo");
+        ensure!(
+            common.solver != Solver::Langevin,
+            "--solver langevin: of spins, as maxcut and qubo have them"
+        );
+        ensure!(!common.clusters, "--clusters: of spins, as maxcut and qubo have them");
+    }
+    ensure!(
+        !(imprecise && common.target.is_some()),
+        "--target: a solver of imprecise couplings does not know the true objective; give --seconds or --sweeps"
+    );
+    ensure!(
+        common.temperature.is_none() || common.solver != Solver::Langevin,
+        "--temperature: of tempering and annealing"
+    );
+    ensure!(
+        !(common.clusters && common.solver != Solver::Tempering),
+        "--clusters: of replicas at the same temperature, which only tempering has"
+    );
+    Ok(())
+}
+
 /// All runs of a command line, in the order of their numbers.
 pub fn all(instance: &Instance, common: &Common) -> Result<Vec<Done>> {
     let progress = Progress {
@@ -104,26 +132,8 @@ pub fn all(instance: &Instance, common: &Common) -> Result<Vec<Done>> {
     };
     let model = match &instance.kind {
         Kind::Cut(_) | Kind::Form(_) => Some(held(&instance.model(1.0)?, common)?),
-        _ => {
-            let plain =
-                common.coupling_bits.is_none() && common.mismatch.is_none() && common.fan_in.is_none();
-            ensure!(plain, "--coupling-bits, --mismatch and --fan-in: of the couplings of maxcut and qubo");
-            ensure!(
-                common.solver != Solver::Langevin,
-                "--solver langevin: of spins, as maxcut and qubo have them"
-            );
-            ensure!(!common.clusters, "--clusters: of spins, as maxcut and qubo have them");
-            None
-        }
+        _ => None,
     };
-    ensure!(
-        common.temperature.is_none() || common.solver != Solver::Langevin,
-        "--temperature: of tempering and annealing"
-    );
-    ensure!(
-        !(common.clusters && common.solver != Solver::Tempering),
-        "--clusters: of replicas at the same temperature, which only tempering has"
-    );
     let done = common.shards().map(common.runs, |range| {
         let run = range.start;
         let key = common.key().fork("run").at(run as u64);
@@ -266,8 +276,9 @@ fn cooled(task: &Task, model: &Ising) -> Result<Done> {
             // The first course is made to its end, whatever the time.
             if begun > 0.0 && time >= 1.0 { ControlFlow::Break(()) } else { told }
         };
-        let Some(Course { spins, path: course }) = cooling.cool(replicas, told)? else { break };
-        steps += common.cooling().min(most - steps);
+        let wanted = common.cooling().min(most - steps);
+        let Course { spins, path: course, steps: made } = cooling.cool(replicas, told)?;
+        steps += made;
         round += 1;
         if path.is_empty() {
             path = course;
@@ -290,6 +301,9 @@ fn cooled(task: &Task, model: &Ising) -> Result<Done> {
             best: best.as_ref().map_or(f64::INFINITY, |best| best.0),
             energies,
         });
+        if made < wanted {
+            break;
+        }
     }
     let solution = best.map(|best| best.1);
     Ok(Done {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use thermograd_experiments::say;
+use thermograd_experiments::workbench::interrupted;
 use thermograd_models::optimize::judge::{TimeToSolution, time_to_solution};
 
 use crate::arguments::{Common, Solver};
@@ -22,8 +23,6 @@ pub struct Summary {
     /// Of the best solution that breaks no constraint, recomputed from the problem.
     pub objective: Option<f64>,
     pub feasible: bool,
-    /// By how much the best state of a run without a solution breaks constraints; nothing is ever repaired.
-    pub violations: Option<i64>,
     pub runs_feasible: usize,
     /// Of every run.
     pub objectives: Vec<Option<f64>>,
@@ -37,7 +36,7 @@ pub struct Summary {
     /// Runs that reached the optimum, or `within` of it.
     pub successes: Option<usize>,
     pub within: f64,
-    /// Seconds to a solution with 99 %, and its interval.
+    /// Seconds to a solution with 99 %, and its interval; none where runs ended early, at a target or by hand.
     pub tts99: Option<TimeToSolution>,
     /// Of a run, on average.
     pub seconds: f64,
@@ -61,8 +60,6 @@ impl Summary {
         let successes = wanted
             .map(|wanted| feasible.iter().filter(|&&objective| instance.reaches(objective, wanted)).count());
         let raw = all.iter().filter_map(|done| done.raw);
-        let violations =
-            all.iter().filter_map(|done| done.worth).map(|worth| worth.violations).filter(|v| *v > 0);
         let flips = mean(&|done| done.attempted);
         Self {
             problem: instance.name(),
@@ -73,7 +70,6 @@ impl Summary {
             objective_is: instance.objective(),
             objective,
             feasible: objective.is_some(),
-            violations: violations.min(),
             runs_feasible: feasible.len(),
             objectives: all.iter().map(Done::objective).collect(),
             mean: (!feasible.is_empty()).then(|| feasible.iter().sum::<f64>() / feasible.len() as f64),
@@ -82,7 +78,10 @@ impl Summary {
             gap: objective.and_then(|objective| instance.gap(objective)),
             successes,
             within: common.within,
-            tts99: successes.and_then(|successes| time_to_solution(seconds, successes, all.len())),
+            // (44) is of runs of one length.
+            tts99: successes
+                .filter(|_| common.target.is_none() && !interrupted())
+                .and_then(|successes| time_to_solution(seconds, successes, all.len())),
             seconds,
             sweeps: mean(&|done| done.sweeps as f64),
             flips,

@@ -14,8 +14,8 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use thermograd::{
-    Block, Control, Couplings, Description, Group, Ising, Key, Overdamped, Pattern, Protocol, Schedule,
-    SubstrateConfig, Topology, run, to_f64,
+    Block, Control, Couplings, Description, Dynamics, Group, Ising, Key, Overdamped, Pattern, Place,
+    Protocol, Schedule, SubstrateConfig, Topology, run, to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -53,6 +53,8 @@ pub struct Course {
     pub spins: Vec<Vec<i8>>,
     /// Times, and displacements of the first units of the first replica.
     pub path: Vec<(f64, Vec<f64>)>,
+    /// Steps that were made: fewer than all if it was stopped.
+    pub steps: usize,
 }
 
 /// Units of the path that is shown, and its points.
@@ -84,7 +86,7 @@ impl Cooled {
             force[i] += c * value.abs();
             force[j] += c * value.abs();
         }
-        // With half of its neighbours against it, 4 J₄ x³ = F x/2 and the curvature is 2J₂ + 12 J₄ x².
+        // Where half of the forces cancel and neighbours are near 1, 2x³ = F/2, and from F = 4 on 6x² is below 1.5 F.
         let rate = |force: &f64| 2.0 * WELL[0] + 1.5 * force;
         let mobility: Vec<f64> = force.iter().map(|force| (1.2 / (STEP * rate(force))).min(1.0)).collect();
         let group = Group::free("spin", units).wells(WELL[0], QUARTIC).mobility(mobility);
@@ -107,33 +109,52 @@ impl Cooled {
         Ok(Self { dynamics, steps, units, device: device.clone() })
     }
 
-    /// Cools so many replicas once; `progress` is told the part that is done and can end it.
+    /// Cools so many replicas once; `progress` is told the part that is done and can end it, and what there is then is the answer.
     ///
     /// # Errors
     /// Those of [`run`].
-    pub fn cool(
-        &self,
-        replicas: usize,
-        mut progress: impl FnMut(f64) -> ControlFlow<()>,
-    ) -> Result<Option<Course>> {
+    pub fn cool(&self, replicas: usize, mut progress: impl FnMut(f64) -> ControlFlow<()>) -> Result<Course> {
         let every = self.steps.div_ceil(POINTS).max(1);
-        let mut path = Vec::new();
-        let x = Tensor::<2>::zeros([replicas, self.units], &self.device);
-        let mut stopped = false;
+        let (mut path, mut steps) = (Vec::new(), 0);
+        let mut x = Tensor::<2>::zeros([replicas, self.units], &self.device);
         let shown = self.units.min(SHOWN);
-        // The noise and the controls are functions of the number of the step, so it is one run.
-        let x = run(&self.dynamics, x, self.steps, |step| {
-            if step.index % every == 0 && !stopped {
-                let first = to_f64(step.after.clone().slice([0..1, 0..shown]));
-                path.push(((step.index + 1) as f64 * STEP, first));
-                stopped = progress(step.index as f64 / self.steps as f64).is_break();
+        while steps < self.steps {
+            let count = every.min(self.steps - steps);
+            x = run(&Later { dynamics: &self.dynamics, first: steps }, x, count, |_| {})?;
+            steps += count;
+            path.push((steps as f64 * STEP, to_f64(x.clone().slice([0..1, 0..shown]))));
+            if progress(steps as f64 / self.steps as f64).is_break() {
+                break;
             }
-        })?;
-        if stopped {
-            return Ok(None);
         }
         let sign = |x: &f64| if *x < 0.0 { -1 } else { 1 };
         let spins = to_f64(x).chunks(self.units).map(|row| row.iter().map(sign).collect()).collect();
-        Ok(Some(Course { spins, path }))
+        Ok(Course { spins, path, steps })
+    }
+}
+
+/// The same machine whose first step has this number: noise and controls are functions of it.
+struct Later<'a> {
+    dynamics: &'a Overdamped,
+    first: usize,
+}
+
+impl Dynamics for Later<'_> {
+    type State = Tensor<2>;
+
+    fn step(&self, index: usize, x: Tensor<2>) -> Tensor<2> {
+        self.dynamics.step(self.first + index, x)
+    }
+
+    fn diverged(&self, x: &Tensor<2>) -> Option<Place> {
+        self.dynamics.diverged(x)
+    }
+
+    fn fits(&self, start: &Tensor<2>) -> thermograd::Result<()> {
+        self.dynamics.fits(start)
+    }
+
+    fn time(&self, steps: usize) -> f64 {
+        self.dynamics.time(self.first + steps)
     }
 }
