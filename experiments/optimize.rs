@@ -34,7 +34,7 @@ fn begin(arguments: &Arguments) -> Result<()> {
         Run::check_free(out)?;
     }
     let instance = Instance::of(arguments)?;
-    runs::check(&instance, common)?;
+    let model = runs::check(&instance, common)?;
     if let Some(file) = &common.export {
         ensure!(!file.exists(), "{} is there already; choose another --export", file.display());
         match Format::of_name(&file.to_string_lossy())?.holds_spins_alone() {
@@ -48,7 +48,7 @@ fn begin(arguments: &Arguments) -> Result<()> {
     let identity = Identity { command: format!("optimize-{}", instance.name()), continues: false };
     let folder = Run::begin(identity, common.out.as_deref(), &toml::to_string(&common.settings(&instance))?)?;
     say!("{}: {}", instance.name(), instance.described());
-    let all = runs::all(&instance, common)?;
+    let all = runs::all(&instance, common, model.as_ref())?;
     let summary = Summary::new(&instance, common, &all);
     folder.write_json("summary.json", &summary)?;
     summary.print();

@@ -94,12 +94,11 @@ impl Progress<'_> {
     }
 }
 
-/// Refuses flags that the problem or the solver has no use for.
-pub fn check(instance: &Instance, common: &Common) -> Result<()> {
+/// The spin model that the solver has, if it solves one; refuses flags that the problem or the solver has no use for.
+pub fn check(instance: &Instance, common: &Common) -> Result<Option<Ising>> {
     let imprecise = common.coupling_bits.is_some() || common.mismatch.is_some() || common.fan_in.is_some();
-    if matches!(instance.kind, Kind::Cut(_) | Kind::Form(_)) {
-        held(&instance.model(1.0)?, common)?;
-    } else {
+    let spins = matches!(instance.kind, Kind::Cut(_) | Kind::Form(_));
+    if !spins {
         ensure!(!imprecise, "--coupling-bits, --mismatch and --fan-in: of the couplings of maxcut and qubo");
         ensure!(
             common.solver != Solver::Langevin,
@@ -119,20 +118,16 @@ pub fn check(instance: &Instance, common: &Common) -> Result<()> {
         !(common.clusters && common.solver != Solver::Tempering),
         "--clusters: of replicas at the same temperature, which only tempering has"
     );
-    Ok(())
+    spins.then(|| held(&instance.model(1.0)?, common)).transpose()
 }
 
 /// All runs of a command line, in the order of their numbers.
-pub fn all(instance: &Instance, common: &Common) -> Result<Vec<Done>> {
+pub fn all(instance: &Instance, common: &Common, model: Option<&Ising>) -> Result<Vec<Done>> {
     let progress = Progress {
         instance,
         common,
         bar: Mutex::new(bar(instance.name(), 1000)),
         state: Mutex::new((vec![0.0; common.runs], None)),
-    };
-    let model = match &instance.kind {
-        Kind::Cut(_) | Kind::Form(_) => Some(held(&instance.model(1.0)?, common)?),
-        _ => None,
     };
     let done = common.shards().map(common.runs, |range| {
         let run = range.start;
@@ -140,7 +135,7 @@ pub fn all(instance: &Instance, common: &Common) -> Result<Vec<Done>> {
         if interrupted() {
             return Ok(None);
         }
-        one(instance, common, model.as_ref(), &progress, run, key).map(Some)
+        one(instance, common, model, &progress, run, key).map(Some)
     });
     if let Ok(bar) = progress.bar.lock() {
         bar.end();

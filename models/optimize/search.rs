@@ -65,8 +65,6 @@ pub struct Found<S> {
     pub betas: Vec<f64>,
     /// Replicas that went from the hottest rung to the coldest and back.
     pub round_trips: u64,
-    /// The last chains.
-    pub chains: usize,
 }
 
 /// Looks that are kept.
@@ -87,7 +85,7 @@ struct Keeper<S> {
 }
 
 impl<S> Keeper<S> {
-    fn new(chains: usize, betas: Vec<f64>) -> Self {
+    fn new(betas: Vec<f64>) -> Self {
         let found = Found {
             best: None,
             energy: f64::INFINITY,
@@ -97,7 +95,6 @@ impl<S> Keeper<S> {
             acceptance: Vec::new(),
             betas,
             round_trips: 0,
-            chains,
         };
         Self { found, every: 1, seen: 0 }
     }
@@ -154,7 +151,7 @@ pub fn search<L: Landscape, S>(
     match method {
         Method::Tempering { replicas, clusters } => {
             let ladder = Ladder::geometric(betas[0], betas[1], replicas)?;
-            let mut keeper = Keeper::new(method.chains(), ladder.betas().to_vec());
+            let mut keeper = Keeper::new(ladder.betas().to_vec());
             let mut tempering = Tempering::new(landscape, ladder, 1 + usize::from(clusters), key);
             if clusters {
                 tempering = tempering.with_clusters();
@@ -190,7 +187,7 @@ pub fn search<L: Landscape, S>(
         }
         Method::Annealing { chains, sweeps: each } => {
             let mut annealing = Annealing::new(landscape, betas, each, key)?;
-            let mut keeper = Keeper::new(chains, betas.to_vec());
+            let mut keeper = Keeper::new(betas.to_vec());
             let mut all = annealing.start(chains);
             keeper.take(0, &all.energies, |chain| state(&all.chains, chain));
             let mut made = 0;

@@ -85,7 +85,7 @@ impl Landscape for Metropolis<'_> {
     type Chains = Chains;
 
     fn random(&self, count: usize, key: Key) -> Chains {
-        Chains::random(self.0, count, key)
+        self.0.random(count, key)
     }
 
     fn energies(&self, chains: &Chains) -> Vec<f64> {
@@ -103,7 +103,7 @@ impl Landscape for Metropolis<'_> {
         pair: [usize; 2],
         rng: &mut impl RngExt,
     ) {
-        houdayer(self.0, chains, energies, pair, rng);
+        self.0.isoenergetic(chains, energies, pair, rng);
     }
 }
 
