@@ -45,6 +45,10 @@ struct Layout {
     diagonal: bool,
 }
 
+/// What is read; fixed edges, depots and demands make other problems.
+const SECTIONS: [&str; 4] =
+    ["NODE_COORD_SECTION", "EDGE_WEIGHT_SECTION", "DISPLAY_DATA_SECTION", "TOUR_SECTION"];
+
 /// Lines with their numbers.
 type Lines<'a> = Vec<(usize, &'a str)>;
 
@@ -68,11 +72,23 @@ impl<'a> File<'a> {
             if line == "EOF" {
                 break;
             }
-            if line.trim_end_matches([' ', ':']).ends_with("_SECTION") {
-                file.sections.push((line.trim_end_matches([' ', ':']), number, Vec::new()));
+            let section = line.trim_end_matches([' ', ':', '\t']);
+            if section.ends_with("_SECTION") {
+                if !SECTIONS.contains(&section) {
+                    let reason = format!("{} is not read: {} are", shown(section), SECTIONS.join(", "));
+                    return Err(TextProblem::line(number, reason));
+                }
+                if file.section(section).is_ok() {
+                    return Err(TextProblem::line(number, format!("{section} is there again")));
+                }
+                file.sections.push((section, number, Vec::new()));
             } else if line.starts_with(|first: char| first.is_ascii_alphabetic()) && line.contains(':') {
                 let (key, value) = line.split_once(':').unwrap_or((line, ""));
-                file.keys.push((key.trim(), number, value.trim()));
+                let key = key.trim();
+                if key != "COMMENT" && file.key(key).is_ok() {
+                    return Err(TextProblem::line(number, format!("{} is there again", shown(key))));
+                }
+                file.keys.push((key, number, value.trim()));
             } else if let Some((_, _, lines)) = file.sections.last_mut() {
                 lines.push((number, line));
             } else {
@@ -186,7 +202,8 @@ impl Cities {
         let name = file.key("NAME").map_or("", |(_, name)| name).to_owned();
         if metric == Metric::Explicit {
             let distances = explicit(&file, count)?;
-            let places = file.places("DISPLAY_DATA_SECTION", count).ok();
+            let shown = file.section("DISPLAY_DATA_SECTION").is_ok();
+            let places = shown.then(|| file.places("DISPLAY_DATA_SECTION", count)).transpose()?;
             return Ok(Self { name, places, distances });
         }
         let places = file.places("NODE_COORD_SECTION", count)?;
@@ -447,6 +464,12 @@ mod tests {
             (&format!("{head}1 0 0\n1 1 1\n"), "line 7: city 1 is there again"),
             (&format!("{head}4 0 0\n"), "line 6: city 4: they are 1 to 3"),
             (&format!("{head}0 0 0\n"), "city 0"),
+            (&format!("DIMENSION : 4\n{head}"), "line 4: DIMENSION is there again"),
+            (
+                &format!("{head}1 0 0\nFIXED_EDGES_SECTION\n1 2\n-1\n"),
+                "line 7: FIXED_EDGES_SECTION is not read",
+            ),
+            (&format!("{head}1 0 0\nNODE_COORD_SECTION\n"), "line 7: NODE_COORD_SECTION is there again"),
             (&format!("{head}1 0\n"), "line 6: a city is"),
             (&format!("{head}1 0 nan\n"), "line 6: city 1 is at"),
             (&format!("{head}1 0 0\n2 1 1\n3 1e300 0\n"), "apart"),

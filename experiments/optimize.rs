@@ -11,7 +11,7 @@ mod runs;
 #[path = "optimize/summary.rs"]
 mod summary;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use thermograd::Format;
 use thermograd_experiments::say;
@@ -41,7 +41,7 @@ fn begin(arguments: &Arguments) -> Result<()> {
             true => run::try_place(file)?,
             false => run::check_export(file)?,
         }
-        run::save(file, &instance.model(common.penalty)?.couplings()?)?;
+        run::save_spins(file, &instance.model(common.penalty)?)?;
         say!("couplings: {}", file.display());
     }
     catch_interrupts()?;
@@ -59,5 +59,10 @@ fn begin(arguments: &Arguments) -> Result<()> {
     }
     folder.write("report.html", report::page(&instance, common, &all, &summary)?.as_bytes())?;
     say!("report: {}", folder.path("report.html").display());
+    if let Some(violations) = summary.nearest() {
+        bail!(
+            "no run kept all constraints; the nearest breaks them by {violations}: more --seconds or --runs may do it"
+        );
+    }
     Ok(())
 }

@@ -1339,6 +1339,22 @@ fn hard_problems_of_every_kind() {
     let summary = run(&["partition", &at("numbers.txt")], "halves");
     assert_eq!((summary["objective"].as_f64(), summary["differencing"].as_i64()), (Some(0.0), Some(2)));
 
+    // Whole numbers beyond single precision stay what they are, read and written.
+    write("wide.qubo", "p qubo 0 2 2 1\n0 0 -67108867\n1 1 -67108869\n0 1 134217729\n");
+    let again = at("wide.bqm.json");
+    let summary = run(&["qubo", &at("wide.qubo"), "--export", &again], "wide");
+    assert_eq!(summary["objective"].as_f64(), Some(-67_108_869.0));
+    assert_eq!(run(&["qubo", &again], "wide")["objective"].as_f64(), Some(-67_108_869.0));
+
+    // Three jobs of 2 for two agents of 3: nothing says that none fits but the search.
+    write("tight.txt", "1\n2 3\n1 1 1\n1 1 1\n2 2 2\n2 2 2\n3 3\n");
+    let full = ["assign", &at("tight.txt"), "--sweeps", "50", "--out", &at("tight")];
+    refused(optimize(&full), &full, &["no run kept all constraints", "by 1"]);
+    let summary: serde_json::Value = serde_json::from_str(&solution("tight/summary.json")).unwrap();
+    assert_eq!((summary["feasible"].as_bool(), summary["violations"][0].as_i64()), (Some(false), Some(1)));
+    assert!(summary["flips_accepted"].as_f64().unwrap() < summary["flips"].as_f64().unwrap());
+    assert!(summary["flips_accepted"].as_f64().unwrap() > 0.0);
+
     // The same seed and sweeps, the same answer, on one thread and on two.
     for problem in [
         &["tour"][..],
@@ -1369,7 +1385,7 @@ fn hard_problems_that_are_none_are_refused() {
     write("numbers.txt", "5\n-3\n");
     write("three.tsp", "DIMENSION : 3\nEDGE_WEIGHT_TYPE : EUC_2D\nNODE_COORD_SECTION\n1 0 0\n2 1 0\n3 0 1\n");
     write("three.opt.tour", "TOUR_SECTION\n1\n2\n2\n-1\n");
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 20] = [
         (&["maxcut", "loop.gset"], &["loop.gset", "line 2: an edge from node 2 to itself"]),
         (&["maxcut", "twice.gset"], &["line 3", "is there again"]),
         (&["tour", "xray.tsp"], &["line 2", "`XRAY1`"]),
@@ -1379,6 +1395,10 @@ fn hard_problems_that_are_none_are_refused() {
         (&["assign", "--problem", "2"], &["there are 1 to 1"]),
         (&["partition", "numbers.txt"], &["number 2 is -3"]),
         (&["partition", "--bits", "60"], &["1 to 50"]),
+        (&["assign", "--agents", "0"], &["1 to 1000"]),
+        (&["tour", "--penalty", "0"], &["it must be positive"]),
+        (&["maxcut", "--optimum", "9", "--within", "2"], &["18 would be better than the optimum 9"]),
+        (&["partition", "--export", "out.qubo"], &["squared difference", "below 2^26"]),
         (&["qubo", "none.qubo"], &["none.qubo"]),
         (&["tour", "--random", "2"], &["3 to 5000"]),
         (&["tour", "--solver", "langevin"], &["of spins"]),

@@ -133,7 +133,7 @@ fn the_lowest_state_of_small_models_is_found() {
                 betas,
                 (14, 400),
                 Key::new(seed),
-                |c, i| Some(c.chain(&graph, i)),
+                |c, i| (c.chain(&graph, i), true),
                 go_on,
             )
             .unwrap();
@@ -163,7 +163,7 @@ fn the_ladder_is_left_alone_after_its_burn_in() {
             spins::tempered(&model),
             (40, sweeps),
             Key::new(6),
-            |_, _| None,
+            |_, _| ((), false),
             go_on,
         )
         .unwrap();
@@ -203,12 +203,12 @@ fn the_shortest_tour_of_few_cities_is_found() {
         permuted(1, &mut (0..9).collect(), &tours, &mut best);
         for method in [TEMPERING, ANNEALING] {
             let found: Found<Vec<u32>> = search(
-                &Walk(tours.clone()),
+                &Walk(&tours),
                 method,
                 tours.betas(),
                 (18, 300),
                 Key::new(seed),
-                |c, i| Some(c.states[i].clone()),
+                |c, i| (c.states[i].clone(), true),
                 go_on,
             )
             .unwrap();
@@ -227,12 +227,12 @@ fn the_best_partition_of_few_numbers_is_found() {
         let least = (0..1 << 15).map(|s| numbers.difference(&spins_of(s, 15))).min().unwrap();
         assert!(numbers.differencing() >= least);
         let found: Found<Vec<i8>> = search(
-            &Walk(numbers.clone()),
+            &Walk(&numbers),
             TEMPERING,
             numbers.betas(),
             (30, 20_000),
             Key::new(seed),
-            |c, i| Some(c.states[i].sides.clone()),
+            |c, i| (c.states[i].sides.clone(), true),
             go_on,
         )
         .unwrap();
@@ -264,12 +264,12 @@ fn assignments_are_those_of_an_exact_solver() {
         let exact = program.solve().unwrap().into_solution().unwrap().objective().round();
         let problem = Assignments::new(&costs, &takes, &capacities, false).unwrap();
         let found: Found<Vec<u32>> = search(
-            &Walk(problem.clone()),
+            &Walk(&problem),
             Method::Tempering { replicas: 8, clusters: false },
             problem.betas(),
             (2 * jobs, 20_000),
             Key::new(seed),
-            |c, i| problem.is_feasible(&c.states[i]).then(|| c.states[i].agents.clone()),
+            |c, i| (c.states[i].agents.clone(), problem.is_feasible(&c.states[i])),
             go_on,
         )
         .unwrap();

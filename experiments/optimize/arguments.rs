@@ -56,8 +56,14 @@ pub enum Problem {
     },
     /// The cheapest assignment of jobs to agents of limited capacity.
     Assign {
-        /// A file of the OR-Library; one of 8 agents and 32 jobs is made if it is not given.
+        /// A file of the OR-Library; one of --agents and --jobs is made if it is not given.
         file: Option<PathBuf>,
+        /// How many random agents.
+        #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "file")]
+        agents: usize,
+        /// How many random jobs.
+        #[arg(long, value_name = "N", default_value_t = 32, conflicts_with = "file")]
+        jobs: usize,
         /// Which problem of the file, from 1.
         #[arg(long, value_name = "K", default_value_t = 1)]
         problem: usize,
@@ -232,6 +238,11 @@ impl Common {
             self.within > 0.0 && self.within.is_finite(),
             "--within {}: it must be positive",
             self.within
+        );
+        ensure!(
+            self.penalty > 0.0 && self.penalty.is_finite(),
+            "--penalty {}: it must be positive",
+            self.penalty
         );
         let target = [self.target, self.optimum].into_iter().flatten().all(f64::is_finite);
         ensure!(target, "--target and --optimum: they must be finite");

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use rand::RngExt;
-use thermograd::{Couplings, Format, Hardware, Imperfection, Ising, Key, Scale, Schedule};
+use thermograd::{Couplings, Hardware, Imperfection, Ising, Key, Scale, Schedule};
 use thermograd_datasets::gap::Assignment;
 use thermograd_datasets::gset::Graph;
 use thermograd_datasets::text::{self, TextProblem};
@@ -86,10 +86,10 @@ impl Instance {
                 let tours = Tours::new(&cities.distances)?;
                 (made("random cities"), Kind::Tour(cities, tours))
             }
-            Problem::Assign { file, problem, maximise } => {
+            Problem::Assign { file, agents, jobs, problem, maximise } => {
                 let (from, all) = match file {
                     Some(file) => (given(file), text::read(file, Assignment::decode)?),
-                    None => (made("random jobs"), vec![jobs(8, 32, key)]),
+                    None => (made("random jobs"), vec![work(*agents, *jobs, key)?]),
                 };
                 let count = all.len();
                 let one = problem.checked_sub(1).and_then(|index| all.into_iter().nth(index));
@@ -251,6 +251,13 @@ impl Instance {
             Kind::Partition(numbers) => {
                 let all = numbers.all();
                 ensure!(all.len() <= 4000, "{} numbers: the couplings of up to 4000 are written", all.len());
+                let sum = all.iter().map(|&a| i128::from(a)).sum::<i128>();
+                ensure!(
+                    sum < 1 << 26,
+                    "the numbers add up to {sum}: the energy of couplings is the squared difference, which is exact in double \
+                     precision for sums below 2^26 = {}",
+                    1 << 26
+                );
                 let pairs = (0..all.len()).flat_map(|i| (0..i).map(move |j| [j, i]));
                 let couplings =
                     pairs.map(|pair| (pair, 2.0 * all[pair[0]] as f64 * all[pair[1]] as f64)).collect();
@@ -300,15 +307,8 @@ pub fn held(model: &Ising, common: &Common) -> Result<Ising> {
 }
 
 fn form(file: &Path) -> Result<Ising> {
-    let named = || format!("{}", file.display());
-    let model = Ising::of(&run::load(file)?).with_context(named)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    // What cannot hold spins alone may hold a network that samples.
-    if let Ok(format) = Format::of_name(&name)
-        && !format.holds_spins_alone()
-    {
-        ensure!(!model.fields.is_empty(), "{}: there are no spins", file.display());
-    }
+    let model = run::load_spins(file)?;
+    ensure!(!model.fields.is_empty(), "{}: there are no spins", file.display());
     Ok(model)
 }
 
@@ -345,7 +345,9 @@ fn places(count: usize, key: Key) -> Result<Cities> {
     Ok(Cities::on_plane(&format!("random{count}"), places)?)
 }
 
-fn jobs(agents: usize, jobs: usize, key: Key) -> Assignment {
+fn work(agents: usize, jobs: usize, key: Key) -> Result<Assignment> {
+    ensure!((1..=1000).contains(&agents), "--agents {agents}: 1 to 1000 are possible");
+    ensure!((1..=10_000).contains(&jobs), "--jobs {jobs}: 1 to 10000 are possible");
     let mut rng = key.rng();
     let mut numbers = |low: i64, high: i64| -> Vec<i64> {
         (0..agents * jobs).map(|_| rng.random_range(low..=high)).collect()
@@ -353,5 +355,5 @@ fn jobs(agents: usize, jobs: usize, key: Key) -> Assignment {
     let (costs, takes) = (numbers(10, 50), numbers(5, 25));
     let all: i64 = takes.iter().sum();
     let capacity = (0.8 * all as f64 / (agents * agents) as f64).ceil() as i64;
-    Assignment { agents, jobs, costs, takes, capacities: vec![capacity; agents] }
+    Ok(Assignment { agents, jobs, costs, takes, capacities: vec![capacity; agents] })
 }

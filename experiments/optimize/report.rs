@@ -48,18 +48,12 @@ fn numbers(s: &Summary) -> Vec<(&'static str, String)> {
     if let Some(signs) = s.objective_of_signs {
         rows.push(("before descent", signs.to_string()));
     }
-    if let (Some(optimum), Some(gap)) = (s.optimum, s.gap) {
-        let gap = if optimum == 0.0 { gap.to_string() } else { format!("{:.3} %", 100.0 * gap) };
-        rows.push(("best known", format!("{optimum}, gap {gap}")));
+    if let Some(distance) = s.distance() {
+        rows.push(("best known", distance));
     }
-    if let (Some(successes), Some(tts)) = (s.successes, s.tts99) {
-        let value = tts.seconds.map_or("unknown".into(), |seconds| format!("{seconds:.3} s"));
-        let most = tts.most.map_or("no bound".into(), |most| format!("{most:.3} s"));
-        let text = format!(
-            "{successes} of {} runs; {value} to a solution with 99 %, 95 % interval {:.3} s to {most}",
-            s.runs, tts.least
-        );
-        rows.push(("reached", text));
+    if let (Some(successes), Some(time)) = (s.successes, s.time()) {
+        rows.push(("reached", format!("{successes} of {} runs", s.runs)));
+        rows.push(("time to solution", time));
     }
     if let Some(differencing) = s.differencing {
         rows.push(("differencing of Karmarkar and Karp", differencing.to_string()));
@@ -67,9 +61,9 @@ fn numbers(s: &Summary) -> Vec<(&'static str, String)> {
     rows.push((
         "a run",
         format!(
-            "{:.2} s on one thread, {:.3e} sweeps, {:.3e} moves tried, {:.2e} J at the price of a move; nothing else a device would need is \
+            "{:.2} s on one thread, {:.3e} sweeps, {}, {:.2e} J at the price of a try; nothing else a device would need is \
              counted",
-            s.seconds, s.sweeps, s.flips, s.joules
+            s.seconds, s.sweeps, s.moves(), s.joules
         ),
     ));
     rows

@@ -21,7 +21,7 @@ use crate::instance::{Instance, Kind, Solution, Worth, held};
 pub struct Done {
     /// Its best solution, if it found one that counts.
     pub solution: Option<Solution>,
-    /// What that is worth.
+    /// What that is worth, or else what comes nearest to a solution.
     pub worth: Option<Worth>,
     /// The best before descent, of langevin.
     pub raw: Option<f64>,
@@ -31,6 +31,8 @@ pub struct Done {
     pub sweeps: usize,
     /// Moves proposed, in all chains.
     pub attempted: f64,
+    /// Moves made, in all chains; units of langevin move all the time.
+    pub accepted: Option<u64>,
     /// Its course.
     pub looks: Vec<Look>,
     /// Exchanges between rungs that were accepted.
@@ -118,7 +120,22 @@ pub fn check(instance: &Instance, common: &Common) -> Result<Option<Ising>> {
         !(common.clusters && common.solver != Solver::Tempering),
         "--clusters: of replicas at the same temperature, which only tempering has"
     );
-    spins.then(|| held(&instance.model(1.0)?, common)).transpose()
+    if let Some(optimum) = instance.optimum {
+        let wanted = common.within * optimum;
+        ensure!(
+            instance.reaches(optimum, wanted),
+            "--within {}: {wanted} would be better than the optimum {optimum}",
+            common.within
+        );
+    }
+    let model = spins.then(|| held(&instance.model(1.0)?, common)).transpose()?;
+    if let Some(scale) = model.as_ref().map(spins::scale) {
+        ensure!(
+            scale == 0.0 || (1e-30..1e30).contains(&scale),
+            "fields of spins are about {scale:.1e}: 1e-30 to 1e30 are possible; multiply all numbers by one that helps"
+        );
+    }
+    Ok(model)
 }
 
 /// All runs of a command line, in the order of their numbers.
@@ -169,31 +186,30 @@ fn one(
             let betas = if tempering { spins::tempered(model) } else { spins::annealed(model) };
             let landscape = Metropolis(&graph);
             task.searched(&landscape, scaled(betas), 32, graph.len(), 1, |chains, chain| {
-                Some(Solution::Spins(chains.chain(&graph, chain)))
+                (Solution::Spins(chains.chain(&graph, chain)), true)
             })
         }
         (Kind::Tour(_, tours), _) => {
-            let walk = Walk(tours.clone());
-            let whole =
-                |order: &Vec<u32>| Some(Solution::Tour(order.iter().map(|&city| city as usize).collect()));
-            task.searched(&walk, scaled(tours.betas()), 8, tours.count(), 2, |all, chain| {
-                whole(&all.states[chain])
+            let wide = |order: &Vec<u32>| order.iter().map(|&city| city as usize).collect();
+            task.searched(&Walk(tours), scaled(tours.betas()), 8, tours.count(), 2, |all, chain| {
+                (Solution::Tour(wide(&all.states[chain])), true)
             })
         }
         (Kind::Assignment(_, moves, _), _) => {
-            let walk = Walk(moves.clone());
-            task.searched(&walk, scaled(moves.betas()), 8, moves.jobs(), 2, |all, chain| {
+            task.searched(&Walk(moves), scaled(moves.betas()), 8, moves.jobs(), 2, |all, chain| {
                 let state = &all.states[chain];
-                let agents = || state.agents.iter().map(|&agent| agent as usize).collect();
-                moves.is_feasible(state).then(|| Solution::Agents(agents()))
+                let agents = state.agents.iter().map(|&agent| agent as usize).collect();
+                (Solution::Agents(agents), moves.is_feasible(state))
             })
         }
-        (Kind::Partition(numbers), _) => {
-            let walk = Walk(numbers.clone());
-            task.searched(&walk, scaled(numbers.betas()), 32, numbers.all().len(), 2, |all, chain| {
-                Some(Solution::Spins(all.states[chain].sides.clone()))
-            })
-        }
+        (Kind::Partition(numbers), _) => task.searched(
+            &Walk(numbers),
+            scaled(numbers.betas()),
+            32,
+            numbers.all().len(),
+            2,
+            |all, chain| (Solution::Spins(all.states[chain].sides.clone()), true),
+        ),
         (Kind::Cut(_) | Kind::Form(_), None) => unreachable!("spins have a model"),
     }
 }
@@ -216,7 +232,7 @@ impl Task<'_> {
         replicas: usize,
         units: usize,
         moves: usize,
-        state: impl Fn(&L::Chains, usize) -> Option<Solution>,
+        state: impl Fn(&L::Chains, usize) -> (Solution, bool),
     ) -> Result<Done> {
         let Self { instance, common, progress, run, key } = *self;
         let replicas = common.replicas.unwrap_or(replicas);
@@ -235,7 +251,7 @@ impl Task<'_> {
         };
         let found: Found<Solution> =
             search(landscape, method, betas, (units * moves, sweeps), key, state, watch)?;
-        let worth = found.best.as_ref().map(|best| instance.worth(best));
+        let worth = found.best.as_ref().or(found.nearest.as_ref()).map(|state| instance.worth(state));
         Ok(Done {
             worth,
             solution: found.best,
@@ -243,6 +259,7 @@ impl Task<'_> {
             seconds: since.elapsed().as_secs_f64(),
             sweeps: found.sweeps,
             attempted: (units * moves) as f64 * found.sweeps as f64 * method.chains() as f64,
+            accepted: Some(found.moves),
             looks: found.looks,
             acceptance: found.acceptance,
             betas: found.betas,
@@ -308,6 +325,7 @@ fn cooled(task: &Task, model: &Ising) -> Result<Done> {
         seconds: since.elapsed().as_secs_f64(),
         sweeps: steps,
         attempted: (steps * replicas * model.fields.len()) as f64,
+        accepted: None,
         looks,
         acceptance: Vec::new(),
         betas: Vec::new(),

@@ -26,6 +26,8 @@ pub struct Summary {
     pub runs_feasible: usize,
     /// Of every run.
     pub objectives: Vec<Option<f64>>,
+    /// By how much every run breaks constraints in what came nearest: 0 of those that found a solution.
+    pub violations: Vec<Option<i64>>,
     /// Of feasible runs.
     pub mean: Option<f64>,
     /// Of langevin before descent, the best.
@@ -44,6 +46,8 @@ pub struct Summary {
     pub sweeps: f64,
     /// Moves proposed in a run, on average.
     pub flips: f64,
+    /// Moves made in a run, on average; none of langevin.
+    pub flips_accepted: Option<f64>,
     pub joules: f64,
     /// The differencing of Karmarkar and Karp, beside partitions.
     pub differencing: Option<i64>,
@@ -61,6 +65,7 @@ impl Summary {
             .map(|wanted| feasible.iter().filter(|&&objective| instance.reaches(objective, wanted)).count());
         let raw = all.iter().filter_map(|done| done.raw);
         let flips = mean(&|done| done.attempted);
+        let accepted: Option<Vec<u64>> = all.iter().map(|done| done.accepted).collect();
         Self {
             problem: instance.name(),
             instance: instance.described(),
@@ -72,6 +77,7 @@ impl Summary {
             feasible: objective.is_some(),
             runs_feasible: feasible.len(),
             objectives: all.iter().map(Done::objective).collect(),
+            violations: all.iter().map(|done| done.worth.map(|worth| worth.violations)).collect(),
             mean: (!feasible.is_empty()).then(|| feasible.iter().sum::<f64>() / feasible.len() as f64),
             objective_of_signs: raw.reduce(|a, b| if instance.reaches(a, b) { a } else { b }),
             optimum: instance.optimum,
@@ -85,12 +91,39 @@ impl Summary {
             seconds,
             sweeps: mean(&|done| done.sweeps as f64),
             flips,
+            flips_accepted: accepted.map(|all| all.iter().sum::<u64>() as f64 / count),
             joules: flips * common.flip_joules,
             differencing: match &instance.kind {
                 Kind::Partition(numbers) => Some(numbers.differencing()),
                 _ => None,
             },
         }
+    }
+
+    /// Moves of a run, in words.
+    pub fn moves(&self) -> String {
+        let made = self.flips_accepted.map_or(String::new(), |made| format!(" and {made:.3e} made"));
+        format!("{:.3e} moves tried{made}", self.flips)
+    }
+
+    /// By how little the run that comes nearest breaks constraints, if none keeps them.
+    pub fn nearest(&self) -> Option<i64> {
+        if self.feasible { None } else { self.violations.iter().copied().flatten().min() }
+    }
+
+    /// How far the best is from the best that is known, in words.
+    pub fn distance(&self) -> Option<String> {
+        let (optimum, gap) = (self.optimum?, self.gap?);
+        let gap = if optimum == 0.0 { format!("{gap}") } else { format!("{:.3} %", 100.0 * gap) };
+        Some(format!("{optimum}, gap {gap}"))
+    }
+
+    /// Seconds to a solution and their interval, in words.
+    pub fn time(&self) -> Option<String> {
+        let tts = self.tts99?;
+        let value = tts.seconds.map_or("unknown".into(), |seconds| format!("{seconds:.3} s"));
+        let most = tts.most.map_or("no bound".into(), |most| format!("{most:.3} s"));
+        Some(format!("{value} with 99 % (95 % interval {:.3} s to {most})", tts.least))
     }
 
     pub fn print(&self) {
@@ -107,25 +140,22 @@ impl Summary {
         if let Some(differencing) = self.differencing {
             say!("  differencing        {differencing} (Karmarkar and Karp)");
         }
-        if let (Some(optimum), Some(gap)) = (self.optimum, self.gap) {
-            let gap = if optimum == 0.0 { format!("{gap}") } else { format!("{:.3} %", 100.0 * gap) };
-            say!("  best known          {optimum}, gap {gap}");
+        if let Some(distance) = self.distance() {
+            say!("  best known          {distance}");
             if self.gap.is_some_and(|gap| gap < 0.0) {
                 say!("                      better than the best known: is that number right?");
             }
         }
-        if let (Some(successes), Some(tts)) = (self.successes, self.tts99) {
-            let value = tts.seconds.map_or("unknown".into(), |seconds| format!("{seconds:.3} s"));
-            let most = tts.most.map_or("no bound".into(), |most| format!("{most:.3} s"));
+        if let (Some(successes), Some(time)) = (self.successes, self.time()) {
             let within = if self.within == 1.0 { String::new() } else { format!(" within {}", self.within) };
             say!("  reached it{within}          {successes} of {} runs", self.runs);
-            say!("  time to solution    {value} with 99 % (95 % interval {:.3} s to {most})", tts.least);
+            say!("  time to solution    {time}");
         }
         say!(
-            "  a run               {:.2} s, {:.3e} sweeps, {:.3e} moves tried, {:.2e} J at their price",
+            "  a run               {:.2} s, {:.3e} sweeps, {}, {:.2e} J at the price of a try",
             self.seconds,
             self.sweeps,
-            self.flips,
+            self.moves(),
             self.joules
         );
     }

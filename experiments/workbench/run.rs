@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use thermograd::{Couplings, Format};
+use thermograd::{Couplings, Format, Ising};
 
 use crate::workbench::output;
 
@@ -178,6 +178,15 @@ pub fn save(path: &Path, couplings: &Couplings) -> Result<()> {
     Ok(())
 }
 
+/// Writes a spin model, in double precision where the format holds spins alone.
+pub fn save_spins(path: &Path, model: &Ising) -> Result<()> {
+    let format = Format::of_name(&path.to_string_lossy())?;
+    if !format.holds_spins_alone() {
+        return save(path, &model.couplings()?);
+    }
+    write(path, &format.encode_spins(model).with_context(|| format!("for {}", path.display()))?)
+}
+
 /// The file for the description of exported couplings.
 fn beside(path: &Path) -> PathBuf {
     path.with_extension("json")
@@ -199,6 +208,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// Names the file; for a run folder, also the file in it that is meant.
 pub fn load(file: &Path) -> Result<Couplings> {
+    let (format, bytes) = format_and_bytes(file)?;
+    format.decode(&bytes).with_context(|| format!("in {}", file.display()))
+}
+
+/// Reads a spin model, in double precision where the format holds spins alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_spins(file: &Path) -> Result<Ising> {
+    let (format, bytes) = format_and_bytes(file)?;
+    format.decode_spins(&bytes).with_context(|| format!("in {}", file.display()))
+}
+
+fn format_and_bytes(file: &Path) -> Result<(Format, Vec<u8>)> {
     let inside = file.join("couplings.safetensors");
     ensure!(
         !inside.is_file(),
@@ -207,8 +230,7 @@ pub fn load(file: &Path) -> Result<Couplings> {
         inside.display()
     );
     let format = Format::of_name(&file.to_string_lossy())?;
-    let bytes = read(file)?;
-    format.decode(&bytes).with_context(|| format!("in {}", file.display()))
+    Ok((format, read(file)?))
 }
 
 /// Which command began a run, and whether it can be continued.

@@ -27,6 +27,31 @@ pub trait Moves {
     ) -> Option<f64>;
 }
 
+impl<M: Moves> Moves for &M {
+    type State = M::State;
+
+    fn random(&self, rng: &mut impl RngExt) -> M::State {
+        (**self).random(rng)
+    }
+
+    fn energy(&self, state: &M::State) -> f64 {
+        (**self).energy(state)
+    }
+
+    fn proposals(&self) -> usize {
+        (**self).proposals()
+    }
+
+    fn propose(
+        &self,
+        state: &mut M::State,
+        rng: &mut impl RngExt,
+        accepts: impl FnMut(f64, f32) -> bool,
+    ) -> Option<f64> {
+        (**self).propose(state, rng, accepts)
+    }
+}
+
 /// The landscape of moves that are accepted by the rule of Metropolis.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk<M>(pub M);
@@ -50,6 +75,10 @@ impl<M: Moves> Landscape for Walk<M> {
 
     fn energies(&self, chains: &Self::Chains) -> Vec<f64> {
         chains.states.iter().map(|state| self.0.energy(state)).collect()
+    }
+
+    fn moves(&self, chains: &Self::Chains) -> u64 {
+        chains.accepted
     }
 
     fn sweep(

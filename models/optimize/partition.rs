@@ -84,7 +84,7 @@ impl Numbers {
         heap.pop().unwrap_or(0)
     }
 
-    /// Inverse temperatures: from the largest number down to 2^−N of it, and no lower than one.
+    /// Inverse temperatures: from the largest number down to 2^−N of it, but no further than one, and at least to half of it.
     pub fn betas(&self) -> [f64; 2] {
         let most = *self.0.iter().max().expect("two numbers") as f64;
         let least = (most * 0.5_f64.powi(self.0.len().min(1000) as i32)).max(1.0).min(most / 2.0);

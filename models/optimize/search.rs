@@ -53,10 +53,14 @@ pub struct Found<S> {
     pub best: Option<S>,
     /// Its energy; infinite if there is none.
     pub energy: f64,
+    /// The lowest state that does not count, as long as none does.
+    pub nearest: Option<S>,
     /// The sweep after which it was seen first.
     pub at: usize,
     /// Sweeps of every chain.
     pub sweeps: usize,
+    /// Moves that were made, in all chains.
+    pub moves: u64,
     /// The course of the run: at most [`LOOKS`] of its looks, evenly spaced.
     pub looks: Vec<Look>,
     /// How often exchanges between neighbouring rungs were accepted, since the ladder was left alone.
@@ -79,6 +83,8 @@ const STRETCH: usize = 1 << 18;
 /// Keeps the best and the course.
 struct Keeper<S> {
     found: Found<S>,
+    /// The energy of the nearest.
+    nearest: f64,
     /// Every how many looks one is kept.
     every: usize,
     seen: usize,
@@ -89,18 +95,20 @@ impl<S> Keeper<S> {
         let found = Found {
             best: None,
             energy: f64::INFINITY,
+            nearest: None,
             at: 0,
             sweeps: 0,
+            moves: 0,
             looks: Vec::new(),
             acceptance: Vec::new(),
             betas,
             round_trips: 0,
         };
-        Self { found, every: 1, seen: 0 }
+        Self { found, nearest: f64::INFINITY, every: 1, seen: 0 }
     }
 
-    /// Takes the energies after a sweep; `state` gives that of a chain, if it counts.
-    fn take(&mut self, sweeps: usize, energies: &[f64], state: impl Fn(usize) -> Option<S>) {
+    /// Takes the energies after a sweep; `state` gives that of a chain, and whether it counts.
+    fn take(&mut self, sweeps: usize, energies: &[f64], state: impl Fn(usize) -> (S, bool)) {
         // Energies that follow their moves may be rounded.
         let below = self.found.energy - 1e-9 * self.found.energy.abs().min(1e6);
         let lower = |energy: f64| energy < below || self.found.energy == f64::INFINITY;
@@ -109,8 +117,20 @@ impl<S> Keeper<S> {
         }
         let mut order: Vec<usize> = (0..energies.len()).filter(|&chain| lower(energies[chain])).collect();
         order.sort_unstable_by(|&a, &b| energies[a].total_cmp(&energies[b]));
-        if let Some((chain, state)) = order.into_iter().find_map(|chain| Some((chain, state(chain)?))) {
-            (self.found.best, self.found.energy, self.found.at) = (Some(state), energies[chain], sweeps);
+        for chain in order {
+            let energy = energies[chain];
+            match state(chain) {
+                (state, true) => {
+                    let found = &mut self.found;
+                    (found.best, found.energy, found.nearest) = (Some(state), energy, None);
+                    found.at = sweeps;
+                    return;
+                }
+                (state, false) if self.found.best.is_none() && energy < self.nearest => {
+                    (self.found.nearest, self.nearest) = (Some(state), energy);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -134,7 +154,7 @@ impl<S> Keeper<S> {
 }
 
 /// Searches a landscape between two inverse temperatures, for at most so many sweeps, until `watch` breaks. `state` gives the
-/// state of a chain, if it counts as a solution; `watch` is called about every quarter of a million moves.
+/// state of a chain, and whether it counts as a solution; `watch` is called about every quarter of a million moves.
 ///
 /// # Errors
 /// [`thermograd::Error::Spins`] for inverse temperatures that are none.
@@ -144,7 +164,7 @@ pub fn search<L: Landscape, S>(
     betas: [f64; 2],
     (units, sweeps): (usize, usize),
     key: Key,
-    state: impl Fn(&L::Chains, usize) -> Option<S>,
+    state: impl Fn(&L::Chains, usize) -> (S, bool),
     mut watch: impl FnMut(&Look) -> ControlFlow<()>,
 ) -> Result<Found<S>> {
     let stretch = (STRETCH / (units * method.chains()).max(1)).max(1);
@@ -182,6 +202,7 @@ pub fn search<L: Landscape, S>(
             }
             let mut found = keeper.found;
             (found.acceptance, found.round_trips) = (all.acceptance(), all.round_trips());
+            found.moves = landscape.moves(&all.chains);
             found.betas = tempering.ladder().betas().to_vec();
             Ok(found)
         }
@@ -203,7 +224,7 @@ pub fn search<L: Landscape, S>(
                     break;
                 }
             }
-            Ok(keeper.found)
+            Ok(Found { moves: annealing.moves(&all), ..keeper.found })
         }
     }
 }

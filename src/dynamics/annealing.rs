@@ -30,6 +30,8 @@ pub struct Annealed<C> {
     pub chains: C,
     /// The energy of each chain.
     pub energies: Vec<f64>,
+    /// Moves of the coolings before.
+    before: u64,
 }
 
 impl<'a, L: Landscape> Annealing<'a, L> {
@@ -51,13 +53,18 @@ impl<'a, L: Landscape> Annealing<'a, L> {
 
     /// Chains that start at random.
     pub fn start(&self, count: usize) -> Annealed<L::Chains> {
-        self.restart(count, 0)
+        self.restart(count, 0, 0)
     }
 
-    fn restart(&self, count: usize, time: usize) -> Annealed<L::Chains> {
+    /// Moves that all chains have made, in all coolings.
+    pub fn moves(&self, state: &Annealed<L::Chains>) -> u64 {
+        state.before + self.landscape.moves(&state.chains)
+    }
+
+    fn restart(&self, count: usize, time: usize, before: u64) -> Annealed<L::Chains> {
         let chains = self.landscape.random(count, self.key.fork("start").at(time as u64));
         let energies = self.landscape.energies(&chains);
-        Annealed { chains, energies }
+        Annealed { chains, energies, before }
     }
 
     /// β of a step.
@@ -72,14 +79,14 @@ impl<L: Landscape> Dynamics for Annealing<'_, L> {
 
     fn step(&self, index: usize, state: Annealed<L::Chains>) -> Annealed<L::Chains> {
         let (number, count) = (self.first + index, state.energies.len());
-        let Annealed { chains, mut energies } = match number {
+        let Annealed { chains, mut energies, before } = match number {
             0 => state,
-            _ if number.is_multiple_of(self.sweeps) => self.restart(count, number),
+            _ if number.is_multiple_of(self.sweeps) => self.restart(count, number, self.moves(&state)),
             _ => state,
         };
         let betas = vec![self.beta(index); count];
         let chains = self.landscape.sweep(chains, &mut energies, &betas, number as u32, self.key);
-        Annealed { chains, energies }
+        Annealed { chains, energies, before }
     }
 
     fn diverged(&self, _state: &Annealed<L::Chains>) -> Option<Place> {

@@ -22,6 +22,9 @@ pub trait Landscape {
     /// The energy of every chain.
     fn energies(&self, chains: &Self::Chains) -> Vec<f64>;
 
+    /// Moves that all chains have made since they began, proposals that were refused left out.
+    fn moves(&self, chains: &Self::Chains) -> u64;
+
     /// As many moves as there are units, of every chain at its own inverse temperature. Energies follow the moves. Noise is a
     /// function of `key`, `index` and the number of the chain.
     fn sweep(
@@ -53,6 +56,10 @@ impl Landscape for Spins {
 
     fn energies(&self, chains: &Chains) -> Vec<f64> {
         Spins::energies(self, chains)
+    }
+
+    fn moves(&self, chains: &Chains) -> u64 {
+        chains.flips()
     }
 
     fn sweep(&self, chains: Chains, energies: &mut [f64], betas: &[f64], index: u32, key: Key) -> Chains {
@@ -90,6 +97,10 @@ impl Landscape for Metropolis<'_> {
 
     fn energies(&self, chains: &Chains) -> Vec<f64> {
         self.0.energies(chains)
+    }
+
+    fn moves(&self, chains: &Chains) -> u64 {
+        chains.flips()
     }
 
     fn sweep(&self, chains: Chains, energies: &mut [f64], betas: &[f64], index: u32, key: Key) -> Chains {

@@ -13,7 +13,7 @@
 //!
 //! The first three hold everything about the network; the others assume what the table says. Couplings are energies
 //! on the scale of kT, positive couplings favour opposite signs, and every format counts each pair once. Values are
-//! single precision. Text files are recognised by their contents: a `.txt` file may also be a G-set graph.
+//! single precision, but for spin models in formats of spins alone, whose numbers [stay double](Format::decode_spins). Text files are recognised by their contents: a `.txt` file may also be a G-set graph.
 //!
 //! Decoders accept untrusted bytes: anything wrong is an [error](crate::Problem), and memory stays within a small
 //! multiple of the size of the file (for npz, of its unpacked size, which is limited to [`npz::LIMIT`] and, for small
@@ -30,6 +30,7 @@ use std::fmt;
 
 use crate::error::{Problem, Result};
 use crate::export::couplings::Couplings;
+use crate::export::ising::Ising;
 
 /// A file format of couplings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,10 +97,7 @@ impl Format {
             Self::Safetensors => native::encode(couplings),
             Self::Npz => npz::encode(couplings),
             Self::Csv => csv::encode(couplings),
-            Self::BqmJson => spins::to_bqm(couplings),
-            Self::BqmCoo => spins::to_coo(couplings),
-            Self::Gset => spins::to_gset(couplings),
-            Self::Qubo => spins::to_qubo(couplings),
+            Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo => spins::encode(self, couplings),
             Self::Parameters => parameters::encode(couplings),
         }
     }
@@ -114,12 +112,29 @@ impl Format {
             Self::Safetensors => native::decode(bytes),
             Self::Npz => npz::decode(bytes),
             Self::Csv => csv::decode(bytes),
-            Self::BqmJson => spins::from_bqm(bytes),
-            Self::BqmCoo => spins::from_coo(bytes),
-            Self::Gset => spins::from_gset(bytes),
-            Self::Qubo => spins::from_qubo(bytes),
-            Self::Parameters if spins::looks_like_gset(bytes) => spins::from_gset(bytes),
+            Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo => spins::decode(self, bytes),
+            Self::Parameters if spins::looks_like_gset(bytes) => spins::decode(self, bytes),
             Self::Parameters => parameters::decode(bytes),
+        }
+    }
+
+    /// The bytes of a spin model, whose numbers stay as they are in double precision.
+    ///
+    /// # Errors
+    /// [`Problem::Unsupported`] for formats that hold networks, and for fields and offsets that the format cannot hold.
+    pub fn encode_spins(self, model: &Ising) -> Result<Vec<u8>> {
+        spins::encode_model(self, model.clone())
+    }
+
+    /// The spin model in the bytes of a file, in double precision where the format holds spins alone.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode) and [`Ising::of`].
+    pub fn decode_spins(self, bytes: &[u8]) -> Result<Ising> {
+        match self {
+            Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo => spins::decode_model(self, bytes),
+            Self::Parameters if spins::looks_like_gset(bytes) => spins::decode_model(self, bytes),
+            _ => Ising::of(&self.decode(bytes)?),
         }
     }
 }

@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::error::{Error, Problem, Result};
 use crate::export::couplings::Couplings;
 use crate::export::description::{MOST_UNITS, Sampling};
+use crate::export::formats::Format;
 use crate::export::ising::{Ising, Pair};
 use crate::export::text::{json, number, text};
 use crate::network::substrate::SubstrateConfig;
@@ -143,35 +144,87 @@ fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
     Ising::of(couplings)
 }
 
-pub(super) fn to_bqm(couplings: &Couplings) -> Result<Vec<u8>> {
-    let model = Ising::of(couplings)?;
-    let mut info = serde_json::Map::new();
-    if let Some(sampling) = &couplings.description.sampling {
-        info.insert(SAMPLING.into(), json!(Info::of(couplings, sampling)?));
+/// The same in the fewest digits that identify numbers of single precision.
+fn shortened(mut model: Ising) -> Ising {
+    let pairs = model.couplings.iter_mut().map(|(_, value)| value);
+    for value in model.fields.iter_mut().chain(pairs) {
+        *value = (*value as f32).to_string().parse().expect("a number");
     }
-    // A single-precision number is written with the fewest digits that identify it.
-    let short = |value: f64| (value as f32).to_string().parse::<f64>().expect("a number");
+    model
+}
+
+/// What a format that holds spin models alone says of couplings.
+pub(super) fn encode(format: Format, couplings: &Couplings) -> Result<Vec<u8>> {
+    match (format, &couplings.description.sampling) {
+        (Format::BqmJson, sampling) => {
+            let info = sampling.as_ref().map(|sampling| Info::of(couplings, sampling)).transpose()?;
+            Ok(to_bqm(shortened(Ising::of(couplings)?), info, "float32"))
+        }
+        // Sums of single-precision numbers are written as they are.
+        (Format::Qubo, _) => Ok(to_qubo(&at_one_temperature(couplings)?)),
+        _ => encode_model(format, shortened(at_one_temperature(couplings)?)),
+    }
+}
+
+/// A spin model in double precision.
+pub(super) fn encode_model(format: Format, model: Ising) -> Result<Vec<u8>> {
+    match format {
+        Format::BqmJson => Ok(to_bqm(model, None, "float64")),
+        Format::BqmCoo => to_coo(&model),
+        Format::Gset => to_gset(&model),
+        Format::Qubo => Ok(to_qubo(&model)),
+        other => Err(Problem::Unsupported(format!("{other} holds networks, not spin models alone")).into()),
+    }
+}
+
+/// The couplings that a format of spin models says.
+pub(super) fn decode(format: Format, bytes: &[u8]) -> Result<Couplings> {
+    if format == Format::BqmJson {
+        return match from_bqm(bytes)? {
+            (model, None) => model.couplings(),
+            (model, Some(info)) => info.couplings(&model),
+        };
+    }
+    decode_model(format, bytes)?.couplings()
+}
+
+/// The spin model that such a format says, in double precision.
+pub(super) fn decode_model(format: Format, bytes: &[u8]) -> Result<Ising> {
+    match format {
+        Format::BqmJson => Ok(from_bqm(bytes)?.0),
+        Format::BqmCoo => from_coo(bytes),
+        Format::Gset | Format::Parameters => from_gset(bytes),
+        Format::Qubo => from_qubo(bytes),
+        other => Err(Problem::Unsupported(format!("{other} holds networks, not spin models alone")).into()),
+    }
+}
+
+fn to_bqm(model: Ising, sampling: Option<Info>, bias_type: &str) -> Vec<u8> {
+    let mut info = serde_json::Map::new();
+    if let Some(sampling) = sampling {
+        info.insert(SAMPLING.into(), json!(sampling));
+    }
     let bqm = Bqm {
         kind: KIND.into(),
         version: Version { bqm_schema: SCHEMA.into() },
         use_bytes: false,
         index_type: "int32".into(),
-        bias_type: "float32".into(),
+        bias_type: bias_type.into(),
         num_variables: model.fields.len(),
         num_interactions: model.couplings.len(),
         variable_labels: (0..model.fields.len()).map(serde_json::Value::from).collect(),
         variable_type: "SPIN".into(),
         offset: model.offset,
         info,
-        linear_biases: model.fields.into_iter().map(short).collect(),
-        quadratic_biases: model.couplings.iter().map(|&(_, value)| short(value)).collect(),
+        linear_biases: model.fields,
+        quadratic_biases: model.couplings.iter().map(|&(_, value)| value).collect(),
         quadratic_head: model.couplings.iter().map(|&([i, _], _)| i).collect(),
         quadratic_tail: model.couplings.iter().map(|&([_, j], _)| j).collect(),
     };
-    Ok(serde_json::to_string_pretty(&bqm).expect("plain data").into_bytes())
+    serde_json::to_string_pretty(&bqm).expect("plain data").into_bytes()
 }
 
-pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
+fn from_bqm(bytes: &[u8]) -> Result<(Ising, Option<Info>)> {
     const FORMAT: &str = "a binary quadratic model";
     let refuse = |reason: String| -> Error { Problem::Container { format: FORMAT, reason }.into() };
     if bytes.starts_with(b"DIMODBQM") {
@@ -207,10 +260,8 @@ pub(super) fn from_bqm(bytes: &[u8]) -> Result<Couplings> {
     let heads = bqm.quadratic_head.into_iter().zip(bqm.quadratic_tail);
     let pairs = heads.map(|(i, j)| [i, j]).zip(bqm.quadratic_biases).collect();
     let model = model(&bqm.variable_type, bqm.linear_biases, pairs, bqm.offset)?;
-    let Some(info) = bqm.info.remove(SAMPLING) else { return model.couplings() };
-    let info: Info =
-        serde_json::from_value(info).map_err(|error| refuse(format!("info.{SAMPLING}: {error}")))?;
-    info.couplings(&model)
+    let info = bqm.info.remove(SAMPLING).map(serde_json::from_value).transpose();
+    Ok((model, info.map_err(|error| refuse(format!("info.{SAMPLING}: {error}")))?))
 }
 
 /// A model over spins, or over zeros and ones.
@@ -283,23 +334,22 @@ fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
     Ok((fields, pairs))
 }
 
-pub(super) fn to_coo(couplings: &Couplings) -> Result<Vec<u8>> {
-    let model = at_one_temperature(couplings)?;
+fn to_coo(model: &Ising) -> Result<Vec<u8>> {
     if model.offset != 0.0 {
         let reason = format!("rows cannot hold the offset {}; BQM JSON can", model.offset);
         return Err(Problem::Unsupported(reason).into());
     }
     let mut out = String::from("# vartype=SPIN\n");
     for (i, field) in model.fields.iter().enumerate() {
-        let _ = writeln!(out, "{i} {i} {}", *field as f32);
+        let _ = writeln!(out, "{i} {i} {field}");
     }
-    for ([i, j], coupling) in model.couplings {
-        let _ = writeln!(out, "{i} {j} {}", coupling as f32);
+    for ([i, j], coupling) in &model.couplings {
+        let _ = writeln!(out, "{i} {j} {coupling}");
     }
     Ok(out.into_bytes())
 }
 
-pub(super) fn from_coo(bytes: &[u8]) -> Result<Couplings> {
+fn from_coo(bytes: &[u8]) -> Result<Ising> {
     let text = text(bytes, "rows of a binary quadratic model")?;
     let vartype =
         text.lines().filter(|line| line.starts_with('#')).find_map(|line| line.split_once("vartype="));
@@ -309,19 +359,18 @@ pub(super) fn from_coo(bytes: &[u8]) -> Result<Couplings> {
     let rows = rows(lines(text).filter(|(_, line)| !line.starts_with('#')), 0)?;
     let units = promised(rows.iter().map(|([i, j], _)| i.max(j) + 1).max().unwrap_or(0), bytes)?;
     let (fields, pairs) = split(rows, units)?;
-    model(vartype, fields, pairs, 0.0)?.couplings()
+    model(vartype, fields, pairs, 0.0)
 }
 
-pub(super) fn to_gset(couplings: &Couplings) -> Result<Vec<u8>> {
-    let model = at_one_temperature(couplings)?;
+fn to_gset(model: &Ising) -> Result<Vec<u8>> {
     if model.offset != 0.0 || model.fields.iter().any(|&field| field != 0.0) {
         return Err(
             Problem::Unsupported("a graph cannot hold fields and offsets; BQM JSON can".into()).into()
         );
     }
     let mut out = format!("{} {}\n", model.fields.len(), model.couplings.len());
-    for ([i, j], coupling) in model.couplings {
-        let _ = writeln!(out, "{} {} {}", i + 1, j + 1, coupling as f32);
+    for ([i, j], coupling) in &model.couplings {
+        let _ = writeln!(out, "{} {} {coupling}", i + 1, j + 1);
     }
     Ok(out.into_bytes())
 }
@@ -342,7 +391,7 @@ pub(super) fn looks_like_gset(bytes: &[u8]) -> bool {
     counted && lines.next().is_none_or(|(_, line)| line.split_whitespace().count() == 3)
 }
 
-pub(super) fn from_gset(bytes: &[u8]) -> Result<Couplings> {
+fn from_gset(bytes: &[u8]) -> Result<Ising> {
     let mut lines = lines(text(bytes, "a graph")?);
     let (line, first) = lines.next().ok_or(Problem::NoDescription("the file is empty"))?;
     let [units, edges] = counts(first)
@@ -352,7 +401,7 @@ pub(super) fn from_gset(bytes: &[u8]) -> Result<Couplings> {
         let (name, found) = ("the list of edges".into(), vec![rows.len()]);
         return Err(Problem::Shape { name, found, expected: vec![edges] }.into());
     }
-    model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)?.couplings()
+    model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)
 }
 
 /// The declared number of units, if it is plausible for a file of this size: thousands of units may have neither
@@ -367,8 +416,8 @@ fn promised(units: usize, bytes: &[u8]) -> Result<usize> {
     Err(Problem::TooLarge { what, count: units as u128, limit: limit as u128 }.into())
 }
 
-pub(super) fn to_qubo(couplings: &Couplings) -> Result<Vec<u8>> {
-    let (linear, quadratic, offset) = at_one_temperature(couplings)?.to_binary();
+fn to_qubo(model: &Ising) -> Vec<u8> {
+    let (linear, quadratic, offset) = model.to_binary();
     let mut out =
         String::from("c E = sum_i a_i z_i + sum_(i<j) Q_ij z_i z_j + offset, z = 0 or 1 = (1 + s)/2\n");
     let _ = writeln!(out, "c offset {offset}");
@@ -379,10 +428,10 @@ pub(super) fn to_qubo(couplings: &Couplings) -> Result<Vec<u8>> {
     for ([i, j], q) in quadratic {
         let _ = writeln!(out, "{} {} {q}", i.min(j), i.max(j));
     }
-    Ok(out.into_bytes())
+    out.into_bytes()
 }
 
-pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
+fn from_qubo(bytes: &[u8]) -> Result<Ising> {
     let text = text(bytes, "a quadratic form")?;
     let (mut offset, mut head, mut data) = (0.0, None, Vec::new());
     for (line, row) in lines(text) {
@@ -415,5 +464,5 @@ pub(super) fn from_qubo(bytes: &[u8]) -> Result<Couplings> {
             return Err(Problem::Shape { name, found, expected: vec![expected] }.into());
         }
     }
-    model("BINARY", linear, pairs, offset)?.couplings()
+    model("BINARY", linear, pairs, offset)
 }
