@@ -131,7 +131,7 @@ impl Key {
 
     /// A sequential generator for distributions and shuffles of the `rand` crates, shared by the whole batch.
     pub fn rng(self) -> Stream {
-        Stream { key: self.words, block: 0, words: [0; 4], used: 4 }
+        Stream { key: self.words, block: 0, words: [0; 4 * AHEAD], used: 0, filled: 0 }
     }
 
     /// A random order of `0..n` (Fisher and Yates).
@@ -319,19 +319,61 @@ fn sin_cos_turns(word: u32) -> (f32, f32) {
 pub struct Stream {
     key: [u32; 2],
     block: u64,
-    words: [u32; 4],
+    words: [u32; 4 * AHEAD],
     used: usize,
+    filled: usize,
+}
+
+/// Blocks that a stream computes at once, after the first: many streams are asked for a few words only.
+const AHEAD: usize = 16;
+
+impl Stream {
+    fn refill(&mut self) {
+        if self.block == 0 {
+            self.words[..4].copy_from_slice(&philox(self.key, [0, 0, 0, STREAM]));
+            (self.block, self.filled) = (1, 4);
+        } else {
+            self.refill_wide();
+            (self.block, self.filled) = (self.block + AHEAD as u64, 4 * AHEAD);
+        }
+        self.used = 0;
+    }
+
+    fn refill_wide(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2.
+            return unsafe { self.refill_avx2() };
+        }
+        self.refill_portable();
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn refill_avx2(&mut self) {
+        self.refill_portable();
+    }
+
+    #[inline(always)]
+    fn refill_portable(&mut self) {
+        let [mut w0, mut w1, mut w2, mut w3] = [[0; AHEAD]; 4];
+        for lane in 0..AHEAD {
+            let [low, high] = split(self.block + lane as u64);
+            [w0[lane], w1[lane], w2[lane], w3[lane]] = philox(self.key, [low, high, 0, STREAM]);
+        }
+        for (lane, words) in self.words.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *words = [w0[lane], w1[lane], w2[lane], w3[lane]];
+        }
+    }
 }
 
 impl TryRng for Stream {
     type Error = Infallible;
 
+    #[inline]
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        if self.used == 4 {
-            let [low, high] = split(self.block);
-            self.words = philox(self.key, [low, high, 0, STREAM]);
-            self.block += 1;
-            self.used = 0;
+        if self.used == self.filled {
+            self.refill();
         }
         self.used += 1;
         Ok(self.words[self.used - 1])
@@ -370,6 +412,19 @@ mod tests {
         ];
         for (key, counter, answer) in vectors {
             assert_eq!(philox(key, counter), answer);
+        }
+    }
+
+    /// A stream is the blocks of its counter in turn, computed one or many at once.
+    #[test]
+    fn streams_are_blocks_in_turn() {
+        use rand::Rng;
+        let key = Key::new(11);
+        let mut stream = key.rng();
+        for block in 0..40 {
+            for word in philox(key.words, [block, 0, 0, STREAM]) {
+                assert_eq!(stream.next_u32(), word, "block {block}");
+            }
         }
     }
 
