@@ -7,6 +7,7 @@
 //! | [`ising`] | networks of ±1 spins that are read out by a time average |
 //! | [`linear`] | linear algebra by the fluctuations of linear machines |
 //! | [`optimize`] | hard problems: cuts, tours, assignments, partitions |
+//! | [`thermal`] | networks of heat that read, and twins of houses |
 //! | [`training`] | shared code: labelled images and the training loop |
 
 pub mod classifier;
@@ -15,6 +16,7 @@ pub mod generator;
 pub mod ising;
 pub mod linear;
 pub mod optimize;
+pub mod thermal;
 pub mod training;
 
 pub use classifier::evaluation::Evaluation;

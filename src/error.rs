@@ -77,6 +77,9 @@ pub enum Error {
     /// Linear dynamics that are none.
     #[error("linear dynamics: {0}")]
     Linear(LinearProblem),
+    /// A circuit of heat that is none, or a step that it does not allow.
+    #[error("heat: {0}")]
+    Heat(HeatProblem),
     /// A linear system that could not be solved.
     #[error("exact optimum: {0}")]
     Exact(String),
@@ -122,6 +125,82 @@ impl From<LinearProblem> for Error {
     fn from(problem: LinearProblem) -> Self {
         Self::Linear(problem)
     }
+}
+
+/// The message of the error includes the problem, so the problem is not reported as a source as well.
+impl From<HeatProblem> for Error {
+    fn from(problem: HeatProblem) -> Self {
+        Self::Heat(problem)
+    }
+}
+
+/// What is wrong with a circuit of heat or with what is asked of it.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeatProblem {
+    /// A constant that must be positive and finite (of leaks: not negative).
+    #[error("{what} {place} is {value}: it must be positive and finite")]
+    NotPositive {
+        /// Which.
+        what: &'static str,
+        /// Of which node or link, from 0.
+        place: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A list that is too short or too long.
+    #[error("{found} {what} for {expected} nodes (at least one)")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// How many fit.
+        expected: usize,
+    },
+    /// A link to a node that there is not, or to itself.
+    #[error("a link from node {} to {}, of {nodes} nodes numbered from 0", ends[0], ends[1])]
+    NoNode {
+        /// Its ends.
+        ends: [usize; 2],
+        /// How many nodes there are.
+        nodes: usize,
+    },
+    /// A pair of nodes with two links.
+    #[error("nodes {} and {} are linked twice", ends[0], ends[1])]
+    Twice {
+        /// The nodes.
+        ends: [usize; 2],
+    },
+    /// A node without link and leak.
+    #[error("node {node} is joined to nothing: no heat reaches it")]
+    Isolated {
+        /// Its number, from 0.
+        node: usize,
+    },
+    /// A step that may break the second law.
+    #[error(
+        "a step of {h:e} may make entropy fall: it must be positive and at most {limit:.4e}, the time in which node {node} could          exchange all its heat"
+    )]
+    Step {
+        /// Its length.
+        h: f64,
+        /// The longest.
+        limit: f64,
+        /// The node that sets it.
+        node: usize,
+    },
+    /// A reservoir that is not above absolute zero.
+    #[error("reservoir {node} is at the absolute temperature {absolute}: it must be positive and finite")]
+    Cold {
+        /// Its number, from 0.
+        node: usize,
+        /// Its temperature.
+        absolute: f64,
+    },
+    /// Exact steps of what is not linear.
+    #[error("exact steps are of circuits whose capacities and conductances do not depend on temperature")]
+    NotLinear,
 }
 
 /// What is wrong with a drift, a force or a noise.

@@ -48,3 +48,4 @@ mod protocols;
 mod spins;
 mod statistics;
 mod takeaway;
+mod thermal;

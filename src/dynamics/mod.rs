@@ -11,12 +11,14 @@
 //! | [`landscape`] | what can be heated and cooled: spins by two rules, and other states with an energy |
 //! | [`tempering`] | replicas of a landscape that exchange temperatures |
 //! | [`annealing`] | a landscape that is cooled |
+//! | [`heat_flow`] | heat between the nodes of a circuit |
 //! | [`stability`] | the largest time step |
 //! | [`adjoint`] | gradients through the unrolled steps |
 
 pub mod adjoint;
 pub mod annealing;
 pub mod gibbs;
+pub mod heat_flow;
 pub mod landscape;
 mod orders;
 pub mod ornstein_uhlenbeck;

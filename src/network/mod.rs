@@ -8,9 +8,11 @@
 //! | [`control`], [`protocol`] | field, gains, wells and temperature at one moment, and as functions of time |
 //! | `quadratic` | the quadratic form of coupled units, which decides the largest step and whether the units are confined |
 //! | [`spins`] | a coloured graph of ±1 spins |
+//! | [`heat_circuit`] | heat capacities and conductances |
 //! | [`well`] | a single unit: equilibrium, relaxation, mean response |
 
 pub mod control;
+pub mod heat_circuit;
 pub mod potential;
 pub mod protocol;
 pub(crate) mod quadratic;
