@@ -92,7 +92,7 @@ impl Session {
     pub fn last_words(&self) -> Interrupted {
         let folder = self.run.folder().display();
         self.command.map_or_else(Interrupted::stopped, |command| {
-            Interrupted(format!("saved; continue with: {command} --resume {folder}"))
+            Interrupted(format!("saved; continue with: {} --resume {folder}", command.replace('-', " ")))
         })
     }
 

@@ -455,6 +455,40 @@ impl ThermalNet {
     }
 }
 
+impl ThermalNet {
+    /// The same with the conductances of a circuit that was made of it, links and leaks.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for another circuit.
+    pub fn with_conductances(&self, circuit: &HeatCircuit) -> Result<Self> {
+        let [inputs, hidden, outputs] = self.sizes();
+        let counts = [inputs * hidden, hidden * outputs, inputs * outputs];
+        if circuit.links().len() != counts.iter().sum::<usize>()
+            || circuit.leaks().len() != inputs + hidden + outputs
+        {
+            return Err(Error::Request("the circuit was not made of this network".into()));
+        }
+        let device = self.device();
+        let logs: Vec<f32> = circuit.links().iter().map(|link| link.conductance.ln() as f32).collect();
+        let leaks: Vec<f32> = circuit.leaks()[inputs..].iter().map(|leak| leak.ln() as f32).collect();
+        let block = |range: std::ops::Range<usize>, from: usize| {
+            Param::from_tensor(rows(logs[range].to_vec(), from, &device))
+        };
+        let vector = |values: &[f32]| {
+            Param::from_tensor(Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device))
+        };
+        let [first, second, _] = counts;
+        Ok(Self {
+            input_hidden: block(0..first, inputs),
+            hidden_output: block(first..first + second, hidden),
+            input_output: block(first + second..logs.len(), inputs),
+            leak_hidden: vector(&leaks[..hidden]),
+            leak_output: vector(&leaks[hidden..]),
+            ..self.clone()
+        })
+    }
+}
+
 /// Sums of conductances of every node, `[1, node]`.
 struct Sums {
     /// Inputs and leaks of hidden nodes.

@@ -7,11 +7,13 @@
 //! | [`formats`] | encoding to bytes and decoding, one file per format |
 //! | [`ising`] | spin models, and the bistable units that realise them |
 //! | [`circuit`] | couplings as a SPICE netlist |
+//! | [`heat`] | circuits of heat, in files and as SPICE netlists |
 
 pub mod circuit;
 pub mod couplings;
 pub mod description;
 pub mod formats;
+pub mod heat;
 pub mod ising;
 pub mod schema;
 mod text;
