@@ -7,6 +7,7 @@
 //! | [`idx`] | the MNIST file format, plain or gzipped |
 //! | [`matrices`] | Matrix Market, NumPy and CSV files of matrices |
 //! | [`mnist`] | a folder of four such files: MNIST, Fashion-MNIST |
+//! | [`series`] | tables of numbers in time |
 //! | [`strokes`] | digits drawn from stroke skeletons; needs no file |
 //! | [`text`] | reading text files, and what may be wrong with them |
 
@@ -17,6 +18,7 @@ pub mod idx;
 pub mod images;
 pub mod matrices;
 pub mod mnist;
+pub mod series;
 pub mod strokes;
 pub mod text;
 pub mod tsplib;

@@ -209,6 +209,24 @@ impl<T: Number> Machine<T> {
     }
 }
 
+impl Transition<f64> {
+    /// After a step from known temperatures, with noise √Q ξ of these normal numbers (the root of Cholesky).
+    pub fn sampled(&self, temperatures: &[f64], u: &[f64], normals: &[f64]) -> Vec<f64> {
+        let n = temperatures.len();
+        let mut root = Matrix::<f64>::new(n, n);
+        for i in 0..n {
+            for j in 0..=i {
+                let sum: f64 = (0..j).map(|k| root.at(i, k) * root.at(j, k)).sum();
+                let left = self.q.at(i, j) - sum;
+                *root.at_mut(i, j) =
+                    if i == j { left.max(0.0).sqrt() } else { left / root.at(j, j).max(f64::MIN_POSITIVE) };
+            }
+        }
+        let (own, brought, noise) = (self.f.apply(temperatures), self.g.apply(u), root.apply(normals));
+        (0..n).map(|i| own[i] + brought[i] + noise[i]).collect()
+    }
+}
+
 /// The variance of temperatures of hidden nodes about where the parameters have them start, in K².
 const VAGUE: f64 = 0.01;
 
@@ -271,6 +289,8 @@ pub struct Measured {
     pub inputs: Vec<Vec<f64>>,
     /// By row: sensors; NaN where one is missing.
     pub sensors: Vec<Vec<f64>>,
+    /// Whether inputs hold from their row to the next.
+    pub held: bool,
 }
 
 impl Measured {
@@ -285,11 +305,19 @@ impl Measured {
             Ok((0..record.len()).map(|row| columns.iter().map(|column| column[row]).collect()).collect())
         };
         let sensors = house.nodes.iter().filter_map(|node| node.observed.as_deref()).collect();
-        Ok(Self { times: record.times().to_vec(), inputs: of(house.inputs())?, sensors: of(sensors)? })
+        Ok(Self {
+            times: record.times().to_vec(),
+            inputs: of(house.inputs())?,
+            sensors: of(sensors)?,
+            held: house.held,
+        })
     }
 
     /// Inputs between a row and the next.
     pub fn between(&self, row: usize) -> Vec<f64> {
+        if self.held {
+            return self.inputs[row].clone();
+        }
         let (a, b) = (&self.inputs[row], &self.inputs[row + 1]);
         a.iter().zip(b).map(|(a, b)| 0.5 * (a + b)).collect()
     }

@@ -419,3 +419,73 @@ impl Residuals {
         }
     }
 }
+
+/// A forecast from one row of a record.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// The last row that is known.
+    pub from: usize,
+    /// By row after it and sensor: what is expected to be measured.
+    pub mean: Vec<Vec<f64>>,
+    /// Its standard deviation, the error of the sensor included.
+    pub sd: Vec<Vec<f64>>,
+}
+
+/// What a house with these parameters forecasts over `steps` rows, from what is known at every one of `starts`, with inputs as they were
+/// measured; and the innovations of all rows.
+pub fn forecasts(
+    house: &House,
+    parameters: &[f64],
+    measured: &Measured,
+    starts: &[usize],
+    steps: usize,
+) -> (Vec<Forecast>, Vec<Innovation<f64>>, Vec<Vec<f64>>) {
+    let machine = Machine::<f64>::new(house, parameters);
+    let rows = measured.times.len();
+    let (mut all, mut filtered) = (Vec::new(), Vec::new());
+    let (_, innovations, _) = filter(&machine, measured, rows, |row, known| {
+        filtered.push(known.mean.clone());
+        if !starts.contains(&row) {
+            return;
+        }
+        let (mut known, mut mean, mut sd) = (known.clone(), Vec::new(), Vec::new());
+        let mut step: Option<(f64, crate::thermal::kalman::Transition<f64>)> = None;
+        for next in row..(row + steps).min(rows - 1) {
+            let h = measured.times[next + 1] - measured.times[next];
+            if step.as_ref().is_none_or(|(other, _)| (other - h).abs() > 1e-9 * h) {
+                step = Some((h, machine.transition(h)));
+            }
+            let Some((_, transition)) = &step else { return };
+            known = known.stepped(transition, &measured.between(next));
+            mean.push(machine.sensors.iter().map(|(node, _)| known.mean[*node]).collect());
+            let spread =
+                |(node, variance): &(usize, f64)| (known.covariance.at(*node, *node) + variance).sqrt();
+            sd.push(machine.sensors.iter().map(spread).collect());
+        }
+        all.push(Forecast { from: row, mean, sd });
+    });
+    (all, innovations, filtered)
+}
+
+/// The root mean square of errors of forecasts, and their number; `forecast` gives what is expected after a start, by row and sensor.
+pub fn rmse(
+    measured: &Measured,
+    starts: &[usize],
+    steps: usize,
+    mut forecast: impl FnMut(usize) -> Option<Vec<Vec<f64>>>,
+) -> (f64, usize) {
+    let (mut sum, mut count) = (0.0, 0);
+    for &start in starts {
+        let Some(expected) = forecast(start) else { continue };
+        for (ahead, row) in expected.iter().take(steps).enumerate() {
+            let Some(seen) = measured.sensors.get(start + 1 + ahead) else { break };
+            for (value, expected) in seen.iter().zip(row) {
+                if value.is_finite() && expected.is_finite() {
+                    sum += (value - expected).powi(2);
+                    count += 1;
+                }
+            }
+        }
+    }
+    ((sum / count.max(1) as f64).sqrt(), count)
+}
