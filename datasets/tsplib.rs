@@ -64,7 +64,7 @@ struct File<'a> {
 impl<'a> File<'a> {
     fn of(text: &'a str) -> Result<Self, TextProblem> {
         let mut file = Self::default();
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
             let (number, line) = (index + 1, line.trim());
             if line.is_empty() {
                 continue;
@@ -72,7 +72,7 @@ impl<'a> File<'a> {
             if line == "EOF" {
                 break;
             }
-            let section = line.trim_end_matches([' ', ':', '\t']);
+            let section = line.split(':').next().unwrap_or(line).trim();
             if section.ends_with("_SECTION") {
                 if !SECTIONS.contains(&section) {
                     let reason = format!("{} is not read: {} are", shown(section), SECTIONS.join(", "));
@@ -172,7 +172,7 @@ impl Cities {
     /// Reads a problem.
     ///
     /// # Errors
-    /// [`TextProblem`], with the line where there is one: sections and keys that are missing or not known, cities that are
+    /// [`TextProblem`], with the line where there is one: sections that are missing, not known, or there twice, keys that are missing or there twice, cities that are
     /// missing or there twice, distances that are none, negative, or not symmetric.
     pub fn decode(text: &str) -> Result<Self, TextProblem> {
         let file = File::of(text)?;
@@ -199,6 +199,14 @@ impl Cities {
                 ));
             }
         };
+        if let Ok((line, kind)) = file.key("NODE_COORD_TYPE")
+            && !["TWOD_COORDS", "NO_COORDS"].contains(&kind)
+        {
+            return Err(TextProblem::line(
+                line,
+                format!("NODE_COORD_TYPE is `{}`: two coordinates are read", shown(kind)),
+            ));
+        }
         let name = file.key("NAME").map_or("", |(_, name)| name).to_owned();
         if metric == Metric::Explicit {
             let distances = explicit(&file, count)?;
@@ -230,6 +238,14 @@ impl Cities {
     /// [`TextProblem`] with the line of a city that is there twice or that there is not, and with those that are missing.
     pub fn decode_tour(text: &str, count: usize) -> Result<Vec<usize>, TextProblem> {
         let file = File::of(text)?;
+        if let Ok((line, value)) = file.key("DIMENSION")
+            && number::<usize>(value, line, "DIMENSION")? != count
+        {
+            return Err(TextProblem::line(
+                line,
+                format!("a tour of {} cities, and there are {count}", shown(value)),
+            ));
+        }
         let (start, lines) = file.section("TOUR_SECTION")?;
         let (mut tour, mut seen) = (Vec::new(), vec![false; count]);
         let words =

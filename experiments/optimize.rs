@@ -35,18 +35,26 @@ fn begin(arguments: &Arguments) -> Result<()> {
     }
     let instance = Instance::of(arguments)?;
     let model = runs::check(&instance, common)?;
-    if let Some(file) = &common.export {
-        ensure!(!file.exists(), "{} is there already; choose another --export", file.display());
-        match Format::of_name(&file.to_string_lossy())?.holds_spins_alone() {
-            true => run::try_place(file)?,
-            false => run::check_export(file)?,
+    let exported = match &common.export {
+        Some(file) => {
+            ensure!(!file.exists(), "{} is there already; choose another --export", file.display());
+            let inside = common.out.as_ref().is_some_and(|out| file.starts_with(out));
+            ensure!(!inside, "--export {}: choose a place outside of --out", file.display());
+            match Format::of_name(&file.to_string_lossy())?.holds_spins_alone() {
+                true => run::try_place(file)?,
+                false => run::check_export(file)?,
+            }
+            Some((file, instance.model(common.penalty)?))
         }
-        run::save_spins(file, &instance.model(common.penalty)?)?;
-        say!("couplings: {}", file.display());
-    }
+        None => None,
+    };
     catch_interrupts()?;
     let identity = Identity { command: format!("optimize-{}", instance.name()), continues: false };
     let folder = Run::begin(identity, common.out.as_deref(), &toml::to_string(&common.settings(&instance))?)?;
+    if let Some((file, model)) = exported {
+        run::save_spins(file, &model)?;
+        say!("couplings: {}", file.display());
+    }
     say!("{}: {}", instance.name(), instance.described());
     let all = runs::all(&instance, common, model.as_ref())?;
     let summary = Summary::new(&instance, common, &all);
@@ -61,7 +69,8 @@ fn begin(arguments: &Arguments) -> Result<()> {
     say!("report: {}", folder.path("report.html").display());
     if let Some(violations) = summary.nearest() {
         bail!(
-            "no run kept all constraints; the nearest breaks them by {violations}: more --seconds or --runs may do it"
+            "no run kept all constraints; the lowest state that was seen breaks them by {violations}: more --seconds or --runs may find one \
+             that keeps them, if there is one"
         );
     }
     Ok(())

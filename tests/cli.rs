@@ -1418,3 +1418,142 @@ fn hard_problems_that_are_none_are_refused() {
     }
     assert!(ok(optimize(&["--help"]).output().unwrap()).contains("Hard problems solved by thermal noise"));
 }
+
+fn thermal(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thermal"));
+    command.args(arguments);
+    command
+}
+
+/// `thermal` reads images, fits a made-up house and a table, and writes what it says it writes.
+#[test]
+fn networks_of_heat_read_and_houses_get_twins() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let summary = |run: &str| json(&folder.path().join(run).join("summary.json"));
+    let read = |out: &str, more: &[&str]| {
+        let to = at(out);
+        let full =
+            [&["read", "--limit", "400", "--epochs", "2", "--hidden", "12", "--out", &to], more].concat();
+        ok(thermal(&full).output().unwrap());
+        summary(out)
+    };
+    let one = read("one", &["--threads", "1", "--export", &at("circuit.cir")]);
+    for key in
+        ["dataset", "nonlinearity", "hidden", "accuracy", "accuracy_noise", "energy_kt", "train_seconds"]
+    {
+        assert!(!one[key].is_null(), "{key}");
+    }
+    assert!(one["accuracy"].as_f64().unwrap() > 0.3, "{}", one["accuracy"]);
+    let two = read("two", &["--threads", "2"]);
+    assert_eq!((&one["accuracy_noise"], &one["energy"]), (&two["accuracy_noise"], &two["energy"]));
+    assert!(std::fs::read_to_string(at("circuit.cir")).unwrap().contains(".tran"));
+    let circuit = std::fs::read(at("one/circuit.safetensors")).unwrap();
+    let circuit = thermograd::HeatCircuit::decode(&circuit).unwrap();
+    assert_eq!(circuit.nodes().len(), 392 + 12 + 10);
+    assert!(std::fs::read_to_string(at("one/report.html")).unwrap().contains("Eight images"));
+    read("both", &["--nonlinearity", "both", "--inputs", "pulsed", "--sigma", "0.01"]);
+
+    let twin = |out: &str, more: &[&str]| {
+        let to = at(out);
+        let full = [&["twin", "--starts", "1", "--out", &to], more].concat();
+        let said = ok(thermal(&full).output().unwrap());
+        (summary(out), said)
+    };
+    let (made, _) = twin("made", &["--days", "9", "--horizon", "24"]);
+    for key in ["loglik", "parameters", "errors", "rmse_one_step", "rmse_forecast", "rmse_persistence"] {
+        assert!(!made[key].is_null(), "{key}");
+    }
+    assert!(made["rmse_forecast"].as_f64() < made["rmse_persistence"].as_f64());
+    assert!(std::fs::read_to_string(at("made/report.html")).unwrap().contains("A schedule"));
+    // The written house begins where the fit ended.
+    let (again, _) = twin("again", &["--days", "9", "--horizon", "24", "--house", &at("made/twin.toml")]);
+    assert!((again["loglik"].as_f64().unwrap() - made["loglik"].as_f64().unwrap()).abs() < 1.0);
+
+    // A table with a gap, a missing measurement and a column of words.
+    let mut table = String::from("t;indoors;outdoors;heat;when\n");
+    for k in 0..200 {
+        let t = 0.5 * f64::from(k) + if k > 90 { 3.0 } else { 0.0 };
+        let indoors = if k == 17 { "NA".to_string() } else { format!("{:.3}", 20.0 + (0.4 * t).sin()) };
+        table += &format!("{t};{indoors};{:.2};{};now\n", 5.0 + (0.26 * t).cos(), k / 7 % 3);
+    }
+    std::fs::write(at("table.csv"), &table).unwrap();
+    let (fitted, said) = twin(
+        "table",
+        &["--data", &at("table.csv"), "--house", "2r2c", "--compare", "1r1c", "--horizon", "12"],
+    );
+    assert!(said.contains("3.50 h are missing after row 91"), "{said}");
+    assert_eq!(fitted["measurements"].as_u64(), Some(131));
+    assert_eq!(fitted["comparisons"][0]["house"], "1r1c");
+}
+
+/// What `thermal` cannot do it says, with the line, the column or the numbers.
+#[test]
+fn heat_that_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    let rows = |times: &dyn Fn(usize) -> String| -> String {
+        (0..30).map(|k| format!("{},20,5,{}\n", times(k), k % 2)).collect()
+    };
+    let head = "t,indoors,outdoors,heat\n";
+    write("twice.csv", &(head.to_string() + &rows(&|k| (k - k / 9).to_string())));
+    write("back.csv", &(head.to_string() + &rows(&|k| (if k == 5 { 1 } else { k }).to_string())));
+    write("words.csv", &(head.to_string() + &rows(&|k| format!("day {k}"))));
+    write("short.csv", "t,indoors,outdoors,heat\n0,20,5,1\n1,20,5\n");
+    write("hole.csv", &(head.to_string() + &rows(&|k| k.to_string()).replace("7,20,5,", "7,20,,")));
+    write("few.csv", "t,indoors,outdoors,heat\n0,20,5,1\n1,20,5,1\n");
+    write(
+        "lonely.toml",
+        "outdoors = \"outdoors\"\n[[node]]\nname = \"a\"\nobserved = \"indoors\"\ncapacity = 1\n[[link]]\nbetween = [\"a\", \"b\"]\nresistance = 1\n",
+    );
+    write(
+        "cold.toml",
+        "outdoors = \"outdoors\"\n[[node]]\nname = \"a\"\nobserved = \"indoors\"\ncapacity = -1\n[[link]]\nbetween = [\"a\", \"outdoors\"]\nresistance = 1\n",
+    );
+    let good = rows(&|k| k.to_string());
+    write("good.csv", &(head.to_string() + &good));
+    let cases: [(&[&str], &[&str]); 22] = [
+        (&["twin", "--data", "twice.csv", "--house", "1r1c"], &["row 10", "is there twice"]),
+        (&["twin", "--data", "back.csv", "--house", "1r1c"], &["row 6", "comes after a later one"]),
+        (&["twin", "--data", "words.csv", "--house", "1r1c"], &["`t` is not of numbers", "line 2", "day 0"]),
+        (&["twin", "--data", "short.csv", "--house", "1r1c"], &["line 3: 3 fields"]),
+        (&["twin", "--data", "hole.csv", "--house", "1r1c"], &["row 8", "`outdoors` is NaN"]),
+        (&["twin", "--data", "few.csv", "--house", "1r1c"], &["2 rows: ten are needed"]),
+        (&["twin", "--data", "good.csv"], &["no column `", "there are heat, indoors, outdoors"]),
+        (
+            &["twin", "--data", "good.csv", "--house", "1r1c", "--time", "hour"],
+            &["no column `hour` of times"],
+        ),
+        (&["twin", "--data", "good.csv", "--house", "1r1c", "--observed", "T"], &["no column `T`"]),
+        (&["twin", "--data", "good.csv", "--house", "4r4c"], &["1r1c, 2r2c, 3r3c, rooms"]),
+        (&["twin", "--data", "good.csv", "--house", "lonely.toml"], &["lonely.toml", "`b`"]),
+        (
+            &["twin", "--data", "good.csv", "--house", "cold.toml"],
+            &["cold.toml", "capacity of node `a` is -1"],
+        ),
+        (&["twin", "--data", "good.csv", "--house", "1r1c", "--price", "p"], &["no column `p`"]),
+        (&["twin", "--data", "none.csv"], &["none.csv"]),
+        (&["twin", "--hold-out", "2"], &["--hold-out 2"]),
+        (&["twin", "--horizon", "nan"], &["--horizon NaN"]),
+        (&["twin", "--days", "1"], &["3 to 3650"]),
+        (&["read", "--sigma", "-1"], &["sigma = -1"]),
+        (&["read", "--hidden", "0"], &["hidden"]),
+        (&["read", "--set", "thermal.step=0"], &["step = 0"]),
+        (&["read", "--set", "thermal.pool=3"], &["pool = 3"]),
+        (&["read", "--export", "out.npz"], &[".safetensors or, for SPICE, as .cir"]),
+    ];
+    for (arguments, parts) in cases {
+        let files = [".csv", ".toml", ".npz"];
+        let full: Vec<String> = arguments
+            .iter()
+            .map(|word| if files.iter().any(|end| word.ends_with(end)) { at(word) } else { (*word).into() })
+            .collect();
+        let full: Vec<&str> = full.iter().map(String::as_str).collect();
+        let mut command = thermal(&full);
+        command.args(["--out", &at("out")]);
+        refused(command, &full, parts);
+        assert!(!folder.path().join("out").exists(), "{full:?}");
+    }
+    assert!(ok(thermal(&["--help"]).output().unwrap()).contains("Networks of heat that compute"));
+}

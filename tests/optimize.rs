@@ -107,7 +107,7 @@ fn energies_that_follow_flips_are_those_of_the_definition() {
     let model = model(120, Key::new(2));
     let graph = spins::graph(&model).unwrap();
     let metropolis = Metropolis(&graph);
-    let ladder = Ladder::geometric(0.02, 0.5, 16).unwrap();
+    let ladder = Ladder::geometric(0.02, 0.5, 24).unwrap();
     let tempering = Tempering::new(&metropolis, ladder, 2, Key::new(3)).with_clusters();
     // Fewer than the sweeps after which they are computed anew.
     let end = run(&tempering, tempering.start(Key::new(4)), 1000, |_| {}).unwrap();
@@ -133,7 +133,11 @@ fn the_lowest_state_of_small_models_is_found() {
                 betas,
                 (14, 400),
                 Key::new(seed),
-                |c, i| (c.chain(&graph, i), true),
+                |c, i| {
+                    let spins = c.chain(&graph, i);
+                    let energy = model.energy(&spins);
+                    (spins, Some(energy))
+                },
                 go_on,
             )
             .unwrap();
@@ -163,7 +167,7 @@ fn the_ladder_is_left_alone_after_its_burn_in() {
             spins::tempered(&model),
             (40, sweeps),
             Key::new(6),
-            |_, _| ((), false),
+            |_, _| ((), None),
             go_on,
         )
         .unwrap();
@@ -208,7 +212,7 @@ fn the_shortest_tour_of_few_cities_is_found() {
                 tours.betas(),
                 (18, 300),
                 Key::new(seed),
-                |c, i| (c.states[i].clone(), true),
+                |c, i| (c.states[i].clone(), Some(tours.energy(&c.states[i]))),
                 go_on,
             )
             .unwrap();
@@ -232,7 +236,7 @@ fn the_best_partition_of_few_numbers_is_found() {
             numbers.betas(),
             (30, 20_000),
             Key::new(seed),
-            |c, i| (c.states[i].sides.clone(), true),
+            |c, i| (c.states[i].sides.clone(), Some(numbers.energy(&c.states[i]))),
             go_on,
         )
         .unwrap();
@@ -269,7 +273,10 @@ fn assignments_are_those_of_an_exact_solver() {
             problem.betas(),
             (2 * jobs, 20_000),
             Key::new(seed),
-            |c, i| (c.states[i].agents.clone(), problem.is_feasible(&c.states[i])),
+            |c, i| {
+                let state = &c.states[i];
+                (state.agents.clone(), problem.is_feasible(state).then(|| problem.energy(state)))
+            },
             go_on,
         )
         .unwrap();

@@ -247,8 +247,8 @@ impl Common {
         let target = [self.target, self.optimum].into_iter().flatten().all(f64::is_finite);
         ensure!(target, "--target and --optimum: they must be finite");
         ensure!(
-            self.temperature.is_none_or(|factor| factor > 0.0 && factor.is_finite()),
-            "--temperature: it must be positive"
+            self.temperature.is_none_or(|factor| (1e-6..=1e6).contains(&factor)),
+            "--temperature: between 1e-6 and 1e6 are possible"
         );
         Ok(())
     }

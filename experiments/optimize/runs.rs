@@ -10,7 +10,7 @@ use thermograd::{Ising, Key, Landscape, Metropolis};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{bar, interrupted};
 use thermograd_models::optimize::langevin::{Cooled, Course};
-use thermograd_models::optimize::moves::Walk;
+use thermograd_models::optimize::moves::{Moves, Walk};
 use thermograd_models::optimize::search::{Found, Look, Method, search};
 use thermograd_models::optimize::spins;
 
@@ -186,20 +186,23 @@ fn one(
             let betas = if tempering { spins::tempered(model) } else { spins::annealed(model) };
             let landscape = Metropolis(&graph);
             task.searched(&landscape, scaled(betas), 32, graph.len(), 1, |chains, chain| {
-                (Solution::Spins(chains.chain(&graph, chain)), true)
+                let spins = chains.chain(&graph, chain);
+                let energy = model.energy(&spins) - model.offset;
+                (Solution::Spins(spins), Some(energy))
             })
         }
         (Kind::Tour(_, tours), _) => {
             let wide = |order: &Vec<u32>| order.iter().map(|&city| city as usize).collect();
             task.searched(&Walk(tours), scaled(tours.betas()), 8, tours.count(), 2, |all, chain| {
-                (Solution::Tour(wide(&all.states[chain])), true)
+                let order = &all.states[chain];
+                (Solution::Tour(wide(order)), Some(tours.energy(order)))
             })
         }
         (Kind::Assignment(_, moves, _), _) => {
             task.searched(&Walk(moves), scaled(moves.betas()), 8, moves.jobs(), 2, |all, chain| {
                 let state = &all.states[chain];
                 let agents = state.agents.iter().map(|&agent| agent as usize).collect();
-                (Solution::Agents(agents), moves.is_feasible(state))
+                (Solution::Agents(agents), moves.is_feasible(state).then(|| moves.energy(state)))
             })
         }
         (Kind::Partition(numbers), _) => task.searched(
@@ -208,7 +211,11 @@ fn one(
             32,
             numbers.all().len(),
             2,
-            |all, chain| (Solution::Spins(all.states[chain].sides.clone()), true),
+            |all, chain| {
+                let sides = all.states[chain].sides.clone();
+                let difference = numbers.difference(&sides) as f64;
+                (Solution::Spins(sides), Some(difference))
+            },
         ),
         (Kind::Cut(_) | Kind::Form(_), None) => unreachable!("spins have a model"),
     }
@@ -232,7 +239,7 @@ impl Task<'_> {
         replicas: usize,
         units: usize,
         moves: usize,
-        state: impl Fn(&L::Chains, usize) -> (Solution, bool),
+        state: impl Fn(&L::Chains, usize) -> (Solution, Option<f64>),
     ) -> Result<Done> {
         let Self { instance, common, progress, run, key } = *self;
         let replicas = common.replicas.unwrap_or(replicas);

@@ -78,7 +78,8 @@ impl Summary {
             runs_feasible: feasible.len(),
             objectives: all.iter().map(Done::objective).collect(),
             violations: all.iter().map(|done| done.worth.map(|worth| worth.violations)).collect(),
-            mean: (!feasible.is_empty()).then(|| feasible.iter().sum::<f64>() / feasible.len() as f64),
+            mean: (!feasible.is_empty())
+                .then(|| feasible.iter().map(|objective| objective / feasible.len() as f64).sum::<f64>()),
             objective_of_signs: raw.reduce(|a, b| if instance.reaches(a, b) { a } else { b }),
             optimum: instance.optimum,
             gap: objective.and_then(|objective| instance.gap(objective)),

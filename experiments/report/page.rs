@@ -81,7 +81,8 @@ h1{font-size:26px;line-height:1.25;margin:8px 0 4px}h2{font-size:19px;margin:34p
 p{max-width:75ch;margin:8px 0}figure{margin:10px 0}figcaption{font-size:13px;color:var(--quiet);max-width:80ch}
 pre{white-space:pre-wrap}
 img{image-rendering:pixelated;border:1px solid var(--line);max-width:100%;height:auto}svg{max-width:100%;height:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto;overflow-wrap:normal}
+table{border-collapse:collapse;margin:10px 0;font-variant-numeric:tabular-nums;display:block;overflow-x:auto;overflow-wrap:normal}
+td,th{padding:2px 18px 2px 0;text-align:left}
 .facts th{text-align:left;vertical-align:top;font-weight:500;color:var(--quiet);padding:2px 18px 2px 0}.facts td{padding:2px 18px 2px 0}
 .confusion td,.confusion th{min-width:44px;padding:4px 6px;text-align:right;border:1px solid var(--line)}
 .row{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:10px;margin:10px 0}

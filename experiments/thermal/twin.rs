@@ -28,8 +28,8 @@ use crate::twinning;
 /// The order of the autoregressive model to compare with.
 const ORDER: usize = 3;
 
-/// Plans are as comfortable as each other if they miss the band by no more than this beyond each other, in K.
-const COMFORT: f64 = 0.02;
+/// A plan is as comfortable as another if it misses the band by no more than this beyond that, in K h.
+const COMFORT: f64 = 0.2;
 
 /// Lags at which residuals are looked at.
 const LAGS: usize = 40;
@@ -157,11 +157,13 @@ pub struct Savings {
     pub hours: usize,
     pub cost: f64,
     pub energy: f64,
+    /// K at the worst, and K h in all.
     pub violation: f64,
+    pub missed: f64,
     pub cost_constant: f64,
     pub cost_setback: f64,
-    pub violation_constant: f64,
-    pub violation_setback: f64,
+    pub missed_constant: f64,
+    pub missed_setback: f64,
     /// Parts of the cost of the constant thermostat, and of the setback: to be read where these keep the band as well.
     pub saved: f64,
     pub saved_beside_setback: f64,
@@ -507,7 +509,7 @@ fn scheduled(
     let heated = Heated::new(&twin.house, &twin.fitted.values, &filtered[start], demand)?;
     let cheapest = heated.cheapest(|_| {});
     let constant = heated.constant();
-    let (setback, lead) = heated.setback(cheapest.violation + COMFORT);
+    let (setback, lead) = heated.setback(cheapest.missed + COMFORT);
     Ok(Some(Scheduled { heated, cheapest, constant, setback, lead, clock }))
 }
 
@@ -523,8 +525,9 @@ impl Scheduled {
             violation: cheapest.violation,
             cost_constant: constant.cost,
             cost_setback: setback.cost,
-            violation_constant: constant.violation,
-            violation_setback: setback.violation,
+            missed: cheapest.missed,
+            missed_constant: constant.missed,
+            missed_setback: setback.missed,
             saved: 1.0 - cheapest.cost / constant.cost,
             saved_beside_setback: 1.0 - cheapest.cost / setback.cost,
             saved_with_stored_heat: 1.0 - charged(cheapest) / charged(constant),
@@ -599,25 +602,25 @@ impl Summary {
             self.rmse_forecast_true.map_or(String::new(), |rmse| format!(", true numbers {rmse:.4}"))
         );
         if let Some(s) = &self.schedule {
-            let beside = |cost: f64, violation: f64, saved: f64| {
-                let worse = if violation > s.violation + COMFORT {
-                    format!(", but it misses the band by {:.2} K", violation)
+            let beside = |cost: f64, missed: f64, saved: f64| {
+                let worse = if missed > s.missed + COMFORT {
+                    format!(", but it misses the band by {missed:.1} K h")
                 } else {
                     String::new()
                 };
                 format!("{cost:.2} ({:.1} % saved{worse})", 100.0 * saved)
             };
             say!(
-                "  schedule of {:>3} h        {:.2}, the band missed by {:.3} K at most",
+                "  schedule of {:>3} h        {:.2}, the band missed by {:.1} K h",
                 s.hours,
                 s.cost,
-                s.violation
+                s.missed
             );
-            say!("    constant set point     {}", beside(s.cost_constant, s.violation_constant, s.saved));
+            say!("    constant set point     {}", beside(s.cost_constant, s.missed_constant, s.saved));
             say!("    with stored heat       {:.1} % saved", 100.0 * s.saved_with_stored_heat);
             say!(
                 "    setback, heating ahead {}",
-                beside(s.cost_setback, s.violation_setback, s.saved_beside_setback)
+                beside(s.cost_setback, s.missed_setback, s.saved_beside_setback)
             );
         }
     }

@@ -272,11 +272,11 @@ fn scheduled(found: &Found, s: &Scheduled) -> Result<Markup> {
              weather known. What the real house would do where the twin is wrong is not said."
         }
         table {
-            tr { th { "heating" } th { "cost" } th { "kWh" } th { "band missed by, K" } th { "heat left in the house, kWh" } }
+            tr { th { "heating" } th { "cost" } th { "kWh" } th { "band missed by, K h" } th { "heat left in the house, kWh" } }
             @for (name, plan) in table {
                 tr {
                     td { (name) } td { (format!("{:.2}", plan.cost)) } td { (format!("{:.2}", plan.energy)) }
-                    td { (format!("{:.3}", plan.violation)) } td { (format!("{:+.2}", plan.stored)) }
+                    td { (format!("{:.2}", plan.missed)) } td { (format!("{:+.2}", plan.stored)) }
                 }
             }
         }

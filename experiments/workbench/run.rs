@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use thermograd::export::heat::is_heat_circuit;
 use thermograd::{Couplings, Format, Ising};
 
 use crate::workbench::output;
@@ -230,7 +231,13 @@ fn format_and_bytes(file: &Path) -> Result<(Format, Vec<u8>)> {
         inside.display()
     );
     let format = Format::of_name(&file.to_string_lossy())?;
-    Ok((format, read(file)?))
+    let bytes = read(file)?;
+    ensure!(
+        !is_heat_circuit(&bytes),
+        "{} is a circuit of heat, as `thermal read` writes them; this program reads couplings of other machines",
+        file.display()
+    );
+    Ok((format, bytes))
 }
 
 /// Which command began a run, and whether it can be continued.

@@ -21,7 +21,8 @@ pub struct Assignments {
     table: Vec<(f64, f64)>,
     capacities: Vec<f64>,
     penalty: f64,
-    /// c_max − c_min, or 1.
+    /// c_max − c_min, or 1; but no more than four times the range of the middle half, so that a cost that forbids an assignment does not
+    /// set the temperature of all.
     range: f64,
 }
 
@@ -56,11 +57,15 @@ impl Assignments {
         let costs = table.iter().map(|(cost, _)| *cost);
         let range = costs.clone().fold(f64::NEG_INFINITY, f64::max) - costs.fold(f64::INFINITY, f64::min);
         let range = if range > 0.0 { range } else { 1.0 };
+        let mut sorted: Vec<f64> = table.iter().map(|(cost, _)| *cost).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let middle = sorted[3 * size / 4] - sorted[size / 4];
+        let usual = if middle > 0.0 { range.min(4.0 * middle) } else { range };
         let least = table.iter().map(|(_, takes)| *takes).filter(|takes| *takes > 0.0);
         let least = least.fold(f64::INFINITY, f64::min);
         let penalty = if least.is_finite() { 1.25 * range / least } else { 0.0 };
         let capacities = capacities.iter().map(|&capacity| capacity as f64).collect();
-        Ok(Self { agents, jobs, table, capacities, penalty, range })
+        Ok(Self { agents, jobs, table, capacities, penalty, range: usual })
     }
 
     /// How many jobs.

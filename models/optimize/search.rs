@@ -107,9 +107,9 @@ impl<S> Keeper<S> {
         Self { found, nearest: f64::INFINITY, every: 1, seen: 0 }
     }
 
-    /// Takes the energies after a sweep; `state` gives that of a chain, and whether it counts.
-    fn take(&mut self, sweeps: usize, energies: &[f64], state: impl Fn(usize) -> (S, bool)) {
-        // Energies that follow their moves may be rounded.
+    /// Takes the energies after a sweep; `state` gives that of a chain, and its energy anew if it counts.
+    fn take(&mut self, sweeps: usize, energies: &[f64], state: impl Fn(usize) -> (S, Option<f64>)) {
+        // Energies that follow their moves may be rounded: those that are much the same are not looked at.
         let below = self.found.energy - 1e-9 * self.found.energy.abs().min(1e6);
         let lower = |energy: f64| energy < below || self.found.energy == f64::INFINITY;
         if !energies.iter().any(|&energy| lower(energy)) {
@@ -118,16 +118,15 @@ impl<S> Keeper<S> {
         let mut order: Vec<usize> = (0..energies.len()).filter(|&chain| lower(energies[chain])).collect();
         order.sort_unstable_by(|&a, &b| energies[a].total_cmp(&energies[b]));
         for chain in order {
-            let energy = energies[chain];
             match state(chain) {
-                (state, true) => {
+                (state, Some(energy)) if energy < self.found.energy => {
                     let found = &mut self.found;
                     (found.best, found.energy, found.nearest) = (Some(state), energy, None);
                     found.at = sweeps;
                     return;
                 }
-                (state, false) if self.found.best.is_none() && energy < self.nearest => {
-                    (self.found.nearest, self.nearest) = (Some(state), energy);
+                (state, None) if self.found.best.is_none() && energies[chain] < self.nearest => {
+                    (self.found.nearest, self.nearest) = (Some(state), energies[chain]);
                 }
                 _ => {}
             }
@@ -154,7 +153,7 @@ impl<S> Keeper<S> {
 }
 
 /// Searches a landscape between two inverse temperatures, for at most so many sweeps, until `watch` breaks. `state` gives the
-/// state of a chain, and whether it counts as a solution; `watch` is called about every quarter of a million moves.
+/// state of a chain, and its energy, computed anew, if it counts as a solution; `watch` is called about every quarter of a million moves.
 ///
 /// # Errors
 /// [`thermograd::Error::Spins`] for inverse temperatures that are none.
@@ -164,7 +163,7 @@ pub fn search<L: Landscape, S>(
     betas: [f64; 2],
     (units, sweeps): (usize, usize),
     key: Key,
-    state: impl Fn(&L::Chains, usize) -> (S, bool),
+    state: impl Fn(&L::Chains, usize) -> (S, Option<f64>),
     mut watch: impl FnMut(&Look) -> ControlFlow<()>,
 ) -> Result<Found<S>> {
     let stretch = (STRETCH / (units * method.chains()).max(1)).max(1);

@@ -4,11 +4,25 @@ use thermograd::{Ising, Spins};
 
 use crate::error::Result;
 
-/// The root mean square field of a spin among random others, λ = √⟨h² + Σ_j J_ij²⟩.
+/// The root mean square field of a spin among random others, λ = √⟨h² + Σ_j J_ij²⟩; but no more than four times the median of
+/// single spins, so that a few strong couplings do not set the temperature of all.
 pub fn scale(model: &Ising) -> f64 {
-    let fields = model.fields.iter().map(|h| h * h).sum::<f64>();
-    let pairs = model.couplings.iter().map(|(_, j)| 2.0 * j * j).sum::<f64>();
-    ((fields + pairs) / model.fields.len().max(1) as f64).sqrt()
+    let mut squares: Vec<f64> = model.fields.iter().map(|h| h * h).collect();
+    for ([i, j], coupling) in &model.couplings {
+        squares[*i] += coupling * coupling;
+        squares[*j] += coupling * coupling;
+    }
+    typical(
+        (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt(),
+        squares.into_iter().map(f64::sqrt),
+    )
+}
+
+/// A mean, but no more than four times the median of what is above zero.
+pub(crate) fn typical(mean: f64, all: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = all.filter(|size| *size > 0.0).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    all.get(all.len() / 2).map_or(mean, |median| mean.min(4.0 * median))
 }
 
 /// The smallest cost of a flip that is not zero: twice the greatest common divisor of whole numbers, and twice the smallest

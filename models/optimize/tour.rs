@@ -12,6 +12,7 @@ use thermograd::export::ising::Pair;
 
 use crate::error::{Error, Result};
 use crate::optimize::moves::Moves;
+use crate::optimize::spins::typical;
 
 /// Cities and their distances.
 #[derive(Clone, PartialEq, Debug)]
@@ -43,14 +44,18 @@ impl Tours {
         self.distances[a as usize * self.count + b as usize]
     }
 
-    /// The mean distance of a city from its nearest neighbour that is elsewhere, or 1 if all are in one place.
+    /// The mean distance of a city from its nearest neighbour that is elsewhere, or 1 if all are in one place; but no more than four
+    /// times the median.
     pub fn nearest(&self) -> f64 {
         let nearest = |city: usize| {
             let row = &self.distances[city * self.count..][..self.count];
             row.iter().copied().filter(|&d| d > 0.0).fold(f64::INFINITY, f64::min)
         };
         let all: Vec<f64> = (0..self.count).map(nearest).filter(|d| d.is_finite()).collect();
-        if all.is_empty() { 1.0 } else { all.iter().sum::<f64>() / all.len() as f64 }
+        if all.is_empty() {
+            return 1.0;
+        }
+        typical(all.iter().sum::<f64>() / all.len() as f64, all.into_iter())
     }
 
     /// Inverse temperatures: from 0.8 of the mean distance of nearest neighbours to a tenth of that.

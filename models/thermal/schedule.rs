@@ -44,6 +44,8 @@ pub struct Plan {
     pub energy: f64,
     /// By how much the band is missed at the worst, in K.
     pub violation: f64,
+    /// By how much it is missed in all, over time and observed nodes, in K h.
+    pub missed: f64,
     /// Heat in all nodes at the end above where they began, in kWh.
     pub stored: f64,
 }
@@ -134,19 +136,20 @@ impl Heated {
     pub fn plan(&self, powers: Vec<Vec<f64>>) -> Plan {
         let Demand { h, price, low, high, .. } = &self.demand;
         let (mut temperatures, mut t) = (Vec::new(), self.start.clone());
-        let (mut cost, mut energy, mut violation) = (0.0, 0.0, 0.0_f64);
+        let (mut cost, mut energy, mut violation, mut missed) = (0.0, 0.0, 0.0_f64, 0.0);
         for (step, powers) in powers.iter().enumerate() {
             t = self.next(step, &t, powers);
             let heat = h * powers.iter().sum::<f64>();
             (cost, energy) = (cost + price[step] * heat, energy + heat);
             for &room in &self.rooms {
-                violation = violation.max(low[step] - t[room]).max(t[room] - high[step]);
+                let off = (low[step] - t[room]).max(t[room] - high[step]).max(0.0);
+                (violation, missed) = (violation.max(off), missed + h * off);
             }
             temperatures.push(t.clone());
         }
         let stored =
             t.iter().zip(&self.start).zip(&self.capacities).map(|((end, start), c)| c * (end - start));
-        Plan { stored: stored.sum(), powers, temperatures, cost, energy, violation }
+        Plan { stored: stored.sum(), powers, temperatures, cost, energy, violation, missed }
     }
 
     /// The powers of (56). `watch` is shown the part that is done.
@@ -241,7 +244,7 @@ impl Heated {
         self.thermostat(&vec![top; self.demand.low.len()])
     }
 
-    /// The lower end of the band, raised as many steps ahead of every rise as are needed to miss it by less than `allowed` K; the
+    /// The lower end of the band, raised as many steps ahead of every rise as are needed to miss it by less than `allowed` K h; the
     /// number of steps is told.
     pub fn setback(&self, allowed: f64) -> (Plan, usize) {
         let low = &self.demand.low;
@@ -254,7 +257,7 @@ impl Heated {
         let mut lead = 0;
         loop {
             let plan = ahead(lead);
-            if plan.violation <= allowed || lead >= low.len().min(48) {
+            if plan.missed <= allowed || lead >= low.len().min(48) {
                 return (plan, lead);
             }
             lead += 1;

@@ -197,7 +197,7 @@ pub fn fit(
             if rise >= 0.0 {
                 (x, point) = (next, trial);
                 damping = (damping * 0.3).max(1e-9);
-                if rise < 1e-7 && longest < 1e-3 {
+                if rise < 1e-6 {
                     settled = true;
                     break;
                 }
@@ -488,4 +488,77 @@ pub fn rmse(
         }
     }
     ((sum / count.max(1) as f64).sqrt(), count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::thermal::house::{Heating, Record, made, truth};
+
+    /// Gradients through the filter beside finite differences, and the information beside the mean of gradients of many records: here, that
+    /// it is symmetric and positive.
+    #[test]
+    fn gradients_of_the_likelihood_are_those_of_finite_differences() {
+        let house = House::two("outdoors", "T_living", "P_living", Some("sun"));
+        let rooms = House::rooms();
+        let record = made(&rooms, &truth(&rooms, Key::new(1)), 3, Heating::Setpoints, Key::new(2)).unwrap();
+        let measured = Measured::new(&house, &record).unwrap();
+        let parameters = house.parameters(1.0);
+        let x: Vec<f64> = parameters.iter().map(|parameter| guess(parameter) + 0.1).collect();
+        let point = look(&house, &parameters, &measured, 60, &x);
+        for k in 0..x.len() {
+            let at = |h: f64| {
+                let mut x = x.clone();
+                x[k] += h;
+                look(&house, &parameters, &measured, 60, &x).posterior
+            };
+            let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!(
+                (slope - point.gradient[k]).abs() < 1e-5 * (1.0 + slope.abs()),
+                "{k}: {slope} {}",
+                point.gradient[k]
+            );
+        }
+        assert!(point.information.llt(Side::Lower).is_ok());
+    }
+
+    /// Nothing tells the capacity of a heater from its resistance but their product: a warning names both.
+    #[test]
+    fn what_measurements_do_not_tell_is_named() {
+        let rooms = House::rooms();
+        let record = made(&rooms, &truth(&rooms, Key::new(1)), 6, Heating::Setpoints, Key::new(2)).unwrap();
+        let mut house = House::one("outdoors", "T_living", "P_living", None);
+        // An area for a column that never changes.
+        house.nodes[0].gain = BTreeMap::from([("dark".to_string(), 1.0)]);
+        let mut columns = BTreeMap::from([("dark".to_string(), vec![0.0; record.len()])]);
+        for name in ["outdoors", "T_living", "P_living"] {
+            columns.insert(name.into(), record.column(name).unwrap().to_vec());
+        }
+        let record = Record::new(record.times().to_vec(), columns).unwrap();
+        let measured = Measured::new(&house, &record).unwrap();
+        let fitting = Fitting { starts: 1, ..Fitting::default() };
+        let fitted =
+            fit(&house, &measured, 100, fitting, Key::new(3), |_, _| ControlFlow::Continue(())).unwrap();
+        let named = fitted.unidentified();
+        assert!(named[0].parts[0].0.contains("A interior dark") && named[0].error.is_infinite(), "{named:?}");
+    }
+
+    #[test]
+    fn residuals_that_are_white_look_so() {
+        let normals = Key::new(5).normals(0, 1, 1000);
+        let innovation =
+            |(row, x): (usize, f64)| Innovation { row, sensor: 0, error: 2.0 * x, variance: 4.0 };
+        let white: Vec<f64> = normals.iter().map(|x| f64::from(*x)).collect();
+        let of = |values: &[f64]| {
+            Residuals::new(&values.iter().copied().enumerate().map(innovation).collect::<Vec<_>>(), 0, 20)
+        };
+        let residuals = of(&white);
+        assert!(residuals.distance < residuals.periodogram_band && residuals.standardised == white);
+        assert!((residuals.periodogram.last().unwrap() - 1.0).abs() < 1e-9);
+        let slow: Vec<f64> = white.windows(10).map(|w| w.iter().sum::<f64>()).collect();
+        let residuals = of(&slow);
+        assert!(residuals.distance > residuals.periodogram_band && residuals.autocorrelation[0] > 0.8);
+    }
 }

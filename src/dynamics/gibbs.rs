@@ -83,7 +83,6 @@ impl Chains {
     pub(crate) fn flip(&mut self, place: usize, chain: usize) {
         let value = &mut self.values[place * self.count + chain];
         *value = -*value;
-        self.flips += 1;
     }
 }
 

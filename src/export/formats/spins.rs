@@ -275,6 +275,13 @@ fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Resu
             return Err(Problem::Duplicate(format!("the pair of units {i} and {j}")).into());
         }
     }
+    if let Some(odd) =
+        linear.iter().chain(pairs.iter().map(|(_, value)| value)).chain([&offset]).find(|x| !x.is_finite())
+    {
+        return Err(
+            Problem::Unsupported(format!("a bias or offset of {odd}: finite numbers are read")).into()
+        );
+    }
     match vartype {
         "SPIN" => Ok(Ising { fields: linear, couplings: pairs, offset }),
         "BINARY" => Ok(Ising::from_binary(&linear, &pairs, offset)),
@@ -439,7 +446,17 @@ fn from_qubo(bytes: &[u8]) -> Result<Ising> {
             Some(("c", comment)) => {
                 // Other comments may begin with the same word.
                 if let ["offset", value] = comment.split_whitespace().collect::<Vec<_>>()[..] {
-                    offset = value.parse().unwrap_or(offset);
+                    match value.parse::<f64>() {
+                        Ok(value) if value.is_finite() => offset = value,
+                        Err(_) if value.starts_with(char::is_alphabetic) => {}
+                        _ => {
+                            return Err(Problem::Line {
+                                line,
+                                reason: format!("the offset `{value}` is no finite number"),
+                            }
+                            .into());
+                        }
+                    }
                 }
             }
             _ if row == "c" => {}
