@@ -1433,8 +1433,23 @@ fn networks_of_heat_read_and_houses_get_twins() {
     let summary = |run: &str| json(&folder.path().join(run).join("summary.json"));
     let read = |out: &str, more: &[&str]| {
         let to = at(out);
-        let full =
-            [&["read", "--limit", "400", "--epochs", "2", "--hidden", "12", "--out", &to], more].concat();
+        let full = [
+            &[
+                "read",
+                "--limit",
+                "1500",
+                "--epochs",
+                "6",
+                "--hidden",
+                "24",
+                "--set",
+                "trainer.recipe.batch=20",
+                "--out",
+                &to,
+            ],
+            more,
+        ]
+        .concat();
         ok(thermal(&full).output().unwrap());
         summary(out)
     };
@@ -1450,7 +1465,7 @@ fn networks_of_heat_read_and_houses_get_twins() {
     assert!(std::fs::read_to_string(at("circuit.cir")).unwrap().contains(".tran"));
     let circuit = std::fs::read(at("one/circuit.safetensors")).unwrap();
     let circuit = thermograd::HeatCircuit::decode(&circuit).unwrap();
-    assert_eq!(circuit.nodes().len(), 392 + 12 + 10);
+    assert_eq!(circuit.nodes().len(), 392 + 24 + 10);
     assert!(std::fs::read_to_string(at("one/report.html")).unwrap().contains("Eight images"));
     read("both", &["--nonlinearity", "both", "--inputs", "pulsed", "--sigma", "0.01"]);
 

@@ -97,7 +97,12 @@ impl Format {
             Self::Safetensors => native::encode(couplings),
             Self::Npz => npz::encode(couplings),
             Self::Csv => csv::encode(couplings),
-            Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo => spins::encode(self, couplings),
+            Self::BqmJson => spins::to_bqm_with_sampling(couplings),
+            // Sums of single-precision numbers are written as they are.
+            Self::Qubo => self.encode_spins(&spins::at_one_temperature(couplings)?),
+            Self::BqmCoo | Self::Gset => {
+                self.encode_spins(&spins::shortened(spins::at_one_temperature(couplings)?))
+            }
             Self::Parameters => parameters::encode(couplings),
         }
     }
@@ -112,8 +117,9 @@ impl Format {
             Self::Safetensors => native::decode(bytes),
             Self::Npz => npz::decode(bytes),
             Self::Csv => csv::decode(bytes),
-            Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo => spins::decode(self, bytes),
-            Self::Parameters if spins::looks_like_gset(bytes) => spins::decode(self, bytes),
+            Self::BqmJson => spins::from_bqm_with_sampling(bytes),
+            Self::BqmCoo | Self::Gset | Self::Qubo => self.decode_spins(bytes)?.couplings(),
+            Self::Parameters if spins::looks_like_gset(bytes) => Self::Gset.decode(bytes),
             Self::Parameters => parameters::decode(bytes),
         }
     }
@@ -123,7 +129,13 @@ impl Format {
     /// # Errors
     /// [`Problem::Unsupported`] for formats that hold networks, and for fields and offsets that the format cannot hold.
     pub fn encode_spins(self, model: &Ising) -> Result<Vec<u8>> {
-        spins::encode_model(self, model.clone())
+        match self {
+            Self::BqmJson => Ok(spins::to_bqm(model)),
+            Self::BqmCoo => spins::to_coo(model),
+            Self::Gset => spins::to_gset(model),
+            Self::Qubo => Ok(spins::to_qubo(model)),
+            _ => Err(Problem::Unsupported(format!("{self} holds networks, not spin models alone")).into()),
+        }
     }
 
     /// The spin model in the bytes of a file, in double precision where the format holds spins alone.
@@ -132,8 +144,11 @@ impl Format {
     /// As [`decode`](Self::decode) and [`Ising::of`].
     pub fn decode_spins(self, bytes: &[u8]) -> Result<Ising> {
         match self {
-            Self::BqmJson | Self::BqmCoo | Self::Gset | Self::Qubo => spins::decode_model(self, bytes),
-            Self::Parameters if spins::looks_like_gset(bytes) => spins::decode_model(self, bytes),
+            Self::BqmJson => spins::from_bqm(bytes),
+            Self::BqmCoo => spins::from_coo(bytes),
+            Self::Gset => spins::from_gset(bytes),
+            Self::Qubo => spins::from_qubo(bytes),
+            Self::Parameters if spins::looks_like_gset(bytes) => spins::from_gset(bytes),
             _ => Ising::of(&self.decode(bytes)?),
         }
     }

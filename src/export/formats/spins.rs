@@ -16,7 +16,6 @@ use serde_json::json;
 use crate::error::{Error, Problem, Result};
 use crate::export::couplings::Couplings;
 use crate::export::description::{MOST_UNITS, Sampling};
-use crate::export::formats::Format;
 use crate::export::ising::{Ising, Pair};
 use crate::export::text::{json, number, text};
 use crate::network::substrate::SubstrateConfig;
@@ -131,7 +130,7 @@ impl Info {
 }
 
 /// A spin model for a format that says nothing of temperatures.
-fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
+pub(super) fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
     let betas = couplings.description.sampling.as_ref().map(|sampling| &sampling.betas);
     let kt = couplings.description.substrate.kt;
     if let Some((group, beta)) = betas.into_iter().flatten().find(|(_, beta)| **beta / kt != 1.0) {
@@ -145,7 +144,7 @@ fn at_one_temperature(couplings: &Couplings) -> Result<Ising> {
 }
 
 /// The same in the fewest digits that identify numbers of single precision.
-fn shortened(mut model: Ising) -> Ising {
+pub(super) fn shortened(mut model: Ising) -> Ising {
     let pairs = model.couplings.iter_mut().map(|(_, value)| value);
     for value in model.fields.iter_mut().chain(pairs) {
         *value = (*value as f32).to_string().parse().expect("a number");
@@ -153,53 +152,30 @@ fn shortened(mut model: Ising) -> Ising {
     model
 }
 
-/// What a format that holds spin models alone says of couplings.
-pub(super) fn encode(format: Format, couplings: &Couplings) -> Result<Vec<u8>> {
-    match (format, &couplings.description.sampling) {
-        (Format::BqmJson, sampling) => {
-            let info = sampling.as_ref().map(|sampling| Info::of(couplings, sampling)).transpose()?;
-            Ok(to_bqm(shortened(Ising::of(couplings)?), info, "float32"))
-        }
-        // Sums of single-precision numbers are written as they are.
-        (Format::Qubo, _) => Ok(to_qubo(&at_one_temperature(couplings)?)),
-        _ => encode_model(format, shortened(at_one_temperature(couplings)?)),
+/// What BQM JSON says of couplings.
+pub(super) fn to_bqm_with_sampling(couplings: &Couplings) -> Result<Vec<u8>> {
+    let sampling = &couplings.description.sampling;
+    let info = sampling.as_ref().map(|sampling| Info::of(couplings, sampling)).transpose()?;
+    Ok(written(shortened(Ising::of(couplings)?), info, "float32"))
+}
+
+/// The couplings of BQM JSON, with what it says of sampling.
+pub(super) fn from_bqm_with_sampling(bytes: &[u8]) -> Result<Couplings> {
+    match read(bytes)? {
+        (model, None) => model.couplings(),
+        (model, Some(info)) => info.couplings(&model),
     }
 }
 
-/// A spin model in double precision.
-pub(super) fn encode_model(format: Format, model: Ising) -> Result<Vec<u8>> {
-    match format {
-        Format::BqmJson => Ok(to_bqm(model, None, "float64")),
-        Format::BqmCoo => to_coo(&model),
-        Format::Gset => to_gset(&model),
-        Format::Qubo => Ok(to_qubo(&model)),
-        other => Err(Problem::Unsupported(format!("{other} holds networks, not spin models alone")).into()),
-    }
+pub(super) fn to_bqm(model: &Ising) -> Vec<u8> {
+    written(model.clone(), None, "float64")
 }
 
-/// The couplings that a format of spin models says.
-pub(super) fn decode(format: Format, bytes: &[u8]) -> Result<Couplings> {
-    if format == Format::BqmJson {
-        return match from_bqm(bytes)? {
-            (model, None) => model.couplings(),
-            (model, Some(info)) => info.couplings(&model),
-        };
-    }
-    decode_model(format, bytes)?.couplings()
+pub(super) fn from_bqm(bytes: &[u8]) -> Result<Ising> {
+    Ok(read(bytes)?.0)
 }
 
-/// The spin model that such a format says, in double precision.
-pub(super) fn decode_model(format: Format, bytes: &[u8]) -> Result<Ising> {
-    match format {
-        Format::BqmJson => Ok(from_bqm(bytes)?.0),
-        Format::BqmCoo => from_coo(bytes),
-        Format::Gset | Format::Parameters => from_gset(bytes),
-        Format::Qubo => from_qubo(bytes),
-        other => Err(Problem::Unsupported(format!("{other} holds networks, not spin models alone")).into()),
-    }
-}
-
-fn to_bqm(model: Ising, sampling: Option<Info>, bias_type: &str) -> Vec<u8> {
+fn written(model: Ising, sampling: Option<Info>, bias_type: &str) -> Vec<u8> {
     let mut info = serde_json::Map::new();
     if let Some(sampling) = sampling {
         info.insert(SAMPLING.into(), json!(sampling));
@@ -224,7 +200,7 @@ fn to_bqm(model: Ising, sampling: Option<Info>, bias_type: &str) -> Vec<u8> {
     serde_json::to_string_pretty(&bqm).expect("plain data").into_bytes()
 }
 
-fn from_bqm(bytes: &[u8]) -> Result<(Ising, Option<Info>)> {
+fn read(bytes: &[u8]) -> Result<(Ising, Option<Info>)> {
     const FORMAT: &str = "a binary quadratic model";
     let refuse = |reason: String| -> Error { Problem::Container { format: FORMAT, reason }.into() };
     if bytes.starts_with(b"DIMODBQM") {
@@ -341,7 +317,7 @@ fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
     Ok((fields, pairs))
 }
 
-fn to_coo(model: &Ising) -> Result<Vec<u8>> {
+pub(super) fn to_coo(model: &Ising) -> Result<Vec<u8>> {
     if model.offset != 0.0 {
         let reason = format!("rows cannot hold the offset {}; BQM JSON can", model.offset);
         return Err(Problem::Unsupported(reason).into());
@@ -356,7 +332,7 @@ fn to_coo(model: &Ising) -> Result<Vec<u8>> {
     Ok(out.into_bytes())
 }
 
-fn from_coo(bytes: &[u8]) -> Result<Ising> {
+pub(super) fn from_coo(bytes: &[u8]) -> Result<Ising> {
     let text = text(bytes, "rows of a binary quadratic model")?;
     let vartype =
         text.lines().filter(|line| line.starts_with('#')).find_map(|line| line.split_once("vartype="));
@@ -369,7 +345,7 @@ fn from_coo(bytes: &[u8]) -> Result<Ising> {
     model(vartype, fields, pairs, 0.0)
 }
 
-fn to_gset(model: &Ising) -> Result<Vec<u8>> {
+pub(super) fn to_gset(model: &Ising) -> Result<Vec<u8>> {
     if model.offset != 0.0 || model.fields.iter().any(|&field| field != 0.0) {
         return Err(
             Problem::Unsupported("a graph cannot hold fields and offsets; BQM JSON can".into()).into()
@@ -398,7 +374,7 @@ pub(super) fn looks_like_gset(bytes: &[u8]) -> bool {
     counted && lines.next().is_none_or(|(_, line)| line.split_whitespace().count() == 3)
 }
 
-fn from_gset(bytes: &[u8]) -> Result<Ising> {
+pub(super) fn from_gset(bytes: &[u8]) -> Result<Ising> {
     let mut lines = lines(text(bytes, "a graph")?);
     let (line, first) = lines.next().ok_or(Problem::NoDescription("the file is empty"))?;
     let [units, edges] = counts(first)
@@ -423,7 +399,7 @@ fn promised(units: usize, bytes: &[u8]) -> Result<usize> {
     Err(Problem::TooLarge { what, count: units as u128, limit: limit as u128 }.into())
 }
 
-fn to_qubo(model: &Ising) -> Vec<u8> {
+pub(super) fn to_qubo(model: &Ising) -> Vec<u8> {
     let (linear, quadratic, offset) = model.to_binary();
     let mut out =
         String::from("c E = sum_i a_i z_i + sum_(i<j) Q_ij z_i z_j + offset, z = 0 or 1 = (1 + s)/2\n");
@@ -438,7 +414,7 @@ fn to_qubo(model: &Ising) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn from_qubo(bytes: &[u8]) -> Result<Ising> {
+pub(super) fn from_qubo(bytes: &[u8]) -> Result<Ising> {
     let text = text(bytes, "a quadratic form")?;
     let (mut offset, mut head, mut data) = (0.0, None, Vec::new());
     for (line, row) in lines(text) {
