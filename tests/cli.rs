@@ -1460,6 +1460,11 @@ fn networks_of_heat_read_and_houses_get_twins() {
         assert!(!one[key].is_null(), "{key}");
     }
     assert!(one["accuracy"].as_f64().unwrap() > 0.3, "{}", one["accuracy"]);
+    let ledger = |key: &str| one["ledger"][key].as_f64().unwrap();
+    let left = ledger("given") - ledger("taken") - ledger("held") - ledger("leaked");
+    assert!(left.abs() < 1e-9 && ledger("entropy") > 0.0, "{left}");
+    // Shorter steps hardly change what is read.
+    assert!((one["accuracy_fine"].as_f64().unwrap() - one["accuracy"].as_f64().unwrap()).abs() < 0.15);
     let two = read("two", &["--threads", "2"]);
     assert_eq!((&one["accuracy_noise"], &one["energy"]), (&two["accuracy_noise"], &two["energy"]));
     assert!(std::fs::read_to_string(at("circuit.cir")).unwrap().contains(".tran"));
@@ -1480,6 +1485,7 @@ fn networks_of_heat_read_and_houses_get_twins() {
         assert!(!made[key].is_null(), "{key}");
     }
     assert!(made["rmse_forecast"].as_f64() < made["rmse_persistence"].as_f64());
+    assert!(made["settled"].as_bool().unwrap() && made["band_coverage"].as_f64().unwrap() > 0.5);
     assert!(std::fs::read_to_string(at("made/report.html")).unwrap().contains("A schedule"));
     // The written house begins where the fit ended.
     let (again, _) = twin("again", &["--days", "9", "--horizon", "24", "--house", &at("made/twin.toml")]);
@@ -1517,6 +1523,8 @@ fn heat_that_makes_no_sense_is_refused() {
     write("words.csv", &(head.to_string() + &rows(&|k| format!("day {k}"))));
     write("short.csv", "t,indoors,outdoors,heat\n0,20,5,1\n1,20,5\n");
     write("hole.csv", &(head.to_string() + &rows(&|k| k.to_string()).replace("7,20,5,", "7,20,,")));
+    write("seconds.csv", &(head.to_string() + &rows(&|k| (3600 * k).to_string())));
+    write("word.csv", &(head.to_string() + &rows(&|k| k.to_string()).replace("5,20,5,", "5,warm,5,")));
     write("few.csv", "t,indoors,outdoors,heat\n0,20,5,1\n1,20,5,1\n");
     write(
         "lonely.toml",
@@ -1528,7 +1536,15 @@ fn heat_that_makes_no_sense_is_refused() {
     );
     let good = rows(&|k| k.to_string());
     write("good.csv", &(head.to_string() + &good));
-    let cases: [(&[&str], &[&str]); 22] = [
+    let cases: [(&[&str], &[&str]); 27] = [
+        (&["twin", "--data", "seconds.csv", "--house", "1r1c"], &["3600 h apart", "times are in h"]),
+        (
+            &["twin", "--data", "word.csv", "--house", "1r1c"],
+            &["`indoors` is not of numbers", "line 7", "warm"],
+        ),
+        (&["twin", "--days", "4"], &["--horizon 72"]),
+        (&["twin", "--clock", "25"], &["--clock 25"]),
+        (&["twin", "--most", "1e300"], &["up to 1e6 kW"]),
         (&["twin", "--data", "twice.csv", "--house", "1r1c"], &["row 10", "is there twice"]),
         (&["twin", "--data", "back.csv", "--house", "1r1c"], &["row 6", "comes after a later one"]),
         (&["twin", "--data", "words.csv", "--house", "1r1c"], &["`t` is not of numbers", "line 2", "day 0"]),

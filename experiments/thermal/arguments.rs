@@ -192,6 +192,15 @@ pub struct TwinFlags {
     /// The lowest temperature by day and by night (22 to 6 h), in °C.
     #[arg(long, value_name = "C", num_args = 2, default_values_t = [21.0, 17.0], allow_negative_numbers = true, help_heading = "Use")]
     pub comfort: Vec<f64>,
+    /// The hour of the day at time 0 of the table.
+    #[arg(
+        long,
+        value_name = "H",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        help_heading = "Use"
+    )]
+    pub clock: f64,
     /// A column of prices of a kWh [default: all alike].
     #[arg(long, value_name = "COLUMN", help_heading = "Use")]
     pub price: Option<String>,

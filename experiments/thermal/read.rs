@@ -2,13 +2,13 @@
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use thermograd::{Key, Shards};
+use thermograd::{HeatCircuit, HeatFlow, Key, Shards, run, to_f64};
 use thermograd_datasets::mnist;
 use thermograd_experiments::report::percent;
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::{Bench, HeldOut, Session, afford, name};
 use thermograd_models::thermal::hardware::{Flaw, ThermalAccount, flawed};
-use thermograd_models::thermal::network::{Inputs, ThermalNet};
+use thermograd_models::thermal::network::{Inputs, PIXELS, ThermalNet};
 use thermograd_models::thermal::reading::ThermalReading;
 use thermograd_models::{Examples, Fit, Parameters, Progress};
 
@@ -21,6 +21,9 @@ const CLASSES: usize = mnist::CLASSES as usize;
 
 /// Images of points at which hardware is tried.
 const FLAWED: usize = 2000;
+
+/// How many times as short steps are that stand for a device, which has none.
+const FINER: usize = 8;
 
 /// Levels and mismatches that are tried.
 pub const FLAWS: [Flaw; 8] = [
@@ -56,6 +59,10 @@ pub struct Summary {
     pub sigma: f64,
     /// Without noise.
     pub accuracy: f64,
+    /// The same in steps that are an eighth as long.
+    pub accuracy_fine: f64,
+    /// Of the first image.
+    pub ledger: Ledger,
     /// At every σ: accuracy, and the heat drawn in an inference in units of k_BT.
     pub accuracy_noise: Vec<Noisy>,
     /// Heat drawn in an inference in units of k_BT at the σ of the assumed heat capacity.
@@ -65,6 +72,20 @@ pub struct Summary {
     pub conductances: usize,
     pub account: ThermalAccount,
     pub train_seconds: f64,
+}
+
+/// Where heat goes in an inference without noise, in units of C₀ΔT, and the entropy that it produces, in units of C₀.
+#[derive(Clone, Copy, Serialize)]
+pub struct Ledger {
+    /// What warm reservoirs give up; of pulsed inputs, what they lose.
+    pub given: f64,
+    /// What cold ones take up.
+    pub taken: f64,
+    /// What hidden nodes and outputs hold at the end.
+    pub held: f64,
+    /// What the surroundings take up.
+    pub leaked: f64,
+    pub entropy: f64,
 }
 
 /// One size of fluctuations.
@@ -145,6 +166,26 @@ impl Setup {
         Ok(network.clone().valid().read(images, sigma, shards, key.fork("reading"), progress)?)
     }
 
+    /// The heat of the first image, by the circuit in double precision.
+    fn ledger(&self, network: &ThermalNet, circuit: &HeatCircuit) -> Result<Ledger> {
+        let inputs = network.inputs(self.images().clamped(&[0], &PIXELS, None, &self.bench.device));
+        let [count, ..] = network.sizes();
+        let mut theta = to_f64(inputs);
+        theta.resize(circuit.nodes().len(), 0.0);
+        let flow = HeatFlow::new(circuit, network.config().step)?.with_held(&theta)?;
+        let start = flow.start(&theta)?;
+        let end = run(&flow, start.clone(), network.config().steps, |_| {})?;
+        let change = |node: usize| end.energies[node] - start.energies[node];
+        let (inputs, others) = (0..count, count..theta.len());
+        Ok(Ledger {
+            given: inputs.clone().map(|node| (-change(node)).max(0.0)).sum(),
+            taken: inputs.map(|node| change(node).max(0.0)).sum(),
+            held: others.map(change).sum(),
+            leaked: end.leaked,
+            entropy: end.entropy,
+        })
+    }
+
     /// Reads the test images once, or the held-out ones, and writes and prints what came of it.
     fn report(&self, session: &Session, network: &ThermalNet, flags: &ReadFlags) -> Result<()> {
         let (s, Bench { shards, key, data, .. }) = (&self.settings, &self.bench);
@@ -168,14 +209,20 @@ impl Setup {
         let some = data.held_out.first(FLAWED);
         let flaws = session.shown("hardware", |progress| {
             let of = |(k, &flaw): (usize, &Flaw)| -> Result<f64> {
-                let made =
-                    network.with_conductances(&flawed(&circuit, flaw, key.fork("device").at(k as u64))?)?;
+                let made = network
+                    .with_conductances(&flawed(&circuit, flaw, key.fork("device").at(k as u64))?, 1)?;
                 progress(k as f64 / FLAWS.len() as f64);
                 Ok(self.read(&made, &some, 0.0, *shards, *key, |_| {})?.accuracy)
             };
             FLAWS.iter().enumerate().map(of).collect::<Result<Vec<_>>>()
         })?;
-        let ideal = self.read(network, &some, 0.0, *shards, *key, |_| {})?.accuracy;
+        let ideal =
+            self.read(&network.with_conductances(&circuit, 1)?, &some, 0.0, *shards, *key, |_| {})?.accuracy;
+        // A device has no steps.
+        let fine = session.shown("shorter steps", |progress| {
+            self.read(&network.with_conductances(&circuit, FINER)?, images, 0.0, *shards, *key, progress)
+        })?;
+        let ledger = self.ledger(network, &circuit)?;
         let t = &s.thermal;
         let [inputs, _, outputs] = network.sizes();
         let account = s.account.account(
@@ -194,6 +241,8 @@ impl Setup {
             seed: s.source.seed,
             sigma: s.trainer.sigma,
             accuracy: quiet.accuracy,
+            accuracy_fine: fine.accuracy,
+            ledger,
             accuracy_noise: all
                 .iter()
                 .map(|reading| Noisy {
@@ -232,6 +281,16 @@ impl Summary {
             let heat = noisy.energy_kt.map_or("–".into(), |kt| format!("{kt:.1e} kT"));
             say!("  {:>12}   {:>8}   {heat:>10}", noisy.sigma, percent(noisy.accuracy));
         }
+        say!("  in shorter steps  {} without noise, in steps an eighth as long", percent(self.accuracy_fine));
+        let l = &self.ledger;
+        say!(
+            "  first image       {:.1} C₀ΔT from warm inputs: {:.1} to cold ones, {:.1} in nodes, {:.2} leaked; entropy {:.2} C₀",
+            l.given,
+            l.taken,
+            l.held,
+            l.leaked,
+            l.entropy
+        );
         let a = &self.account;
         say!("  heat drawn        {:.1} ± {:.1} C₀ΔT an inference", self.energy[0], self.energy[1]);
         say!(

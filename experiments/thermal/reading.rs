@@ -93,7 +93,19 @@ fn numbers(quiet: &ThermalReading, s: &Summary) -> Vec<(&'static str, String)> {
         ),
         (
             "accuracy",
-            format!("{} without noise; trained for fluctuations of {}", percent(s.accuracy), s.sigma),
+            format!(
+                "{} without noise, {} in steps an eighth as long; trained for fluctuations of {}",
+                percent(s.accuracy),
+                percent(s.accuracy_fine),
+                s.sigma
+            ),
+        ),
+        (
+            "heat of the first image",
+            format!(
+                "{:.1} C₀ΔT from warm inputs: {:.1} to cold ones, {:.1} in nodes, {:.2} leaked; entropy {:.2} C₀",
+                s.ledger.given, s.ledger.taken, s.ledger.held, s.ledger.leaked, s.ledger.entropy
+            ),
         ),
         (
             "heat drawn",

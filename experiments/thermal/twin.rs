@@ -1,5 +1,6 @@
 //! A twin of a house: table → likelihood → fit → errors and whiteness → forecast → schedule.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
@@ -14,8 +15,9 @@ use thermograd_experiments::workbench::progress::catch_interrupts;
 use thermograd_experiments::workbench::run::Identity;
 use thermograd_experiments::workbench::{Interrupted, Run, bar, interrupted, shown, version};
 use thermograd_models::thermal::arx::Arx;
-use thermograd_models::thermal::house::{Heating, House, Record, made, truth};
+use thermograd_models::thermal::house::{House, Record, START};
 use thermograd_models::thermal::kalman::Measured;
+use thermograd_models::thermal::made_up::{Heating, made, truth};
 use thermograd_models::thermal::schedule::{Demand, Heated, Plan};
 use thermograd_models::thermal::twin::{
     Direction, Fitted, Fitting, Forecast, Residuals, fit as fit_house, forecasts, heat_loss,
@@ -95,7 +97,13 @@ pub struct Summary {
     pub measurements: usize,
     /// ln p of the fitted measurements.
     pub loglik: f64,
+    /// Whether the fit came to rest.
+    pub settled: bool,
+    /// Standard deviations of priors: of logarithms, and of temperatures at the start in K.
+    pub priors: [f64; 2],
     pub parameters: Vec<Estimated>,
+    /// Of the estimates, row by row.
+    pub correlations: Vec<Vec<f64>>,
     /// kW/K, and its standard error.
     pub heat_loss: [f64; 2],
     pub heat_loss_true: Option<f64>,
@@ -112,6 +120,8 @@ pub struct Summary {
     pub horizon_hours: f64,
     pub forecasts: usize,
     pub rmse_forecast: f64,
+    /// The part of the held-out measurements that is within the band of 95 % of these forecasts.
+    pub band_coverage: f64,
     /// Of the true numbers, of the made-up house.
     pub rmse_forecast_true: Option<f64>,
     pub rmse_persistence: f64,
@@ -144,6 +154,9 @@ pub struct Whiteness {
 pub struct Comparison {
     pub house: String,
     pub loglik: f64,
+    pub settled: bool,
+    /// Values of its parameters with their errors, as above.
+    pub estimates: Vec<(String, f64, f64)>,
     pub parameters: usize,
     /// Twice the difference of ln p of the larger and the smaller house, and how probable as much is if the smaller one is true.
     pub twice_difference: Option<f64>,
@@ -165,14 +178,25 @@ pub struct Savings {
     pub missed_constant: f64,
     pub missed_setback: f64,
     /// Parts of the cost of the constant thermostat, and of the setback: to be read where these keep the band as well.
-    pub saved: f64,
-    pub saved_beside_setback: f64,
+    pub saved: Option<f64>,
+    pub saved_beside_setback: Option<f64>,
     /// The same when heat that is taken from nodes is charged at the mean price.
-    pub saved_with_stored_heat: f64,
+    pub saved_with_stored_heat: Option<f64>,
+}
+
+/// Columns that are no numbers: the line and the word where that was seen.
+type Words = BTreeMap<String, (usize, String)>;
+
+/// Refuses a column of words.
+fn check_words(named: &str, column: &str, words: &Words) -> Result<()> {
+    match words.get(column) {
+        Some((line, word)) => bail!("{named}: column `{column}` is not of numbers: line {line} has `{word}`"),
+        None => Ok(()),
+    }
 }
 
 /// Reads or makes the record.
-fn record(flags: &TwinFlags, key: Key) -> Result<(Record, String, Option<Vec<f64>>)> {
+fn record(flags: &TwinFlags, key: Key) -> Result<(Record, String, Option<Vec<f64>>, Words)> {
     let Some(file) = &flags.data else {
         let house = House::rooms();
         let truth = truth(&house, key);
@@ -180,14 +204,17 @@ fn record(flags: &TwinFlags, key: Key) -> Result<(Record, String, Option<Vec<f64
         ensure!((3..=3650).contains(&flags.days), "--days {}: 3 to 3650 are possible", flags.days);
         let what = if flags.thermostat { "a thermostat" } else { "changing set points" };
         let record = made(&house, &truth, flags.days, heating, key.fork("house"))?;
-        return Ok((record, format!("a made-up house, {} days of {what}", flags.days), Some(truth)));
+        return Ok((
+            record,
+            format!("a made-up house, {} days of {what}", flags.days),
+            Some(truth),
+            Words::new(),
+        ));
     };
     let Series { mut columns, others, .. } = text::read(file, Series::decode)?;
     let named = || file.display().to_string();
     for column in [&flags.time].into_iter().chain(&flags.price) {
-        if let Some((line, word)) = others.get(column) {
-            bail!("{}: column `{column}` is not of numbers: line {line} has `{word}`", named());
-        }
+        check_words(&named(), column, &others)?;
     }
     let times = columns.remove(&flags.time).with_context(|| {
         let known: Vec<&str> = columns.keys().map(String::as_str).collect();
@@ -198,9 +225,16 @@ fn record(flags: &TwinFlags, key: Key) -> Result<(Record, String, Option<Vec<f64
             known.join(", ")
         )
     })?;
-    // What is named but is no numbers is told when it is asked for.
     let record = Record::new(times, columns).with_context(named)?;
-    Ok((record, named(), None))
+    let mut steps: Vec<f64> = record.times().array_windows().map(|[a, b]| b - a).collect();
+    steps.sort_by(f64::total_cmp);
+    let usual = steps[steps.len() / 2];
+    ensure!(
+        (1e-4..=24.0).contains(&usual),
+        "{}: rows are {usual} h apart: times are in h, and steps of up to a day are possible (divide seconds by 3600)",
+        named()
+    );
+    Ok((record, named(), None, others))
 }
 
 /// The house of a name or a file.
@@ -233,31 +267,56 @@ pub fn fit(flags: &TwinFlags) -> Result<()> {
         "--hold-out {}: between 0 and 0.9 are possible",
         flags.hold_out
     );
-    ensure!(flags.prior > 0.0 && flags.prior.is_finite(), "--prior {}: it must be positive", flags.prior);
     ensure!((1..=1000).contains(&flags.starts), "--starts {}: 1 to 1000 are possible", flags.starts);
-    ensure!(flags.most > 0.0 && flags.most.is_finite(), "--most {}: it must be positive", flags.most);
-    ensure!(flags.comfort.iter().all(|t| t.is_finite()), "--comfort: two temperatures in °C");
+    ensure!(flags.most > 0.0 && flags.most <= 1e6, "--most {}: up to 1e6 kW are possible", flags.most);
+    ensure!(
+        flags.comfort.iter().all(|t| (-50.0..=60.0).contains(t)),
+        "--comfort: temperatures from -50 to 60 °C are possible"
+    );
+    ensure!((0.0..24.0).contains(&flags.clock), "--clock {}: from 0 to 24", flags.clock);
+    ensure!((1e-3..=100.0).contains(&flags.prior), "--prior {}: from 0.001 to 100 are possible", flags.prior);
     let horizon = flags.horizon.unwrap_or(if flags.data.is_none() { 72.0 } else { 24.0 });
     ensure!(horizon > 0.0 && horizon <= 8760.0, "--horizon {horizon}: up to a year is possible");
     if let Some(out) = &flags.out {
         Run::check_free(out)?;
     }
     let key = Key::new(flags.seed).fork("twin");
-    let (record, data, truth) = record(flags, key)?;
+    let (record, data, truth, words) = record(flags, key)?;
     let names: Vec<&String> = [&flags.house].into_iter().chain(&flags.compare).collect();
     let mut houses = Vec::new();
     for name in names {
         let house = house(name, flags)?;
+        let columns = house.nodes.iter().filter_map(|node| node.observed.as_deref());
+        for column in columns.chain(house.inputs()) {
+            check_words(&data, column, &words)?;
+        }
         let measured = Measured::new(&house, &record).with_context(|| format!("{data}, house {name}"))?;
         houses.push((name.clone(), house, measured));
     }
     if let Some(price) = &flags.price {
-        record.column(price)?;
+        let odd = |price: &f64| !(*price >= 0.0 && price.is_finite());
+        if let Some(row) = record.column(price)?.iter().position(odd) {
+            bail!(
+                "row {}: `{price}` is {}: prices are finite and not negative",
+                row + 1,
+                record.column(price)?[row]
+            );
+        }
     }
     let rows = ((1.0 - flags.hold_out) * record.len() as f64).round() as usize;
-    ensure!(rows >= 10 && rows < record.len(), "{rows} of {} rows to fit: ten are needed", record.len());
-    for (row, hours) in record.gaps() {
+    ensure!(
+        rows >= 10 && rows < record.len(),
+        "--hold-out {}: {rows} of {} rows are left to fit; ten are needed, and one to forecast",
+        flags.hold_out,
+        record.len()
+    );
+    let ahead = Ahead::new(&houses[0].2, rows, horizon)?;
+    let gaps = record.gaps();
+    for (row, hours) in gaps.iter().take(5) {
         say!("note: {data}: {hours:.2} h are missing after row {}; they are stepped over", row + 1);
+    }
+    if gaps.len() > 5 {
+        say!("note: {data}: and {} more", gaps.len() - 5);
     }
     catch_interrupts()?;
     let config = Config {
@@ -292,7 +351,7 @@ pub fn fit(flags: &TwinFlags) -> Result<()> {
         twins.push(Twin { name, house, measured, fitted, seconds: since.elapsed().as_secs_f64() });
     }
     let found = shown("forecast", Interrupted::stopped(), |progress| {
-        judge(flags, twins, truth, rows, horizon, &data, &record, progress)
+        judge(flags, twins, truth, &ahead, &data, &record, progress)
     })?;
     found.summary.print();
     folder.write_json("summary.json", &found.summary)?;
@@ -316,63 +375,95 @@ impl Twin {
         house
     }
 
-    /// One-step errors on held-out rows.
-    fn one_step(&self, rows: usize) -> f64 {
+    /// One-step errors after these rows.
+    fn one_step(&self, scored: &[usize]) -> f64 {
         let (_, innovations, _) = forecasts(&self.house, &self.fitted.values, &self.measured, &[], 0);
-        let errors: Vec<f64> =
-            innovations.iter().filter(|i| i.row >= rows).map(|i| i.error * i.error).collect();
+        let errors: Vec<f64> = innovations
+            .iter()
+            .filter(|i| scored.binary_search(&(i.row - 1)).is_ok())
+            .map(|i| i.error * i.error)
+            .collect();
         (errors.iter().sum::<f64>() / errors.len().max(1) as f64).sqrt()
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "all of one command line")]
+/// Where forecasts begin, and which rows are scored one step ahead: where enough rows before are there for all that are compared.
+struct Ahead {
+    /// Rows that are fitted.
+    rows: usize,
+    /// h.
+    horizon: f64,
+    /// The usual step, h.
+    usual: f64,
+    /// Rows of a forecast.
+    steps: usize,
+    /// The last rows that are known.
+    starts: Vec<usize>,
+    /// The same, of a single step.
+    scored: Vec<usize>,
+}
+
+impl Ahead {
+    fn new(measured: &Measured, rows: usize, horizon: f64) -> Result<Self> {
+        let (usual, count) = (measured.usual(), measured.times.len());
+        let steps = (horizon / usual).round().max(1.0) as usize;
+        // A forecast an hour, or from every sixth row.
+        let each = ((1.0 / usual).round() as usize).max(1) * if usual >= 1.0 { 6 } else { 1 };
+        let known = |start: &usize| *start + 1 >= ORDER && measured.is_whole(start + 1 - ORDER, *start);
+        let regular = |start: &usize| {
+            let hours = measured.times[start + steps] - measured.times[*start];
+            (hours / (steps as f64 * usual) - 1.0).abs() < 0.02
+        };
+        let starts = (rows - 1..count.saturating_sub(steps)).step_by(each);
+        let starts: Vec<usize> = starts.filter(|start| known(start) && regular(start)).collect();
+        ensure!(
+            !starts.is_empty(),
+            "--horizon {horizon}: nowhere in the {} rows held out are so many hours without a gap after {ORDER} whole rows; use a shorter \
+             one, or hold out more",
+            count - rows
+        );
+        let scored = (rows - 1..count - 1).filter(|start| {
+            known(start) && (measured.times[start + 1] - measured.times[*start]) < 1.5 * usual
+        });
+        Ok(Self { rows, horizon, usual, steps, starts, scored: scored.collect() })
+    }
+}
+
 fn judge(
     flags: &TwinFlags,
     twins: Vec<Twin>,
     truth: Option<Vec<f64>>,
-    rows: usize,
-    horizon: f64,
+    ahead: &Ahead,
     data: &str,
     record: &Record,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Found> {
     let first = &twins[0];
-    let times = record.times();
-    let usual = (times[times.len() - 1] - times[0]) / (times.len() - 1) as f64;
-    let steps = (horizon / usual).round().max(1.0) as usize;
-    // A forecast an hour, or from every sixth row.
-    let each = ((1.0 / usual).round() as usize).max(1) * if usual >= 1.0 { 6 } else { 1 };
-    let starts: Vec<usize> = (rows - 1..record.len().saturating_sub(steps)).step_by(each).collect();
-    ensure!(
-        !starts.is_empty(),
-        "--horizon {horizon}: the {} rows held out are shorter than that; use a shorter one, or hold out more",
-        record.len() - rows
-    );
+    let Ahead { rows, horizon, usual, steps, ref starts, ref scored } = *ahead;
     let (own, innovations, filtered) =
-        forecasts(&first.house, &first.fitted.values, &first.measured, &starts, steps);
+        forecasts(&first.house, &first.fitted.values, &first.measured, starts, steps);
     let of = |all: &[Forecast], start: usize| all.iter().find(|f| f.from == start).map(|f| f.mean.clone());
-    let (rmse_forecast, _) = rmse(&first.measured, &starts, steps, |start| of(&own, start));
+    let (rmse_forecast, _) = rmse(&first.measured, starts, steps, |start| of(&own, start));
     progress(0.2);
     let seen = &first.measured.sensors;
     let held = |start: usize| Some(vec![seen[start].clone(); steps]);
-    let (rmse_persistence, _) = rmse(&first.measured, &starts, steps, held);
+    let (rmse_persistence, _) = rmse(&first.measured, starts, steps, held);
     let day = (24.0 / usual).round() as usize;
     let yesterday = |start: usize| {
         let back =
             |ahead: usize| seen.get((start + 1 + ahead).checked_sub(day * (1 + ahead / day))?).cloned();
         (0..steps).map(back).collect::<Option<Vec<_>>>()
     };
-    let rmse_yesterday = (rows > day).then(|| rmse(&first.measured, &starts, steps, yesterday).0);
+    let rmse_yesterday = (rows > day).then(|| rmse(&first.measured, starts, steps, yesterday).0);
     let arx = Arx::fit(&first.measured, rows, ORDER).ok();
-    let all_rows: Vec<usize> = (rows - 1..record.len() - 1).collect();
     let of_arx = |starts: &[usize], steps: usize| {
         arx.as_ref().map(|arx| {
             rmse(&first.measured, starts, steps, |start| arx.forecast(&first.measured, start, steps)).0
         })
     };
     let rmse_forecast_true = truth.as_ref().filter(|_| first.house == House::rooms()).map(|truth| {
-        let (best, ..) = forecasts(&first.house, truth, &first.measured, &starts, steps);
-        rmse(&first.measured, &starts, steps, |start| of(&best, start)).0
+        let (best, ..) = forecasts(&first.house, truth, &first.measured, starts, steps);
+        rmse(&first.measured, starts, steps, |start| of(&best, start)).0
     });
     progress(0.4);
     let inside: Vec<_> = innovations.iter().filter(|i| i.row < rows).copied().collect();
@@ -382,15 +473,21 @@ fn judge(
         let larger = other.fitted.values.len() > first.fitted.values.len();
         let (a, b) = if larger { (&first.fitted, &other.fitted) } else { (&other.fitted, &first.fitted) };
         let ratio = likelihood_ratio(a, b);
-        let (all, ..) = forecasts(&other.house, &other.fitted.values, &other.measured, &starts, steps);
+        let (all, ..) = forecasts(&other.house, &other.fitted.values, &other.measured, starts, steps);
         Comparison {
             house: other.name.clone(),
             loglik: other.fitted.likelihood,
+            settled: other.fitted.settled,
+            estimates: (0..other.fitted.values.len())
+                .map(|k| {
+                    (other.fitted.parameters[k].name.clone(), other.fitted.values[k], other.fitted.errors[k])
+                })
+                .collect(),
             parameters: other.fitted.values.len(),
             twice_difference: ratio.map(|ratio| ratio.0),
             probability: ratio.map(|ratio| ratio.2),
-            rmse_one_step: other.one_step(rows),
-            rmse_forecast: rmse(&other.measured, &starts, steps, |start| of(&all, start)).0,
+            rmse_one_step: other.one_step(scored),
+            rmse_forecast: rmse(&other.measured, starts, steps, |start| of(&all, start)).0,
         }
     });
     let comparisons = comparisons.collect();
@@ -406,6 +503,12 @@ fn judge(
         rows_held_out: record.len() - rows,
         measurements: first.fitted.measurements,
         loglik: first.fitted.likelihood,
+        settled: first.fitted.settled,
+        priors: [flags.prior, START],
+        correlations: {
+            let (all, count) = (first.fitted.correlations(), first.fitted.values.len());
+            (0..count).map(|a| (0..count).map(|b| all[(a, b)]).collect()).collect()
+        },
         parameters: first
             .fitted
             .parameters
@@ -436,24 +539,39 @@ fn judge(
             })
             .collect(),
         comparisons,
-        rmse_one_step: first.one_step(rows),
-        rmse_one_step_persistence: rmse(&first.measured, &all_rows, 1, |start| {
-            Some(vec![seen[start].clone()])
-        })
-        .0,
-        rmse_one_step_arx: of_arx(&all_rows, 1),
+        rmse_one_step: first.one_step(scored),
+        rmse_one_step_persistence: rmse(&first.measured, scored, 1, |start| Some(vec![seen[start].clone()]))
+            .0,
+        rmse_one_step_arx: of_arx(scored, 1),
         horizon_hours: horizon,
         forecasts: starts.len(),
         rmse_forecast,
+        band_coverage: coverage(&first.measured, &own),
         rmse_forecast_true,
         rmse_persistence,
         rmse_yesterday,
-        rmse_arx: of_arx(&starts, steps),
+        rmse_arx: of_arx(starts, steps),
         schedule: schedule.as_ref().map(Scheduled::savings),
         fit_seconds: first.seconds,
     };
     progress(1.0);
     Ok(Found { twins, forecasts: own, residuals, schedule, summary })
+}
+
+/// The part of measurements that is within 1.96 standard deviations of forecasts.
+fn coverage(measured: &Measured, forecasts: &[Forecast]) -> f64 {
+    let (mut inside, mut count) = (0, 0);
+    for forecast in forecasts {
+        for (ahead, (mean, sd)) in forecast.mean.iter().zip(&forecast.sd).enumerate() {
+            for ((value, mean), sd) in measured.sensors[forecast.from + 1 + ahead].iter().zip(mean).zip(sd) {
+                if value.is_finite() {
+                    count += 1;
+                    inside += usize::from((value - mean).abs() <= 1.96 * sd);
+                }
+            }
+        }
+    }
+    f64::from(inside as u32) / f64::from(count.max(1) as u32)
 }
 
 /// The last hours of the record again, with heating that is chosen.
@@ -470,7 +588,9 @@ fn scheduled(
     let Some(start) = times.iter().rposition(|time| *time <= end - hours as f64 + 1e-9) else {
         return Ok(None);
     };
-    let heaters: Vec<String> = twin.house.nodes.iter().flat_map(|node| node.heat.clone()).collect();
+    let mut heaters: Vec<String> = twin.house.nodes.iter().flat_map(|node| node.heat.clone()).collect();
+    heaters.sort_unstable();
+    heaters.dedup();
     if hours == 0 || heaters.is_empty() {
         return Ok(None);
     }
@@ -488,7 +608,7 @@ fn scheduled(
     };
     let inputs = twin.house.inputs().len();
     let prices = flags.price.as_deref().map(|name| record.column(name)).transpose()?;
-    let clock = times[start].rem_euclid(24.0);
+    let clock = (flags.clock + times[start]).rem_euclid(24.0);
     let [day, night] = [flags.comfort[0], flags.comfort[1]];
     // At the end of every hour.
     let low = |hour: usize| {
@@ -518,6 +638,7 @@ impl Scheduled {
         let Self { heated, cheapest, constant, setback, .. } = self;
         let price = heated.demand().price.iter().sum::<f64>() / heated.demand().price.len() as f64;
         let charged = |plan: &Plan| plan.cost - price * plan.stored;
+        let part = |own: f64, other: f64| (other > 0.0).then(|| 1.0 - own / other);
         Savings {
             hours: cheapest.powers.len(),
             cost: cheapest.cost,
@@ -528,9 +649,9 @@ impl Scheduled {
             missed: cheapest.missed,
             missed_constant: constant.missed,
             missed_setback: setback.missed,
-            saved: 1.0 - cheapest.cost / constant.cost,
-            saved_beside_setback: 1.0 - cheapest.cost / setback.cost,
-            saved_with_stored_heat: 1.0 - charged(cheapest) / charged(constant),
+            saved: part(cheapest.cost, constant.cost),
+            saved_beside_setback: part(cheapest.cost, setback.cost),
+            saved_with_stored_heat: part(charged(cheapest), charged(constant)),
         }
     }
 }
@@ -555,9 +676,23 @@ impl Summary {
         }
         let truth = self.heat_loss_true.map_or(String::new(), |truth| format!("   true {truth:.4}"));
         say!("  {:<24} {:>10.4} ± {:>6.4} kW/K{truth}", "heat loss", self.heat_loss[0], self.heat_loss[1]);
+        if !self.settled {
+            say!("  warning: the fit did not come to rest; use more --starts");
+        }
+        say!(
+            "  priors                   e to {} about first guesses, {} K of temperatures at the start",
+            self.priors[0],
+            self.priors[1]
+        );
         for direction in &self.unidentified {
             let parts: Vec<&str> = direction.parts.iter().map(|(name, _)| name.as_str()).collect();
-            say!("  warning: the measurements hardly tell {} apart (the prior does)", parts.join(", "));
+            match parts[..] {
+                [one] => say!("  warning: the measurements hardly tell {one} (the prior does)"),
+                _ => say!(
+                    "  warning: the measurements hardly tell {} apart (the prior does)",
+                    parts.join(", ")
+                ),
+            }
         }
         for w in &self.residuals {
             let white = w.periodogram_distance <= w.periodogram_band;
@@ -573,7 +708,9 @@ impl Summary {
         }
         for c in &self.comparisons {
             let ratio = match (c.twice_difference, c.probability) {
-                (Some(twice), Some(p)) => format!(", twice the difference {twice:.1}, p = {p:.1e}"),
+                (Some(twice), Some(p)) => {
+                    format!(", twice the difference {twice:.1}, p = {p:.1e} if one is within the other")
+                }
                 _ => String::new(),
             };
             say!(
@@ -593,22 +730,25 @@ impl Summary {
             other(self.rmse_one_step_arx)
         );
         say!(
-            "  held out, {:>3} h          {:.4} K; persistence {:.4}, yesterday {}, ARX {}{}",
+            "  held out, {:>3} h          {:.4} K, {:.0} % of it in the band of 95 %; persistence {:.4}, yesterday {}, ARX {}{}",
             self.horizon_hours,
             self.rmse_forecast,
+            100.0 * self.band_coverage,
             self.rmse_persistence,
             other(self.rmse_yesterday),
             other(self.rmse_arx),
             self.rmse_forecast_true.map_or(String::new(), |rmse| format!(", true numbers {rmse:.4}"))
         );
         if let Some(s) = &self.schedule {
-            let beside = |cost: f64, missed: f64, saved: f64| {
-                let worse = if missed > s.missed + COMFORT {
-                    format!(", but it misses the band by {missed:.1} K h")
-                } else {
-                    String::new()
+            let part =
+                |saved: Option<f64>| saved.map_or("–".into(), |saved| format!("{:.1} %", 100.0 * saved));
+            let beside = |cost: f64, missed: f64, saved: Option<f64>| {
+                let note = match missed - s.missed {
+                    more if more > COMFORT => format!(", but it misses the band by {missed:.1} K h"),
+                    less if less < -COMFORT => format!(", but it misses the band by {missed:.1} K h only"),
+                    _ => String::new(),
                 };
-                format!("{cost:.2} ({:.1} % saved{worse})", 100.0 * saved)
+                format!("{cost:.2} ({} saved{note})", part(saved))
             };
             say!(
                 "  schedule of {:>3} h        {:.2}, the band missed by {:.1} K h",
@@ -617,7 +757,7 @@ impl Summary {
                 s.missed
             );
             say!("    constant set point     {}", beside(s.cost_constant, s.missed_constant, s.saved));
-            say!("    with stored heat       {:.1} % saved", 100.0 * s.saved_with_stored_heat);
+            say!("    with stored heat       {} saved", part(s.saved_with_stored_heat));
             say!(
                 "    setback, heating ahead {}",
                 beside(s.cost_setback, s.missed_setback, s.saved_beside_setback)

@@ -88,7 +88,8 @@ fn forecast(found: &Found) -> Result<Markup> {
     let charts = twin.house.sensors().into_iter().enumerate().map(chart).collect::<Result<Vec<_>>>()?;
     Ok(html! {
         h2 { "Forecast" }
-        p { "From the filtered state at hour 0, with the weather and the heating that were measured. The band is where a measurement is expected." }
+        p { "From the filtered state at hour 0, with the weather and the heating that were measured. The band is 1.96 standard deviations, if house and estimates were right: "
+            (format!("{:.0}", 100.0 * found.summary.band_coverage)) " % of the held-out measurements are within those of all forecasts." }
         (row("row", &charts))
     })
 }
@@ -108,7 +109,7 @@ fn parameters(found: &Found) -> Markup {
         h2 { "Parameters" }
         p {
             "With standard errors from the information of measurements and prior (a factor of e to "
-            (format!("{}", fitted.parameters[0].prior)) " about the first guess)."
+            (format!("{}", fitted.parameters[0].prior)) " about the first guess; " (format!("{}", s.priors[1])) " K of temperatures at the start)."
             @if !fitted.settled { " The fit did not come to rest: use more starts." }
         }
         table {
@@ -260,6 +261,7 @@ fn scheduled(found: &Found, s: &Scheduled) -> Result<Markup> {
         .collect();
     charts.push(Chart { title: "heaters", x: "h", y: "kW", size: (640, 240), y_range: None }.svg(&powers)?);
     let saved = found.summary.schedule.as_ref();
+    let part = |saved: Option<f64>| saved.map_or("–".into(), |saved| format!("{:.1} %", 100.0 * saved));
     let table: [(&str, &thermograd_models::thermal::schedule::Plan); 3] = [
         ("cheapest", &s.cheapest),
         ("constant set point", &s.constant),
@@ -282,9 +284,9 @@ fn scheduled(found: &Found, s: &Scheduled) -> Result<Markup> {
         }
         @if let Some(saved) = saved {
             p {
-                (format!("{:.1}", 100.0 * saved.saved)) " % less than the constant set point (" (format!("{:.1}", 100.0 * saved.saved_with_stored_heat))
-                " % when heat taken out of walls is charged), and " (format!("{:.1}", 100.0 * saved.saved_beside_setback))
-                " % less than an ideal setback that heats " (s.lead) " hours ahead."
+                (part(saved.saved)) " less than the constant set point (" (part(saved.saved_with_stored_heat))
+                " when heat taken out of walls is charged), and " (part(saved.saved_beside_setback))
+                " less than an ideal setback that heats " (s.lead) " hours ahead."
             }
         }
         (row("row", &charts))

@@ -37,8 +37,7 @@ impl Arx {
     /// [`Error::Request`] for fewer whole rows than weights.
     pub fn fit(measured: &Measured, rows: usize, order: usize) -> Result<Self> {
         let y = &measured.sensors;
-        let whole = |row: usize| (0..=order).all(|lag| y[row - lag].iter().all(|value| value.is_finite()));
-        let used: Vec<usize> = (order..rows).filter(|&row| whole(row)).collect();
+        let used: Vec<usize> = (order..rows).filter(|&row| measured.is_whole(row - order, row)).collect();
         let count = 1 + order * (y[0].len() + measured.inputs[0].len());
         if used.len() < 2 * count {
             return Err(Error::Request(format!(
@@ -68,7 +67,7 @@ impl Arx {
     /// needs is missing.
     pub fn forecast(&self, measured: &Measured, row: usize, steps: usize) -> Option<Vec<Vec<f64>>> {
         let first = (row + 1).checked_sub(self.order)?;
-        if measured.sensors[first..=row].iter().flatten().any(|value| !value.is_finite()) {
+        if !measured.is_whole(first, row) {
             return None;
         }
         let mut y = measured.sensors[..=row].to_vec();

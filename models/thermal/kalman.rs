@@ -191,15 +191,18 @@ impl<T: Number> Machine<T> {
         Transition { f, g, q }
     }
 
-    /// Before the first measurement: nodes that are observed are known as well as their sensors, others as the parameters say.
-    pub fn start(&self, first: &[f64]) -> Known<T> {
+    /// At the first row: nodes that are measured there are known as well as their sensors, others that are observed are about where they
+    /// are first measured, and hidden ones where the parameters say.
+    pub fn start(&self, rows: &[Vec<f64>]) -> Known<T> {
         let n = self.a.rows;
         let mut known = Known { mean: vec![T::from(0.0); n], covariance: Matrix::new(n, n) };
-        let measured: Vec<f64> = first.iter().copied().filter(|value| value.is_finite()).collect();
-        let middle = measured.iter().sum::<f64>() / measured.len().max(1) as f64;
-        for ((node, variance), value) in self.sensors.iter().zip(first) {
-            known.mean[*node] = T::from(if value.is_finite() { *value } else { middle });
-            *known.covariance.at_mut(*node, *node) = *variance;
+        let mut middle = 0.0;
+        for (sensor, (node, variance)) in self.sensors.iter().enumerate() {
+            let first = rows.iter().enumerate().find(|(_, row)| row[sensor].is_finite());
+            let (row, value) = first.map_or((usize::MAX, 0.0), |(row, values)| (row, values[sensor]));
+            middle += value / self.sensors.len() as f64;
+            known.mean[*node] = T::from(value);
+            *known.covariance.at_mut(*node, *node) = if row == 0 { *variance } else { T::from(LATER) };
         }
         for (node, above) in &self.starts {
             known.mean[*node] = *above + middle;
@@ -226,6 +229,9 @@ impl Transition<f64> {
         (0..n).map(|i| own[i] + brought[i] + noise[i]).collect()
     }
 }
+
+/// The variance of the temperature of an observed node that is measured later only, in K².
+const LATER: f64 = 25.0;
 
 /// The variance of temperatures of hidden nodes about where the parameters have them start, in K².
 const VAGUE: f64 = 0.01;
@@ -313,6 +319,20 @@ impl Measured {
         })
     }
 
+    /// The usual step, in h: the median.
+    pub fn usual(&self) -> f64 {
+        let mut steps: Vec<f64> = self.times.array_windows().map(|[a, b]| b - a).collect();
+        steps.sort_by(f64::total_cmp);
+        steps[steps.len() / 2]
+    }
+
+    /// Whether these rows have no gap, and all sensors.
+    pub fn is_whole(&self, first: usize, last: usize) -> bool {
+        let usual = self.usual();
+        self.sensors[first..=last].iter().flatten().all(|value| value.is_finite())
+            && self.times[first..=last].array_windows().all(|[a, b]| ((b - a) / usual - 1.0).abs() < 0.5)
+    }
+
     /// Inputs between a row and the next.
     pub fn between(&self, row: usize) -> Vec<f64> {
         if self.held {
@@ -331,7 +351,7 @@ pub fn filter<T: Number>(
     rows: usize,
     mut seen: impl FnMut(usize, &Known<T>),
 ) -> (T, Vec<Innovation<T>>, Known<T>) {
-    let mut known = machine.start(&measured.sensors[0]);
+    let mut known = machine.start(&measured.sensors);
     let (mut likelihood, mut innovations) = (T::from(0.0), Vec::new());
     let mut steps: Vec<(f64, Transition<T>)> = Vec::new();
     for row in 0..rows {

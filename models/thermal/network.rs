@@ -456,11 +456,12 @@ impl ThermalNet {
 }
 
 impl ThermalNet {
-    /// The same with the conductances of a circuit that was made of it, links and leaks.
+    /// The same with the conductances of a circuit that was made of it, links and leaks, in steps that are so many times as short, and
+    /// shorter still if its step limit asks for it: conductances are not changed.
     ///
     /// # Errors
     /// [`Error::Request`] for another circuit.
-    pub fn with_conductances(&self, circuit: &HeatCircuit) -> Result<Self> {
+    pub fn with_conductances(&self, circuit: &HeatCircuit, shorter: usize) -> Result<Self> {
         let [inputs, hidden, outputs] = self.sizes();
         let counts = [inputs * hidden, hidden * outputs, inputs * outputs];
         if circuit.links().len() != counts.iter().sum::<usize>()
@@ -478,7 +479,13 @@ impl ThermalNet {
             Param::from_tensor(Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device))
         };
         let [first, second, _] = counts;
+        let mut config = self.config.clone();
+        // Single precision rounds logarithms: a hundredth is left.
+        let needed = (config.step / (0.99 * EXCHANGED * circuit.step_limit().0)).ceil() as usize;
+        let shorter = shorter.max(needed);
+        (config.steps, config.step) = (config.steps * shorter, config.step / shorter as f64);
         Ok(Self {
+            config,
             input_hidden: block(0..first, inputs),
             hidden_output: block(first..first + second, hidden),
             input_output: block(first + second..logs.len(), inputs),

@@ -215,10 +215,14 @@ impl Heated {
     }
 
     /// An ideal thermostat: in every step the powers that bring observed nodes to their set points at its end, as far as the heaters
-    /// can. One heater is taken a room, in their order.
+    /// can. Every heater serves the observed node that it warms most within a step.
     pub fn thermostat(&self, setpoints: &[f64]) -> Plan {
         let most = &self.demand.most;
-        let rooms: Vec<usize> = self.rooms.iter().copied().take(most.len()).collect();
+        let warmed = |j: usize| {
+            let rooms = self.rooms.iter().copied();
+            rooms.max_by(|&a, &b| self.gain[a][j].total_cmp(&self.gain[b][j])).expect("a node is observed")
+        };
+        let rooms: Vec<usize> = (0..most.len()).map(warmed).collect();
         let (mut t, mut all) = (self.start.clone(), Vec::new());
         for (step, &setpoint) in setpoints.iter().enumerate() {
             // Gauss and Seidel on the rooms, with powers held within their limits.

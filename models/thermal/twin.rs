@@ -70,7 +70,8 @@ pub struct Fitted {
 /// A combination of parameters.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Direction {
-    /// The standard error of a step of length one along it, from the measurements alone; infinite if they tell nothing.
+    /// The standard error along it by the measurements alone, in factors of e and, of temperatures, in widths of their prior; infinite if
+    /// they tell nothing.
     pub error: f64,
     /// The parameters that take most part, with their components.
     pub parts: Vec<(String, f64)>,
@@ -171,7 +172,7 @@ pub fn fit(
             .map(|(parameter, normal)| guess(parameter) + spread * f64::from(normal))
             .collect();
         let mut point = look(house, &parameters, measured, rows, &x);
-        let (mut damping, mut settled) = (1e-2, false);
+        let (mut damping, mut settled, mut still) = (1e-2, false, 0);
         for step in 0..steps {
             made += 1;
             let part = (start as f64 + step as f64 / steps as f64) / starts as f64;
@@ -197,7 +198,9 @@ pub fn fit(
             if rise >= 0.0 {
                 (x, point) = (next, trial);
                 damping = (damping * 0.3).max(1e-9);
-                if rise < 1e-6 {
+                // Ten steps that hardly raise ln p change nothing that measurements could tell.
+                still = if rise < 1e-3 { still + 1 } else { 0 };
+                if rise < 1e-6 || still == 10 {
                     settled = true;
                     break;
                 }
@@ -257,7 +260,10 @@ impl Fitted {
     /// Combinations of the parameters by how well the measurements alone tell them, the worst first.
     pub fn directions(&self) -> Vec<Direction> {
         let count = self.values.len();
-        let Ok(eigen) = self.measured.self_adjoint_eigen(Side::Lower) else { return Vec::new() };
+        // Steps of one are a factor of e, or the width of the prior where no logarithm is estimated.
+        let unit = |k: usize| if self.parameters[k].logarithmic { 1.0 } else { self.parameters[k].prior };
+        let measured = Mat::from_fn(count, count, |a, b| self.measured[(a, b)] * unit(a) * unit(b));
+        let Ok(eigen) = measured.self_adjoint_eigen(Side::Lower) else { return Vec::new() };
         (0..count)
             .map(|k| {
                 let information = eigen.S()[k].max(0.0);
@@ -350,9 +356,13 @@ pub fn heat_loss<T: Number>(house: &House, parameters: &[T]) -> T {
 
 /// A house within another: twice the difference of ln p, and how probable as much is if the smaller one is true.
 ///
-/// The reference is χ² of as many degrees of freedom as parameters differ. It is too large where the smaller house lies on the edge of
+/// None unless both are of as many measurements. That one lies within the other is for the caller to know. Likelihoods are taken at the
+/// maxima with the prior. The reference is χ² of as many degrees of freedom as parameters differ. It is too large where the smaller house lies on the edge of
 /// the larger one (a resistance of zero, say): probabilities are then upper bounds.
 pub fn likelihood_ratio(smaller: &Fitted, larger: &Fitted) -> Option<(f64, usize, f64)> {
+    if smaller.measurements != larger.measurements {
+        return None;
+    }
     let freedom = larger.values.len().checked_sub(smaller.values.len()).filter(|freedom| *freedom > 0)?;
     let twice = 2.0 * (larger.likelihood - smaller.likelihood);
     let chi = ChiSquared::new(freedom as f64).ok()?;
@@ -495,7 +505,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::thermal::house::{Heating, Record, made, truth};
+    use crate::thermal::house::Record;
+    use crate::thermal::made_up::{Heating, made, truth};
 
     /// Gradients through the filter beside finite differences, and the information beside the mean of gradients of many records: here, that
     /// it is symmetric and positive.
