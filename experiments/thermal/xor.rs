@@ -50,7 +50,7 @@ pub fn train(flags: &XorFlags) -> Result<()> {
     config(Nonlinearity::None, Inputs::Pulsed).check()?;
     thermograd_experiments::workbench::progress::catch_interrupts()?;
     let identity = Identity { command: "thermal-xor".into(), continues: false };
-    let recipe = Recipe { epochs: 25, batch: 100, learning_rate: 0.05, warm_up: 20, ..Recipe::default() };
+    let recipe = Recipe { epochs: 40, batch: 100, learning_rate: 0.05, warm_up: 20, ..Recipe::default() };
     let text = format!("hidden = {}\nseeds = {}\nepochs = {}\n", flags.hidden, flags.seeds, recipe.epochs);
     let folder = Run::begin(identity, flags.out.as_deref(), &text)?;
     let shards = Shards::new(50);

@@ -7,7 +7,7 @@
 //! (I + λ diag I) δ = ∇ ln p,      I_ab = Σ_k [∂_aε ∂_bε/S + ½ ∂_aS ∂_bS/S²] + 1/prior² on the diagonal      (54)
 //! ```
 //!
-//! from several starts. Standard errors are square roots of the diagonal of I⁻¹, and the eigenvectors of I say which combinations of
+//! from several starts, and, where that becomes slow, by Newton's steps with the curvature itself. Standard errors are square roots of the diagonal of I⁻¹, and the eigenvectors of I say which combinations of
 //! parameters the measurements tell, and which they do not.
 
 use std::ops::ControlFlow;
@@ -143,6 +143,26 @@ fn look(
     }
 }
 
+/// −∇∇ ln p, by differences of gradients.
+fn curvature(
+    house: &House,
+    parameters: &[Parameter],
+    measured: &Measured,
+    rows: usize,
+    x: &[f64],
+    gradient: &[f64],
+) -> Mat<f64> {
+    const H: f64 = 1e-4;
+    let moved = |k: usize| {
+        let mut x = x.to_vec();
+        x[k] += H;
+        look(house, parameters, measured, rows, &x).gradient
+    };
+    let columns: Vec<Vec<f64>> = (0..x.len()).map(moved).collect();
+    let entry = |a: usize, b: usize| (gradient[a] - columns[b][a]) / H;
+    Mat::from_fn(x.len(), x.len(), |a, b| 0.5 * (entry(a, b) + entry(b, a)))
+}
+
 /// Fits a house to the first `rows` rows. `watch` is shown the part that is done at the most, and ln p.
 ///
 /// # Errors
@@ -172,7 +192,7 @@ pub fn fit(
             .map(|(parameter, normal)| guess(parameter) + spread * f64::from(normal))
             .collect();
         let mut point = look(house, &parameters, measured, rows, &x);
-        let (mut damping, mut settled, mut still) = (1e-2, false, 0);
+        let (mut damping, mut settled, mut slow) = (1e-2, false, false);
         for step in 0..steps {
             made += 1;
             let part = (start as f64 + step as f64 / steps as f64) / starts as f64;
@@ -184,10 +204,14 @@ pub fn fit(
                 break;
             }
             let count = parameters.len();
-            let damped = Mat::from_fn(count, count, |a, b| {
-                point.information[(a, b)] * if a == b { 1.0 + damping } else { 1.0 }
-            });
-            let Ok(factor) = damped.llt(Side::Lower) else { break };
+            let damped = |information: &Mat<f64>| {
+                let own = |a: usize, b: usize| information[(a, b)] * if a == b { 1.0 + damping } else { 1.0 };
+                Mat::from_fn(count, count, own).llt(Side::Lower).ok()
+            };
+            // Near the top, where the house is not quite true, the curvature that is there is better than what is expected of it.
+            let curved = slow.then(|| curvature(house, &parameters, measured, rows, &x, &point.gradient));
+            let factor = curved.as_ref().and_then(damped).or_else(|| damped(&point.information));
+            let Some(factor) = factor else { break };
             let delta = factor.solve(Mat::from_fn(count, 1, |k, _| point.gradient[k]));
             // No logarithm moves by more than one and a half in a step.
             let longest = (0..count).map(|k| delta[(k, 0)].abs()).fold(0.0, f64::max);
@@ -198,12 +222,11 @@ pub fn fit(
             if rise >= 0.0 {
                 (x, point) = (next, trial);
                 damping = (damping * 0.3).max(1e-9);
-                // Ten steps that hardly raise ln p change nothing that measurements could tell.
-                still = if rise < 1e-3 { still + 1 } else { 0 };
-                if rise < 1e-6 || still == 10 {
+                if rise < 1e-6 {
                     settled = true;
                     break;
                 }
+                slow = rise < 0.1;
             } else {
                 damping *= 5.0;
                 if damping > 1e10 {
