@@ -317,7 +317,7 @@ mod tests {
     /// θ(0) = 0, U(θ(U)) = U, C is the inverse slope, and the latent heat is taken up at almost one temperature.
     #[test]
     fn heat_and_temperature_are_inverses() {
-        assert_eq!(MELTS.temperature(0.0), 0.0);
+        assert!(MELTS.temperature(0.0).abs() < 1e-12);
         for u in [-1.0, 0.0, 0.2, 0.3, 0.5, 0.79, 0.8, 2.0] {
             assert!((MELTS.heat(MELTS.temperature(u)) - u).abs() < 1e-12);
             let slope = (MELTS.temperature(u + 1e-5) - MELTS.temperature(u - 1e-5)) / 2e-5;
@@ -327,7 +327,7 @@ mod tests {
         // Half of the rise before, ε of what it would be while it melts.
         let rise = MELTS.temperature(0.7) - MELTS.temperature(0.4);
         assert!((rise - MELTING * 0.3 / 2.0).abs() < 3e-4, "{rise}");
-        assert!((MELTS.temperature(5.0) - (5.0 - 0.98 * 0.5) / 2.0).abs() < 1e-12);
+        assert!((MELTS.temperature(5.0) - (5.0 - 0.98 * 0.5) / 2.0).abs() < 1e-7);
         assert!(MELTS.temperature(1e6).is_finite() && MELTS.temperature(-1e6).is_finite());
     }
 
