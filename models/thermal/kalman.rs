@@ -276,10 +276,10 @@ impl<T: Number> Known<T> {
         let s = self.covariance.at(node, node) + variance;
         let gain: Vec<T> = (0..n).map(|i| self.covariance.at(i, node) / s).collect();
         let row: Vec<T> = (0..n).map(|j| self.covariance.at(node, j)).collect();
-        for i in 0..n {
-            self.mean[i] += gain[i] * error;
+        for (i, gain) in gain.into_iter().enumerate() {
+            self.mean[i] += gain * error;
             for (j, entry) in row.iter().enumerate() {
-                *self.covariance.at_mut(i, j) -= gain[i] * *entry;
+                *self.covariance.at_mut(i, j) -= gain * *entry;
             }
         }
         (error, s)

@@ -78,7 +78,9 @@ impl Heated {
         if steps == 0 || [&demand.price, &demand.low, &demand.high].iter().any(|list| list.len() != steps) {
             return refuse("a schedule needs inputs, prices and a band of the same number of steps".into());
         }
-        if let Some(step) = (0..steps).find(|&k| !(demand.low[k] <= demand.high[k])) {
+        if let Some(step) = (0..steps)
+            .find(|&k| demand.low[k].is_nan() || demand.high[k].is_nan() || demand.low[k] > demand.high[k])
+        {
             return refuse(format!(
                 "step {}: the band from {} to {} is none",
                 step + 1,

@@ -301,7 +301,7 @@ impl Fitted {
 
     /// Combinations whose standard error is above one by the measurements alone: a factor of e of what is logarithmic.
     pub fn unidentified(&self) -> Vec<Direction> {
-        self.directions().into_iter().filter(|direction| !(direction.error < 1.0)).collect()
+        self.directions().into_iter().filter(|direction| direction.error >= 1.0).collect()
     }
 
     /// The heat that is lost to the outdoors per kelvin, in kW/K, when all observed nodes are a kelvin warmer and nothing changes any
