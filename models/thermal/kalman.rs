@@ -297,6 +297,8 @@ pub struct Measured {
     pub sensors: Vec<Vec<f64>>,
     /// Whether inputs hold from their row to the next.
     pub held: bool,
+    /// The median step.
+    usual: f64,
 }
 
 impl Measured {
@@ -311,24 +313,25 @@ impl Measured {
             Ok((0..record.len()).map(|row| columns.iter().map(|column| column[row]).collect()).collect())
         };
         let sensors = house.nodes.iter().filter_map(|node| node.observed.as_deref()).collect();
+        let mut steps: Vec<f64> = record.times().array_windows().map(|[a, b]| b - a).collect();
+        steps.sort_unstable_by(f64::total_cmp);
         Ok(Self {
             times: record.times().to_vec(),
             inputs: of(house.inputs())?,
             sensors: of(sensors)?,
             held: house.held,
+            usual: steps[steps.len() / 2],
         })
     }
 
     /// The usual step, in h: the median.
     pub fn usual(&self) -> f64 {
-        let mut steps: Vec<f64> = self.times.array_windows().map(|[a, b]| b - a).collect();
-        steps.sort_by(f64::total_cmp);
-        steps[steps.len() / 2]
+        self.usual
     }
 
     /// Whether these rows have no gap, and all sensors.
     pub fn is_whole(&self, first: usize, last: usize) -> bool {
-        let usual = self.usual();
+        let usual = self.usual;
         self.sensors[first..=last].iter().flatten().all(|value| value.is_finite())
             && self.times[first..=last].array_windows().all(|[a, b]| ((b - a) / usual - 1.0).abs() < 0.5)
     }
