@@ -1525,6 +1525,9 @@ fn heat_that_makes_no_sense_is_refused() {
     write("hole.csv", &(head.to_string() + &rows(&|k| k.to_string()).replace("7,20,5,", "7,20,,")));
     write("seconds.csv", &(head.to_string() + &rows(&|k| (3600 * k).to_string())));
     write("word.csv", &(head.to_string() + &rows(&|k| k.to_string()).replace("5,20,5,", "5,warm,5,")));
+    let whole: String =
+        (0..60).map(|k| format!("{k},{},5,{}\n", if k < 44 { "" } else { "20" }, k % 2)).collect();
+    write("late.csv", &(head.to_string() + &whole));
     write("few.csv", "t,indoors,outdoors,heat\n0,20,5,1\n1,20,5,1\n");
     write(
         "lonely.toml",
@@ -1536,7 +1539,15 @@ fn heat_that_makes_no_sense_is_refused() {
     );
     let good = rows(&|k| k.to_string());
     write("good.csv", &(head.to_string() + &good));
-    let cases: [(&[&str], &[&str]); 27] = [
+    let cases: [(&[&str], &[&str]); 29] = [
+        (
+            &["twin", "--data", "late.csv", "--house", "1r1c", "--horizon", "2"],
+            &["`interior` is measured", "0 times in the rows that are fitted"],
+        ),
+        (
+            &["twin", "--data", "good.csv", "--house", "1r1c", "--heat", "outdoors"],
+            &["column `outdoors` is the temperature outdoors and heats `interior`"],
+        ),
         (&["twin", "--data", "seconds.csv", "--house", "1r1c"], &["3600 h apart", "times are in h"]),
         (
             &["twin", "--data", "word.csv", "--house", "1r1c"],

@@ -611,6 +611,16 @@ fn houses_and_records_that_are_none_are_refused() {
     with(&|house| house.links[0].between[1] = "attic".into(), "`attic`");
     with(&|house| drop(house.links.remove(1)), "no link leads from node");
     with(&|house| house.nodes[0].observed = None, "no node is observed");
+    with(&|house| house.nodes[1].heat.push("heat".into()), "`heat` heats `interior` and heats `envelope`");
+    with(&|house| house.nodes[0].heat.push("heat".into()), "`heat` heats `interior` and heats `interior`");
+    with(
+        &|house| house.nodes[1].observed = Some("in".into()),
+        "`in` measures `interior` and measures `envelope`",
+    );
+    with(
+        &|house| house.nodes[1].gain = BTreeMap::from([("heat".into(), 1.0)]),
+        "`heat` heats `interior` and is a gain",
+    );
     for (house, part) in cases {
         let error = house.check().unwrap_err().to_string();
         assert!(error.contains(part), "{error}");

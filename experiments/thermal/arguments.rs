@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 use thermograd_experiments::workbench::{DataFlags, RunFlags, name, parse, with_defaults};
 use thermograd_models::thermal::network::{Inputs, Nonlinearity};
 
@@ -128,7 +129,7 @@ pub struct XorFlags {
 }
 
 /// Flags of `twin`.
-#[derive(Args, Debug)]
+#[derive(Args, Serialize, Debug)]
 pub struct TwinFlags {
     /// A table: a line of names, a column of times, and columns of numbers [default: a made-up house].
     #[arg(long, value_name = "FILE.csv", help_heading = "House")]

@@ -67,7 +67,8 @@ pub struct Summary {
     pub accuracy_noise: Vec<Noisy>,
     /// Heat drawn in an inference in units of k_BT at the σ of the assumed heat capacity.
     pub energy_kt: f64,
-    /// In units of C₀ΔT, with its standard deviation over images.
+    /// Heat drawn in an inference without noise in units of C₀ΔT, with its standard deviation over images. Of pulsed inputs: what the pulses
+    /// bring, while `ledger.given` is what the inputs then give up.
     pub energy: [f64; 2],
     pub conductances: usize,
     pub account: ThermalAccount,

@@ -40,15 +40,11 @@ const LAGS: usize = 40;
 #[derive(Serialize)]
 struct Config<'a> {
     version: String,
-    seed: u64,
     data: String,
     fitted_rows: usize,
-    prior: f64,
-    starts: usize,
     horizon: f64,
-    comfort: &'a [f64],
-    most: f64,
-    house: &'a House,
+    flags: &'a TwinFlags,
+    houses: BTreeMap<&'a str, &'a House>,
 }
 
 /// One house that was fitted.
@@ -97,7 +93,7 @@ pub struct Summary {
     pub measurements: usize,
     /// ln p of the fitted measurements.
     pub loglik: f64,
-    /// Whether the fit came to rest.
+    /// Whether the fit came to rest: gᵀI⁻¹g under [`AT_REST`](thermograd_models::thermal::twin::AT_REST).
     pub settled: bool,
     /// Standard deviations of priors: of logarithms, and of temperatures at the start in K.
     pub priors: [f64; 2],
@@ -161,6 +157,8 @@ pub struct Comparison {
     /// Twice the difference of ln p of the larger and the smaller house, and how probable as much is if the smaller one is true.
     pub twice_difference: Option<f64>,
     pub probability: Option<f64>,
+    /// Why these are not given.
+    pub withheld: Option<String>,
     pub rmse_one_step: f64,
     pub rmse_forecast: f64,
 }
@@ -226,9 +224,7 @@ fn record(flags: &TwinFlags, key: Key) -> Result<(Record, String, Option<Vec<f64
         )
     })?;
     let record = Record::new(times, columns).with_context(named)?;
-    let mut steps: Vec<f64> = record.times().array_windows().map(|[a, b]| b - a).collect();
-    steps.sort_by(f64::total_cmp);
-    let usual = steps[steps.len() / 2];
+    let usual = record.usual();
     ensure!(
         (1e-4..=24.0).contains(&usual),
         "{}: rows are {usual} h apart: times are in h, and steps of up to a day are possible (divide seconds by 3600)",
@@ -310,6 +306,9 @@ pub fn fit(flags: &TwinFlags) -> Result<()> {
         flags.hold_out,
         record.len()
     );
+    for (name, house, measured) in &houses {
+        measured.check(house, rows).with_context(|| format!("{data}, house {name}"))?;
+    }
     let ahead = Ahead::new(&houses[0].2, rows, horizon)?;
     let gaps = record.gaps();
     for (row, hours) in gaps.iter().take(5) {
@@ -321,19 +320,21 @@ pub fn fit(flags: &TwinFlags) -> Result<()> {
     catch_interrupts()?;
     let config = Config {
         version: version(),
-        seed: flags.seed,
         data: data.clone(),
         fitted_rows: rows,
-        prior: flags.prior,
-        starts: flags.starts,
         horizon,
-        comfort: &flags.comfort,
-        most: flags.most,
-        house: &houses[0].1,
+        flags,
+        houses: houses.iter().map(|(name, house, _)| (name.as_str(), house)).collect(),
     };
     let identity = Identity { command: "thermal-twin".into(), continues: false };
     let folder = Run::begin(identity, flags.out.as_deref(), &toml::to_string(&config)?)?;
-    say!("{data}: {} rows, {rows} of them fitted", record.len());
+    let span = record.times()[record.len() - 1] - record.times()[0];
+    say!(
+        "{data}: {} rows every {} over {}, {rows} of them fitted",
+        record.len(),
+        duration(record.usual()),
+        duration(span)
+    );
     let mut twins = Vec::new();
     for (name, house, measured) in houses {
         let fitting = Fitting { prior: flags.prior, starts: flags.starts, ..Fitting::default() };
@@ -359,6 +360,16 @@ pub fn fit(flags: &TwinFlags) -> Result<()> {
     folder.write("report.html", twinning::page(&found)?.as_bytes())?;
     say!("report: {}", folder.path("report.html").display());
     Ok(())
+}
+
+/// Hours as a person says them.
+fn duration(hours: f64) -> String {
+    match hours {
+        ..0.1 => format!("{:.3} s", 3600.0 * hours),
+        ..2.0 => format!("{:.2} min", 60.0 * hours),
+        ..72.0 => format!("{hours:.2} h"),
+        _ => format!("{:.1} days", hours / 24.0),
+    }
 }
 
 impl Twin {
@@ -393,8 +404,6 @@ struct Ahead {
     rows: usize,
     /// h.
     horizon: f64,
-    /// The usual step, h.
-    usual: f64,
     /// Rows of a forecast.
     steps: usize,
     /// The last rows that are known.
@@ -412,7 +421,7 @@ impl Ahead {
         let known = |start: &usize| *start + 1 >= ORDER && measured.is_whole(start + 1 - ORDER, *start);
         let regular = |start: &usize| {
             let hours = measured.times[start + steps] - measured.times[*start];
-            (hours / (steps as f64 * usual) - 1.0).abs() < 0.02
+            measured.is_even(*start, start + steps) && (hours / (steps as f64 * usual) - 1.0).abs() < 0.02
         };
         let starts = (rows - 1..count.saturating_sub(steps)).step_by(each);
         let starts: Vec<usize> = starts.filter(|start| known(start) && regular(start)).collect();
@@ -422,10 +431,9 @@ impl Ahead {
              one, or hold out more",
             count - rows
         );
-        let scored = (rows - 1..count - 1).filter(|start| {
-            known(start) && (measured.times[start + 1] - measured.times[*start]) < 1.5 * usual
-        });
-        Ok(Self { rows, horizon, usual, steps, starts, scored: scored.collect() })
+        let scored =
+            (rows - 1..count - 1).filter(|start| known(start) && measured.is_even(*start, start + 1));
+        Ok(Self { rows, horizon, steps, starts, scored: scored.collect() })
     }
 }
 
@@ -439,22 +447,27 @@ fn judge(
     progress: &mut dyn FnMut(f64),
 ) -> Result<Found> {
     let first = &twins[0];
-    let Ahead { rows, horizon, usual, steps, ref starts, ref scored } = *ahead;
+    let Ahead { rows, horizon, steps, ref starts, ref scored } = *ahead;
     let (own, innovations, filtered) =
         forecasts(&first.house, &first.fitted.values, &first.measured, starts, steps);
-    let of = |all: &[Forecast], start: usize| all.iter().find(|f| f.from == start).map(|f| f.mean.clone());
-    let (rmse_forecast, _) = rmse(&first.measured, starts, steps, |start| of(&own, start));
+    let of = |all: &[Forecast], start: usize| {
+        all.binary_search_by_key(&start, |forecast| forecast.from).ok().map(|k| all[k].mean.clone())
+    };
+    let (rmse_forecast, count) = rmse(&first.measured, starts, steps, |start| of(&own, start));
     progress(0.2);
     let seen = &first.measured.sensors;
     let held = |start: usize| Some(vec![seen[start].clone(); steps]);
     let (rmse_persistence, _) = rmse(&first.measured, starts, steps, held);
-    let day = (24.0 / usual).round() as usize;
     let yesterday = |start: usize| {
-        let back =
-            |ahead: usize| seen.get((start + 1 + ahead).checked_sub(day * (1 + ahead / day))?).cloned();
-        (0..steps).map(back).collect::<Option<Vec<_>>>()
+        let back = |row: usize, sensor: usize| {
+            first.measured.days_before(start, first.measured.times[row], sensor).unwrap_or(f64::NAN)
+        };
+        let rows = start + 1..=start + steps;
+        Some(rows.map(|row| (0..seen[0].len()).map(|sensor| back(row, sensor)).collect()).collect())
     };
-    let rmse_yesterday = (rows > day).then(|| rmse(&first.measured, starts, steps, yesterday).0);
+    // Only where it says something of every measurement that the others are judged by.
+    let rmse_yesterday =
+        Some(rmse(&first.measured, starts, steps, yesterday)).filter(|own| own.1 == count).map(|own| own.0);
     let arx = Arx::fit(&first.measured, rows, ORDER).ok();
     let of_arx = |starts: &[usize], steps: usize| {
         arx.as_ref().map(|arx| {
@@ -484,8 +497,9 @@ fn judge(
                 })
                 .collect(),
             parameters: other.fitted.values.len(),
-            twice_difference: ratio.map(|ratio| ratio.0),
-            probability: ratio.map(|ratio| ratio.2),
+            twice_difference: ratio.as_ref().ok().map(|ratio| ratio.0),
+            probability: ratio.as_ref().ok().map(|ratio| ratio.2),
+            withheld: ratio.as_ref().err().map(ToString::to_string),
             rmse_one_step: other.one_step(scored),
             rmse_forecast: rmse(&other.measured, starts, steps, |start| of(&all, start)).0,
         }
@@ -602,7 +616,10 @@ fn scheduled(
         };
         let rows: Vec<usize> = (start..times.len()).filter(within).collect();
         match rows.len() {
-            0 => of(start),
+            // The last before it.
+            0 => of((start..times.len())
+                .rfind(|&row| times[row] < times[start] + hour as f64)
+                .unwrap_or(start)),
             count => rows.iter().map(|&row| of(row)).sum::<f64>() / count as f64,
         }
     };
@@ -709,9 +726,10 @@ impl Summary {
         for c in &self.comparisons {
             let ratio = match (c.twice_difference, c.probability) {
                 (Some(twice), Some(p)) => {
-                    format!(", twice the difference {twice:.1}, p = {p:.1e} if one is within the other")
+                    let p = if p > 0.0 { format!("p = {p:.1e}") } else { "p < 1e-300".into() };
+                    format!(", twice the difference {twice:.1}, {p} if one is within the other")
                 }
-                _ => String::new(),
+                _ => format!(", not compared: {}", c.withheld.as_deref().unwrap_or_default()),
             };
             say!(
                 "  beside {:<17} ln p = {:.2}, {} parameters{ratio}; one step {:.4} K, forecast {:.3} K",
@@ -721,6 +739,9 @@ impl Summary {
                 c.rmse_one_step,
                 c.rmse_forecast
             );
+            if !c.settled {
+                say!("  warning: the fit of {} did not come to rest; use more --starts", c.house);
+            }
         }
         let other = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
         say!(

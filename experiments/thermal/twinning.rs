@@ -195,6 +195,10 @@ fn comparisons(s: &Summary) -> Markup {
         p {
             "Twice the difference of ln p is χ² of as many degrees of freedom as parameters differ, if one house lies within the other and the \
              smaller one is true."
+            @for c in &s.comparisons {
+                @if let Some(reason) = &c.withheld { " Not of " (c.house) ": " (reason) "." }
+                @if !c.settled { " The fit of " (c.house) " did not come to rest: use more starts." }
+            }
         }
         table {
             tr { th { "house" } th { "parameters" } th { "ln p" } th { "twice the difference" } th { "p" } th { "one step, K" } th { "forecast, K" } }

@@ -130,7 +130,7 @@ impl House {
     ///
     /// # Errors
     /// [`Error::Request`] with the name of what is wrong: names that are there twice or not at all, numbers that are not positive,
-    /// nodes that nothing joins to the outdoors, no observed node, more parameters than [`MOST_PARAMETERS`].
+    /// nodes that nothing joins to the outdoors, no observed node, columns with two parts, more parameters than [`MOST_PARAMETERS`].
     pub fn check(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Request(reason));
         let mut names = BTreeSet::from([OUTDOORS]);
@@ -153,6 +153,7 @@ impl House {
                 ));
             }
         }
+        self.check_columns()?;
         let mut seen = BTreeSet::new();
         for Wall { between: [a, b], resistance } in &self.links {
             if let Some(unknown) = [a, b].into_iter().find(|name| !names.contains(name.as_str())) {
@@ -188,6 +189,34 @@ impl House {
                 "{} nodes and {count} parameters: up to 12 and {MOST_PARAMETERS} are possible",
                 self.nodes.len()
             ));
+        }
+        Ok(())
+    }
+
+    /// Every column has one part, but for gains, which enter wherever they are named.
+    fn check_columns(&self) -> Result<()> {
+        let mut parts = BTreeMap::from([(self.outdoors.as_str(), "is the temperature outdoors".to_string())]);
+        let nodes = || self.nodes.iter();
+        let observed =
+            nodes().flat_map(|node| node.observed.iter().map(move |column| (column, "measures", node)));
+        let heated = nodes().flat_map(|node| node.heat.iter().map(move |column| (column, "heats", node)));
+        for (column, verb, node) in observed.chain(heated) {
+            let part = format!("{verb} `{}`", node.name);
+            if let Some(other) = parts.insert(column, part.clone()) {
+                let divide = "a column has one part; power that is shared needs a column for every node";
+                return Err(Error::Request(format!("column `{column}` {other} and {part}: {divide}")));
+            }
+        }
+        for node in nodes() {
+            if let Some((column, other)) =
+                node.gain.keys().find_map(|column| parts.get_key_value(column.as_str()))
+            {
+                let reason = format!(
+                    "column `{column}` {other} and is a gain of `{}`: a column has one part",
+                    node.name
+                );
+                return Err(Error::Request(reason));
+            }
         }
         Ok(())
     }
@@ -460,12 +489,17 @@ impl Record {
         Ok(())
     }
 
+    /// The usual step, in h: the median.
+    pub fn usual(&self) -> f64 {
+        let mut steps: Vec<f64> = self.times.array_windows().map(|[a, b]| b - a).collect();
+        steps.sort_unstable_by(f64::total_cmp);
+        steps[steps.len() / 2]
+    }
+
     /// Gaps of more than one and a half times the usual step: the row before, and its length in h.
     pub fn gaps(&self) -> Vec<(usize, f64)> {
-        let mut steps: Vec<f64> = self.times.array_windows().map(|[a, b]| b - a).collect();
-        let all = steps.clone();
-        steps.sort_by(f64::total_cmp);
-        let usual = steps[steps.len() / 2];
-        all.into_iter().enumerate().filter(|(_, step)| *step > 1.5 * usual).collect()
+        let usual = self.usual();
+        let steps = self.times.array_windows().map(|[a, b]| b - a);
+        steps.enumerate().filter(|(_, step)| *step > 1.5 * usual).collect()
     }
 }

@@ -12,7 +12,7 @@
 
 use num_dual::{DualNum, DualNumCopy};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::thermal::house::{House, OUTDOORS, Record};
 
 /// A kind of number: f64, or one that carries derivatives.
@@ -313,14 +313,12 @@ impl Measured {
             Ok((0..record.len()).map(|row| columns.iter().map(|column| column[row]).collect()).collect())
         };
         let sensors = house.nodes.iter().filter_map(|node| node.observed.as_deref()).collect();
-        let mut steps: Vec<f64> = record.times().array_windows().map(|[a, b]| b - a).collect();
-        steps.sort_unstable_by(f64::total_cmp);
         Ok(Self {
             times: record.times().to_vec(),
             inputs: of(house.inputs())?,
             sensors: of(sensors)?,
             held: house.held,
-            usual: steps[steps.len() / 2],
+            usual: record.usual(),
         })
     }
 
@@ -329,11 +327,53 @@ impl Measured {
         self.usual
     }
 
+    /// Refuses sensors that the first rows tell too little of.
+    ///
+    /// # Errors
+    /// [`Error::Request`] with the number of measurements after the first row, if it is under ten.
+    pub fn check(&self, house: &House, rows: usize) -> Result<()> {
+        for (sensor, node) in house.sensors().into_iter().enumerate() {
+            let rows = self.sensors.iter().take(rows).skip(1);
+            let count = rows.filter(|row| row[sensor].is_finite()).count();
+            if count < 10 {
+                let name = &house.nodes[node].name;
+                return Err(Error::Request(format!(
+                    "`{name}` is measured {count} times in the rows that are fitted: ten are needed"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every step between these rows is about as long as usual.
+    pub fn is_even(&self, first: usize, last: usize) -> bool {
+        let even = |[a, b]: &[f64; 2]| ((b - a) / self.usual - 1.0).abs() < 0.5;
+        self.times[first..=last].array_windows().all(even)
+    }
+
     /// Whether these rows have no gap, and all sensors.
     pub fn is_whole(&self, first: usize, last: usize) -> bool {
-        let usual = self.usual;
         self.sensors[first..=last].iter().flatten().all(|value| value.is_finite())
-            && self.times[first..=last].array_windows().all(|[a, b]| ((b - a) / usual - 1.0).abs() < 0.5)
+            && self.is_even(first, last)
+    }
+
+    /// What a sensor measured at the same time of the last day that is known at `row`, if a row is within half a step of it; of an
+    /// earlier day, where that day's is missing.
+    pub fn days_before(&self, row: usize, time: f64, sensor: usize) -> Option<f64> {
+        let known = &self.times[..=row];
+        let first = ((time - known[row]) / 24.0 - 1e-9).ceil().max(1.0) as u64;
+        (first..)
+            .map(|days| time - 24.0 * days as f64)
+            .take_while(|at| *at >= known[0] - 0.5 * self.usual)
+            .find_map(|at| {
+                let after = known.partition_point(|other| *other < at);
+                let nearest =
+                    [after.checked_sub(1), Some(after)].into_iter().flatten().filter(|near| *near <= row);
+                let near =
+                    nearest.min_by(|a, b| (known[*a] - at).abs().total_cmp(&(known[*b] - at).abs()))?;
+                let value = self.sensors[near][sensor];
+                ((known[near] - at).abs() <= 0.5 * self.usual && value.is_finite()).then_some(value)
+            })
     }
 
     /// Inputs between a row and the next.
@@ -354,7 +394,7 @@ pub fn filter<T: Number>(
     rows: usize,
     mut seen: impl FnMut(usize, &Known<T>),
 ) -> (T, Vec<Innovation<T>>, Known<T>) {
-    let mut known = machine.start(&measured.sensors);
+    let mut known = machine.start(&measured.sensors[..rows]);
     let (mut likelihood, mut innovations) = (T::from(0.0), Vec::new());
     let mut steps: Vec<(f64, Transition<T>)> = Vec::new();
     for row in 0..rows {
@@ -384,4 +424,27 @@ pub fn filter<T: Number>(
         seen(row, &known);
     }
     (likelihood, innovations, known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of six hours with a gap of a day: days before are found by time, not by rows, and only where something was measured.
+    #[test]
+    fn days_before_are_days() {
+        let times: Vec<f64> = (0..12).map(|k| f64::from(6 * k + if k > 7 { 24 } else { 0 })).collect();
+        let sensors = times.iter().map(|t| vec![if *t == 18.0 { f64::NAN } else { *t }]).collect();
+        let measured = Measured { inputs: vec![vec![]; 12], sensors, held: false, usual: 6.0, times };
+        // Row 7 is 42 h; after it come 72, 78, 84 and 90 h.
+        assert_eq!(measured.days_before(7, 72.0, 0), Some(24.0));
+        assert_eq!(measured.days_before(7, 66.0, 0), Some(42.0));
+        assert_eq!(measured.days_before(7, 70.0, 0), Some(24.0));
+        assert_eq!(measured.days_before(11, 96.0, 0), Some(72.0));
+        // A day before it nothing was measured, nor at −6 h.
+        assert_eq!(measured.days_before(3, 42.0, 0), None);
+        assert_eq!(measured.days_before(6, 42.0, 0), None);
+        assert_eq!(measured.days_before(7, 48.0, 0), Some(24.0));
+        assert!(measured.is_even(0, 7) && !measured.is_even(0, 8));
+    }
 }

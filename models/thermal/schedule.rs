@@ -221,7 +221,8 @@ impl Heated {
     pub fn thermostat(&self, setpoints: &[f64]) -> Plan {
         let most = &self.demand.most;
         let warmed = |j: usize| {
-            let rooms = self.rooms.iter().copied();
+            // The first of equals.
+            let rooms = self.rooms.iter().copied().rev();
             rooms.max_by(|&a, &b| self.gain[a][j].total_cmp(&self.gain[b][j])).expect("a node is observed")
         };
         let rooms: Vec<usize> = (0..most.len()).map(warmed).collect();

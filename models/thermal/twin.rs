@@ -36,6 +36,9 @@ pub struct Fitting {
     pub steps: usize,
 }
 
+/// A fit is at rest where gᵀI⁻¹g is less: the estimates are then within about a hundredth of their standard errors of the maximum.
+pub const AT_REST: f64 = 1e-4;
+
 impl Default for Fitting {
     fn default() -> Self {
         Self { prior: 1.5, starts: 4, steps: 200 }
@@ -61,10 +64,12 @@ pub struct Fitted {
     pub measured: Mat<f64>,
     /// Steps that were made, from all starts.
     pub steps: usize,
-    /// Whether the best start came to rest.
+    /// Whether the best start came to rest: whether a step of Fisher's scoring from the estimates has gᵀI⁻¹g under [`AT_REST`].
     pub settled: bool,
     /// Measurements.
     pub measurements: usize,
+    /// Columns that they are of, in order.
+    pub observed: Vec<String>,
 }
 
 /// A combination of parameters.
@@ -143,6 +148,17 @@ fn look(
     }
 }
 
+impl Point {
+    /// gᵀI⁻¹g, twice the rise that an undamped step promises; infinite where there is none.
+    fn decrement(&self) -> f64 {
+        let count = self.gradient.len();
+        let gradient = Mat::from_fn(count, 1, |k, _| self.gradient[k]);
+        let Ok(factor) = self.information.llt(Side::Lower) else { return f64::INFINITY };
+        let step = factor.solve(&gradient);
+        (0..count).map(|k| gradient[(k, 0)] * step[(k, 0)]).sum()
+    }
+}
+
 /// −∇∇ ln p, by differences of gradients.
 fn curvature(
     house: &House,
@@ -176,12 +192,13 @@ pub fn fit(
     mut watch: impl FnMut(f64, f64) -> ControlFlow<()>,
 ) -> Result<Fitted> {
     house.check()?;
+    measured.check(house, rows)?;
     let Fitting { prior, starts, steps } = fitting;
     if !(prior > 0.0 && prior.is_finite()) || starts == 0 || steps == 0 {
         return Err(Error::Request("a fit needs a prior of positive width, a start and a step".into()));
     }
     let parameters = house.parameters(prior);
-    let mut best: Option<(Vec<f64>, Point, bool)> = None;
+    let mut best: Option<(Vec<f64>, Point)> = None;
     let mut made = 0;
     for start in 0..starts {
         let normals = key.fork("starts").at(start as u64).normals(0, 1, parameters.len());
@@ -192,7 +209,7 @@ pub fn fit(
             .map(|(parameter, normal)| guess(parameter) + spread * f64::from(normal))
             .collect();
         let mut point = look(house, &parameters, measured, rows, &x);
-        let (mut damping, mut settled, mut slow) = (1e-2, false, false);
+        let (mut damping, mut slow) = (1e-2, false);
         for step in 0..steps {
             made += 1;
             let part = (start as f64 + step as f64 / steps as f64) / starts as f64;
@@ -200,7 +217,7 @@ pub fn fit(
             if watch(part, told).is_break() {
                 return Err(Error::Request("stopped before the fit came to rest".into()));
             }
-            if !point.posterior.is_finite() {
+            if !point.posterior.is_finite() || point.decrement() < 1e-3 * AT_REST || damping > 1e10 {
                 break;
             }
             let count = parameters.len();
@@ -222,29 +239,22 @@ pub fn fit(
             if rise >= 0.0 {
                 (x, point) = (next, trial);
                 damping = (damping * 0.3).max(1e-9);
-                if rise < 1e-6 {
-                    settled = true;
-                    break;
-                }
                 slow = rise < 0.1;
             } else {
                 damping *= 5.0;
-                if damping > 1e10 {
-                    settled = longest < 1e-3 || rise > -1e-6;
-                    break;
-                }
             }
         }
         let better = best.as_ref().is_none_or(|best| point.posterior > best.1.posterior);
         if point.posterior.is_finite() && better {
-            best = Some((x, point, settled));
+            best = Some((x, point));
         }
     }
-    let Some((estimates, point, settled)) = best else {
+    let Some((estimates, point)) = best else {
         return Err(Error::Request(
             "no start has a likelihood: are first guesses and columns in °C, kW and h?".into(),
         ));
     };
+    let settled = point.decrement() < AT_REST;
     let count = parameters.len();
     let inverse = point
         .information
@@ -262,6 +272,12 @@ pub fn fit(
         steps: made,
         settled,
         measurements: point.measurements,
+        observed: {
+            let mut columns: Vec<String> =
+                house.nodes.iter().filter_map(|node| node.observed.clone()).collect();
+            columns.sort_unstable();
+            columns
+        },
     })
 }
 
@@ -379,17 +395,30 @@ pub fn heat_loss<T: Number>(house: &House, parameters: &[T]) -> T {
 
 /// A house within another: twice the difference of ln p, and how probable as much is if the smaller one is true.
 ///
-/// None unless both are of as many measurements. That one lies within the other is for the caller to know. Likelihoods are taken at the
+/// That one lies within the other is for the caller to know. Likelihoods are taken at the
 /// maxima with the prior. The reference is χ² of as many degrees of freedom as parameters differ. It is too large where the smaller house lies on the edge of
 /// the larger one (a resistance of zero, say): probabilities are then upper bounds.
-pub fn likelihood_ratio(smaller: &Fitted, larger: &Fitted) -> Option<(f64, usize, f64)> {
-    if smaller.measurements != larger.measurements {
-        return None;
+///
+/// # Errors
+/// [`Error::Request`] if they are of different columns, of numbers of measurements, or have as many parameters.
+pub fn likelihood_ratio(smaller: &Fitted, larger: &Fitted) -> Result<(f64, usize, f64)> {
+    let refuse = |reason: String| Err(Error::Request(reason));
+    let of = |fitted: &Fitted| format!("{} of {}", fitted.measurements, fitted.observed.join(", "));
+    if (smaller.measurements, &smaller.observed) != (larger.measurements, &larger.observed) {
+        return refuse(format!(
+            "likelihoods are of different measurements ({}; {})",
+            of(smaller),
+            of(larger)
+        ));
     }
-    let freedom = larger.values.len().checked_sub(smaller.values.len()).filter(|freedom| *freedom > 0)?;
+    let (few, many) = (smaller.values.len(), larger.values.len());
+    if few >= many {
+        return refuse(format!("neither house has more parameters ({few} and {many})"));
+    }
+    let freedom = many - few;
     let twice = 2.0 * (larger.likelihood - smaller.likelihood);
-    let chi = ChiSquared::new(freedom as f64).ok()?;
-    Some((twice, freedom, if twice > 0.0 { chi.sf(twice) } else { 1.0 }))
+    let chi = ChiSquared::new(freedom as f64).expect("degrees of freedom are positive");
+    Ok((twice, freedom, if twice > 0.0 { chi.sf(twice) } else { 1.0 }))
 }
 
 /// Standardised innovations of one sensor, and whether they are white.
@@ -464,7 +493,7 @@ pub struct Forecast {
     pub sd: Vec<Vec<f64>>,
 }
 
-/// What a house with these parameters forecasts over `steps` rows, from what is known at every one of `starts`, with inputs as they were
+/// What a house with these parameters forecasts over `steps` rows, from what is known at every one of `starts` (rising), with inputs as they were
 /// measured; and the innovations of all rows.
 pub fn forecasts(
     house: &House,
@@ -478,7 +507,7 @@ pub fn forecasts(
     let (mut all, mut filtered) = (Vec::new(), Vec::new());
     let (_, innovations, _) = filter(&machine, measured, rows, |row, known| {
         filtered.push(known.mean.clone());
-        if !starts.contains(&row) {
+        if starts.binary_search(&row).is_err() {
             return;
         }
         let (mut known, mut mean, mut sd) = (known.clone(), Vec::new(), Vec::new());
@@ -577,6 +606,28 @@ mod tests {
             fit(&house, &measured, 100, fitting, Key::new(3), |_, _| ControlFlow::Continue(())).unwrap();
         let named = fitted.unidentified();
         assert!(named[0].parts[0].0.contains("A interior dark") && named[0].error.is_infinite(), "{named:?}");
+    }
+
+    /// Likelihoods are compared of the same measurements only, and a fit that was stopped short does not pass for one at rest.
+    #[test]
+    fn fits_that_are_none_are_not_compared() {
+        let rooms = House::rooms();
+        let record = made(&rooms, &truth(&rooms, Key::new(1)), 6, Heating::Setpoints, Key::new(2)).unwrap();
+        let fitted = |house: &House, steps: usize| {
+            let fitting = Fitting { starts: 1, steps, ..Fitting::default() };
+            let measured = Measured::new(house, &record).unwrap();
+            fit(house, &measured, 100, fitting, Key::new(3), |_, _| ControlFlow::Continue(())).unwrap()
+        };
+        let one = |column| fitted(&House::one("outdoors", column, "P_living", Some("sun")), 200);
+        let (living, bed) = (one("T_living"), one("T_bed"));
+        let larger = fitted(&House::two("outdoors", "T_living", "P_living", Some("sun")), 200);
+        assert!(living.settled && larger.settled);
+        let (twice, freedom, p) = likelihood_ratio(&living, &larger).unwrap();
+        assert!(twice > 0.0 && freedom == 4 && p < 1.0, "{twice} {freedom} {p}");
+        let refused = |smaller, larger| likelihood_ratio(smaller, larger).unwrap_err().to_string();
+        assert!(refused(&bed, &larger).contains("of T_bed; 99 of T_living"));
+        assert!(refused(&larger, &living).contains("neither house has more parameters"));
+        assert!(!fitted(&rooms, 2).settled);
     }
 
     #[test]
