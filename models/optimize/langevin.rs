@@ -1,12 +1,13 @@
 //! Bistable units of the substrate that are cooled through their bifurcation.
 //!
 //! ```text
-//! V(x, t) = Σ_i (J₂(t) x_i² + ½ x_i⁴) + c Σ_i h_i x_i + c Σ_(ij) J_ij x_i x_j,      c = 1.2/λ      (45)
-//! J₂: 0.25 → −0.20,      kT: 0.30 → 0.02
+//! V(x, t) = Σ_i (J₂(t) x_i² + J₄_i x_i⁴) + c Σ_i h_i x_i + c Σ_(ij) J_ij x_i x_j,      c = 1.2/λ      (45)
+//! J₂: 0.25 → −0.20,      kT: 0.30 → 0.02,      J₄_i = ½ max(1, F_i/F̄),      F_i = c (|h_i| + Σ_j |J_ij|)
 //! ```
 //!
 //! λ is the root mean square field ([`scale`]). While J₂ is positive a unit has one minimum; when it falls below what the couplings give, units
-//! choose sides, and their signs are the spins. It is what such a device would do, and not the best solver: tempering and annealing of
+//! choose sides, and their signs are the spins. Units that are pulled at by more than the mean force F̄ get stiffer wells: if all had the
+//! same, hubs would come to larger x than others and outvote them, which no spin does. It is what such a device would do, and not the best solver: tempering and annealing of
 //! spins find lower states in less computing. Courses in which J₂ and kT fall together did better on the G-set than those in which one of
 //! them falls, or the couplings rise.
 
@@ -21,7 +22,7 @@ use thermograd::{
 use crate::error::{Error, Result};
 use crate::optimize::spins::scale;
 
-/// J₄.
+/// J₄ of units that are not pulled at by more than others.
 const QUARTIC: f64 = 0.5;
 
 /// J₂ at the beginning and at the end.
@@ -79,17 +80,19 @@ impl Cooled {
             matrix[i * units + j] += (c * value) as f32;
             matrix[j * units + i] += (c * value) as f32;
         }
-        // Units with many neighbours come to larger x, where their wells are stiff: they get less mobility, as a larger capacitance has
-        // less, which changes how fast they move and not where they come to rest.
         let mut force: Vec<f64> = model.fields.iter().map(|h| c * h.abs()).collect();
         for &([i, j], value) in &model.couplings {
             force[i] += c * value.abs();
             force[j] += c * value.abs();
         }
-        // Where half of the forces cancel and neighbours are near 1, 2x³ = F/2, and from F = 4 on 6x² is below 1.5 F.
-        let rate = |force: &f64| 2.0 * WELL[0] + 1.5 * force;
-        let mobility: Vec<f64> = force.iter().map(|force| (1.2 / (STEP * rate(force))).min(1.0)).collect();
-        let group = Group::free("spin", units).wells(WELL[0], QUARTIC).mobility(mobility);
+        let mean = force.iter().sum::<f64>() / units as f64;
+        let quartic: Vec<f64> = force.iter().map(|force| QUARTIC * (force / mean).max(1.0)).collect();
+        // Where half of the forces cancel and neighbours are near 1, a unit is at 4J₄x³ = F/2, where its well is stiff. Stiff ones get less
+        // mobility, as a larger capacitance has less, which changes how fast they move and not where they come to rest.
+        let rate = |force: f64, j4: f64| 2.0 * WELL[0] + 12.0 * j4 * (force / (8.0 * j4)).cbrt().powi(2);
+        let mobility = force.iter().zip(&quartic).map(|(&force, &j4)| (1.2 / (STEP * rate(force, j4))).min(1.0));
+        let mobility: Vec<f64> = mobility.collect();
+        let group = Group::free("spin", units).wells(WELL[0], quartic).mobility(mobility);
         let block = Block { from: "spin".into(), to: "spin".into(), pattern: Pattern::Full };
         let topology = Topology { groups: vec![group], blocks: vec![block] };
         let schedule = Schedule { dt: STEP, steps };
