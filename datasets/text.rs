@@ -23,7 +23,7 @@ pub enum TextProblem {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     /// Bytes that are no text.
-    #[error("it is no text: byte {0} is no UTF-8")]
+    #[error("it is no text: byte {0} is neither UTF-8 nor Latin-1")]
     NotText(usize),
     /// Longer than is read.
     #[error("it is longer than {0} bytes")]
@@ -61,7 +61,15 @@ pub fn read<T>(path: &Path, decode: impl FnOnce(&str) -> Result<T, TextProblem>)
         if bytes.len() as u64 > MOST {
             return Err(TextProblem::TooLong(MOST));
         }
-        String::from_utf8(bytes).map_err(|error| TextProblem::NotText(error.utf8_error().valid_up_to()))
+        String::from_utf8(bytes).or_else(|error| {
+            let (place, bytes) = (error.utf8_error().valid_up_to(), error.into_bytes());
+            // Older files have names and comments in Latin-1, whose bytes are the first characters of Unicode.
+            let control = |byte: &u8| matches!(byte, 0..9 | 14..32 | 127..160);
+            if bytes.iter().any(control) {
+                return Err(TextProblem::NotText(place));
+            }
+            Ok(bytes.into_iter().map(char::from).collect())
+        })
     };
     text().and_then(|text| decode(&text)).map_err(|problem| TextError { path: path.to_owned(), problem })
 }

@@ -180,6 +180,27 @@ pub fn ngspice() -> bool {
     )
 }
 
+/// Chi-squared of counts, in standard deviations of its normal approximation (cells of fewer than ten are put together),
+/// by Wilson and Hilferty, Proc. Natl. Acad. Sci. 17, 684 (1931).
+pub fn chi_squared(counts: &[usize], probabilities: &[f64]) -> f64 {
+    let total = counts.iter().sum::<usize>() as f64;
+    let (mut sum, mut cells, mut rest) = (0.0, 0, (0.0, 0.0));
+    for (&count, &p) in counts.iter().zip(probabilities) {
+        if p * total < 10.0 {
+            rest = (rest.0 + count as f64, rest.1 + p * total);
+        } else {
+            sum += (count as f64 - p * total).powi(2) / (p * total);
+            cells += 1;
+        }
+    }
+    if rest.1 > 0.0 {
+        sum += (rest.0 - rest.1).powi(2) / rest.1;
+        cells += 1;
+    }
+    let k = f64::from(cells - 1);
+    ((sum / k).cbrt() - (1.0 - 2.0 / (9.0 * k))) / (2.0 / (9.0 * k)).sqrt()
+}
+
 /// How many standard deviations a normal number stays within, but for a chance `p` (either side, small).
 pub fn deviations(p: f64) -> f64 {
     // The tail by Laplace's continued fraction.

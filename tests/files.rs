@@ -275,3 +275,17 @@ fn broken_courses_are_refused() {
     refused(&change(|course| drop(course.gains.insert("clock".into(), vec![1.0, 1.0]))), "clamped");
     refused(&change(|course| drop(course.wells.insert("nobody".into(), vec![]))), "nobody");
 }
+
+/// Names and comments of older files are in Latin-1; bytes that are no text are refused with their place.
+#[test]
+fn latin_1_is_read_and_bytes_that_are_no_text_are_not() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let read = |bytes: &[u8]| {
+        std::fs::write(file.path(), bytes).unwrap();
+        thermograd_datasets::text::read(file.path(), |text| Ok(text.to_owned()))
+    };
+    assert_eq!(read(b"COMMENT: Gr\xf6tschel\n1 2\n").unwrap(), "COMMENT: Grötschel\n1 2\n");
+    assert_eq!(read("Grötschel".as_bytes()).unwrap(), "Grötschel");
+    let error = read(b"1 2\n\xff\x00\x01").unwrap_err().to_string();
+    assert!(error.contains("byte 4 is neither"), "{error}");
+}

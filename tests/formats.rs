@@ -412,9 +412,9 @@ fn broken_tables_and_texts_say_where() {
     refused(Format::Gset, b"", "empty");
     refused(Format::Gset, b"3\n", "spins edges");
     refused(Format::Gset, b"3 1\n0 1 1\n", "line 2: there is no unit 0");
-    refused(Format::Gset, b"3 1\n1 4 1\n", "units 0 and 3 of 3");
-    refused(Format::Gset, b"3 1\n1 1 1\n", "units 0 and 0");
-    refused(Format::Gset, b"3 2\n1 2 1\n2 1 1\n", "twice");
+    refused(Format::Gset, b"3 1\n1 4 1\n", "line 2: there is no unit 4: units are 1 to 3");
+    refused(Format::Gset, b"3 1\n1 1 1\n", "line 2: unit 1 is coupled to itself");
+    refused(Format::Gset, b"3 2\n1 2 1\n2 1 1\n", "line 3: units 2 and 1 are in line 2 already");
     refused(Format::Gset, b"3 2\n1 2 1\n", "has shape [1], expected [2]");
     refused(Format::Gset, b"3 1\n1 2 1e99\n", "not finite");
     refused(Format::Gset, b"99999999999 1\n1 2 1\n", "at most");
@@ -423,10 +423,10 @@ fn broken_tables_and_texts_say_where() {
     refused(Format::BqmJson, b"DIMODBQM\x02\x00rest", "to_serializable");
     refused(Format::BqmCoo, b"# vartype=QUARK\n0 1 1\n", "QUARK");
     refused(Format::BqmCoo, b"# vartype=SPIN\n0 99999999999 1\n", "no unit 99999999999");
-    refused(Format::BqmCoo, b"# vartype=SPIN\n0 0 1\n0 0 1\n", "the field of unit 0");
+    refused(Format::BqmCoo, b"# vartype=SPIN\n0 0 1\n0 0 1\n", "line 3: units 0 and 0 are in line 2 already");
     refused(Format::Qubo, b"0 1 1\n", "p qubo");
     refused(Format::Qubo, b"p qubo 0 2 2\n", "expected `p qubo");
-    refused(Format::Qubo, b"p qubo 0 2 2 1\n0 5 1\n", "units 0 and 5 of 2");
+    refused(Format::Qubo, b"p qubo 0 2 2 1\n0 5 1\n", "line 2: there is no unit 5: units are 0 to 1");
     refused(Format::BqmJson, b"{\"a\":1,\"a\":2}", "`a` occurs twice");
     refused(Format::BqmJson, classifier().describe().as_bytes(), "in the file next to it");
     let bqm = std::fs::read_to_string(golden().join("dimod-spin.json")).unwrap();

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use rand::RngExt;
-use thermograd::{Ising, Key, Ladder, Metropolis, Tempering, run};
+use thermograd::{Ising, Key, Ladder, Landscape, Metropolis, Tempering, run};
 use thermograd_models::optimize::assignment::Assignments;
 use thermograd_models::optimize::langevin::Cooled;
 use thermograd_models::optimize::moves::{Moves, Walk};
@@ -12,6 +12,8 @@ use thermograd_models::optimize::partition::Numbers;
 use thermograd_models::optimize::search::{Found, Method, search};
 use thermograd_models::optimize::spins;
 use thermograd_models::optimize::tour::Tours;
+
+use crate::common::{chi_squared, deviations};
 
 const TEMPERING: Method = Method::Tempering { replicas: 12, clusters: false };
 const CLUSTERS: Method = Method::Tempering { replicas: 12, clusters: true };
@@ -178,6 +180,89 @@ fn the_ladder_is_left_alone_after_its_burn_in() {
     assert_ne!(early, settled);
     assert_eq!(settled, late);
     assert_eq!((settled[0], settled[11]), (early[0], early[11]));
+}
+
+/// What 20,000 independent walkers come to in 60 sweeps is a sample of exp(−βE): for tours, assignments and partitions that are enumerated.
+/// `number` tells which of `energies` a state has.
+fn walks<M: Moves>(name: &str, moves: M, energies: &[f64], beta: f64, number: impl Fn(&M::State) -> usize) {
+    const WALKERS: usize = 20_000;
+    let walk = Walk(moves);
+    let mut walkers = walk.random(WALKERS, Key::new(61));
+    let mut carried = walk.energies(&walkers);
+    for index in 0..60 {
+        walkers = walk.sweep(walkers, &mut carried, &[beta; WALKERS], index, Key::new(62));
+    }
+    let weights: Vec<f64> = energies.iter().map(|energy| (-beta * energy).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    let p: Vec<f64> = weights.iter().map(|weight| weight / sum).collect();
+    let mut counts = vec![0; energies.len()];
+    for (state, carried) in walkers.states.iter().zip(&carried) {
+        let number = number(state);
+        assert!((energies[number] - carried).abs() < 1e-6);
+        counts[number] += 1;
+    }
+    let (found, most) = (chi_squared(&counts, &p), p.iter().copied().fold(0.0, f64::max));
+    println!("{name}: {found:.2} deviations; the most probable of {} states has {most:.3}", p.len());
+    // Weights differ enough for a wrong rule to show.
+    assert!(most > 3.0 / p.len() as f64 && found < deviations(1e-6 / 3.0), "{name}: {found}");
+    let flat = vec![1.0 / p.len() as f64; p.len()];
+    assert!(chi_squared(&counts, &flat) > 100.0);
+}
+
+#[test]
+fn walkers_have_the_boltzmann_weights() {
+    let mut rng = Key::new(60).rng();
+    let places: Vec<[f64; 2]> = (0..6).map(|_| [rng.random(), rng.random()]).collect();
+    let pairs = (0..6).flat_map(|i| (0..6).map(move |j| (i, j)));
+    let distance = |(i, j): (usize, usize)| {
+        (1e3 * (places[i][0] - places[j][0]).hypot(places[i][1] - places[j][1])).round() as i64
+    };
+    let tours = Tours::new(&pairs.map(distance).collect::<Vec<_>>()).unwrap();
+    // From city 0, in the direction in which the second is less than the last.
+    let canonical = |order: &[u32]| {
+        let start = order.iter().position(|&city| city == 0).unwrap();
+        let mut order: Vec<u32> = (0..6).map(|k| order[(start + k) % 6]).collect();
+        if order[1] > order[5] {
+            order[1..].reverse();
+        }
+        order
+    };
+    let mut all: Vec<Vec<u32>> = (0..6_usize.pow(5))
+        .map(|code| {
+            [0].into_iter().chain((0..5).map(|k| (code / 6_usize.pow(k) % 6) as u32)).collect::<Vec<_>>()
+        })
+        .filter(|order: &Vec<u32>| (0..6).all(|city| order.contains(&city)) && order[1] < order[5])
+        .collect();
+    all.sort_unstable();
+    assert_eq!(all.len(), 60);
+    let energies: Vec<f64> = all.iter().map(|order| tours.energy(order)).collect();
+    walks("tours", &tours, &energies, 1.0 / 300.0, |order| all.binary_search(&canonical(order)).unwrap());
+
+    let mut numbers = |count: usize, least: i64, most: i64| -> Vec<i64> {
+        (0..count).map(|_| rng.random_range(least..=most)).collect()
+    };
+    let (costs, takes) = (numbers(12, 0, 20), numbers(12, 1, 9));
+    let one = Assignments::new(&costs, &takes, &[9, 8, 7], false).unwrap();
+    let (states, penalty) = (3_usize.pow(4), one.penalty());
+    let agent = |state: usize, job: usize| state / 3_usize.pow(job as u32) % 3;
+    let energy = |state: usize| {
+        let of = |list: &[i64], job: usize| list[4 * agent(state, job) + job] as f64;
+        let load = |agent_: usize| {
+            (0..4).filter(|&job| agent(state, job) == agent_).map(|job| of(&takes, job)).sum::<f64>()
+        };
+        let over: f64 = [9.0, 8.0, 7.0].iter().enumerate().map(|(k, c)| (load(k) - c).max(0.0)).sum();
+        (0..4).map(|job| of(&costs, job)).sum::<f64>() + penalty * over
+    };
+    let energies: Vec<f64> = (0..states).map(energy).collect();
+    walks("assignments", &one, &energies, 0.05, |state| {
+        state.agents.iter().enumerate().map(|(job, &agent)| 3_usize.pow(job as u32) * agent as usize).sum()
+    });
+
+    let list = Numbers::new(numbers(8, 1, 60)).unwrap();
+    let energies: Vec<f64> = (0..256).map(|s| list.difference(&spins_of(s, 8)) as f64).collect();
+    walks("partitions", &list, &energies, 0.03, |state| {
+        state.sides.iter().enumerate().map(|(i, &side)| usize::from(side > 0) << i).sum()
+    });
 }
 
 fn permuted(k: usize, order: &mut Vec<u32>, tours: &Tours, best: &mut f64) {

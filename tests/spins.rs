@@ -1,11 +1,12 @@
 //! Spins: Gibbs sampling and parallel tempering against enumeration and Onsager, with derived thresholds.
 
+use rand::RngExt;
 use thermograd::{
     Chains, Correlation, Error, Gibbs, Key, Ladder, Landscape, Metropolis, Replicas, SpinProblem, Spins,
     Tempering, run,
 };
 
-use crate::common::deviations;
+use crate::common::{chi_squared, deviations};
 
 /// A random graph of `n` spins with fields, and its couplings.
 fn random(n: usize, density: f32, key: Key) -> (Vec<f64>, Vec<([usize; 2], f64)>) {
@@ -37,27 +38,6 @@ fn probabilities(exponents: &[f64]) -> Vec<f64> {
 /// The number of the state of a chain.
 fn state(spins: &Spins, chains: &Chains, chain: usize) -> usize {
     (0..spins.len()).map(|spin| usize::from(chains.of(spins, spin)[chain] > 0) << spin).sum()
-}
-
-/// Chi-squared of counts, in standard deviations of its normal approximation (cells of fewer than ten are put together),
-/// by Wilson and Hilferty, Proc. Natl. Acad. Sci. 17, 684 (1931).
-fn chi_squared(counts: &[usize], probabilities: &[f64]) -> f64 {
-    let total = counts.iter().sum::<usize>() as f64;
-    let (mut sum, mut cells, mut rest) = (0.0, 0, (0.0, 0.0));
-    for (&count, &p) in counts.iter().zip(probabilities) {
-        if p * total < 10.0 {
-            rest = (rest.0 + count as f64, rest.1 + p * total);
-        } else {
-            sum += (count as f64 - p * total).powi(2) / (p * total);
-            cells += 1;
-        }
-    }
-    if rest.1 > 0.0 {
-        sum += (rest.0 - rest.1).powi(2) / rest.1;
-        cells += 1;
-    }
-    let k = f64::from(cells - 1);
-    ((sum / k).cbrt() - (1.0 - 2.0 / (9.0 * k))) / (2.0 / (9.0 * k)).sqrt()
 }
 
 /// The state of 20,000 independent chains after 60 sweeps is a sample of exp(−βE).
@@ -252,6 +232,38 @@ fn every_rung_of_a_ladder_has_the_weights_of_its_temperature() {
         let anew = spins.energies(&end.chains);
         assert!(end.energies.iter().zip(anew).all(|(carried, anew)| (carried - anew).abs() < 1e-4));
     }
+}
+
+/// Clusters change two chains and keep the sum of their energies, and both energies are those of the definition.
+#[test]
+fn clusters_keep_the_sum_of_two_energies() {
+    // Halves add up without rounding.
+    let spins = {
+        let mut rng = Key::new(41).rng();
+        let place = |row: usize, column: usize| 8 * (row % 8) + column % 8;
+        let pairs = (0..8).flat_map(|r| (0..8).map(move |c| (r, c)));
+        let pairs = pairs.flat_map(|(r, c)| [[place(r, c), place(r + 1, c)], [place(r, c), place(r, c + 1)]]);
+        let couplings: Vec<([usize; 2], f64)> =
+            pairs.map(|pair| (pair, 0.5 * f64::from(rng.random_range(-3_i32..=3)))).collect();
+        let fields: Vec<f64> = (0..64).map(|_| 0.5 * f64::from(rng.random_range(-1_i32..=1))).collect();
+        Spins::new(&fields, &couplings).unwrap()
+    };
+    let mut chains = spins.random(20, Key::new(42));
+    let mut energies = spins.energies(&chains);
+    let (mut rng, mut changed) = (Key::new(43).rng(), 0);
+    for _ in 0..1000 {
+        let [a, b] = [rng.random_range(0..20), rng.random_range(0..20)];
+        let (before, all) = (energies[a] + energies[b], energies.clone());
+        if a == b {
+            continue;
+        }
+        Landscape::isoenergetic(&spins, &mut chains, &mut energies, [a, b], &mut rng);
+        assert_eq!(energies[a] + energies[b], before);
+        assert_eq!(energies, spins.energies(&chains));
+        changed += usize::from(energies != all);
+    }
+    println!("{changed} of 1000 clusters changed energies");
+    assert!(changed > 100);
 }
 
 /// Exchanges of the adapted ladder are accepted about equally often, of the geometric one not.

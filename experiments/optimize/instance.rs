@@ -107,10 +107,9 @@ impl Instance {
                         .enumerate()
                         .flat_map(|(index, line)| line.split_whitespace().map(move |word| (index + 1, word)));
                     let number = |(line, word): (usize, &str)| {
-                        word.parse::<i64>().map_err(|_| TextProblem::Line {
-                            line,
-                            reason: format!("`{word}` is no whole number of 64 bits"),
-                        })
+                        let positive = word.parse::<i64>().ok().filter(|number| *number > 0);
+                        let reason = || format!("`{word}` is no positive whole number of 63 bits");
+                        positive.ok_or_else(|| TextProblem::Line { line, reason: reason() })
                     };
                     words.map(number).collect::<Result<Vec<i64>, _>>()
                 })?;

@@ -90,7 +90,8 @@ impl Cooled {
         // Where half of the forces cancel and neighbours are near 1, a unit is at 4J₄x³ = F/2, where its well is stiff. Stiff ones get less
         // mobility, as a larger capacitance has less, which changes how fast they move and not where they come to rest.
         let rate = |force: f64, j4: f64| 2.0 * WELL[0] + 12.0 * j4 * (force / (8.0 * j4)).cbrt().powi(2);
-        let mobility = force.iter().zip(&quartic).map(|(&force, &j4)| (1.2 / (STEP * rate(force, j4))).min(1.0));
+        let mobility =
+            force.iter().zip(&quartic).map(|(&force, &j4)| (1.2 / (STEP * rate(force, j4))).min(1.0));
         let mobility: Vec<f64> = mobility.collect();
         let group = Group::free("spin", units).wells(WELL[0], quartic).mobility(mobility);
         let block = Block { from: "spin".into(), to: "spin".into(), pattern: Pattern::Full };

@@ -93,9 +93,10 @@ impl<M: Moves> Landscape for Walk<M> {
         for (chain, ((state, energy), &beta)) in all {
             let mut rng = key.fork("moves").row(chain as u64).at(u64::from(index)).rng();
             for _ in 0..self.0.proposals() {
-                // Most moves cost far too much, and no exponential is needed to see it: u is 0 or at least 2^−24.
+                // Most moves cost too much, and no exponential is needed to see it: e⁻ˣ(1 + x + x²/2 + x³/6) < 1.
                 let accepts = |cost: f64, u: f32| {
-                    cost <= 0.0 || beta * cost < 17.0 && f64::from(u) < (-beta * cost).exp()
+                    let (x, u) = (beta * cost, f64::from(u));
+                    x <= 0.0 || u * (1.0 + x * (1.0 + x * (0.5 + x / 6.0))) < 1.0 && u < (-x).exp()
                 };
                 if let Some(cost) = self.0.propose(state, &mut rng, accepts) {
                     *energy += cost;

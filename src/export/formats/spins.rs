@@ -265,9 +265,14 @@ fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Resu
     }
 }
 
-/// Rows `i j value`, where `first` is the number of the first unit.
-fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Result<Vec<Pair>> {
-    let mut rows = Vec::new();
+/// Rows `i j value` of so many units, where `first` is the number of the first one; a field is a row `i i value`, if `fields` are allowed.
+fn rows<'a>(
+    lines: impl Iterator<Item = (usize, &'a str)>,
+    first: usize,
+    units: usize,
+    fields: bool,
+) -> Result<Vec<Pair>> {
+    let (mut rows, mut seen) = (Vec::new(), BTreeMap::new());
     for (line, row) in lines {
         let words: Vec<&str> = row.split_whitespace().take(4).collect();
         let &[i, j, value] = &words[..] else {
@@ -275,9 +280,9 @@ fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Resu
         };
         let unit = |word: &str| -> Result<usize> {
             let found: usize = number(word, line)?;
-            let unit = found.checked_sub(first).filter(|&unit| unit < MOST_UNITS);
-            let reason =
-                || format!("there is no unit {found}: units are {first} to {}", MOST_UNITS - 1 + first);
+            let unit = found.checked_sub(first).filter(|&unit| unit < units);
+            let last = (units + first).saturating_sub(1);
+            let reason = || format!("there is no unit {found}: units are {first} to {last}");
             Ok(unit.ok_or_else(|| Problem::Line { line, reason: reason() })?)
         };
         let value: f64 = number(value, line)?;
@@ -286,7 +291,15 @@ fn rows<'a>(lines: impl Iterator<Item = (usize, &'a str)>, first: usize) -> Resu
                 Problem::Line { line, reason: format!("{value} is not finite in single precision") }.into()
             );
         }
-        rows.push(([unit(i)?, unit(j)?], value));
+        let [a, b] = [unit(i)?, unit(j)?];
+        if a == b && !fields {
+            return Err(Problem::Line { line, reason: format!("unit {i} is coupled to itself") }.into());
+        }
+        if let Some(other) = seen.insert([a.min(b), a.max(b)], line) {
+            let reason = format!("units {i} and {j} are in line {other} already");
+            return Err(Problem::Line { line, reason }.into());
+        }
+        rows.push(([a, b], value));
     }
     Ok(rows)
 }
@@ -299,22 +312,14 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty())
 }
 
-/// A model from rows whose diagonal holds the fields. The number of a unit may be far larger than the count of rows,
-/// but not larger than `units`.
-fn split(rows: Vec<Pair>, units: usize) -> Result<(Vec<f64>, Vec<Pair>)> {
-    if let Some(([i, j], _)) = rows.iter().find(|([i, j], _)| i.max(j) >= &units) {
-        return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {units}")).into());
-    }
+/// Fields and pairs of rows of so many units, whose diagonal holds the fields.
+fn split(rows: Vec<Pair>, units: usize) -> (Vec<f64>, Vec<Pair>) {
     let (diagonal, pairs): (Vec<_>, Vec<_>) = rows.into_iter().partition(|([i, j], _)| i == j);
     let mut fields = vec![0.0; units];
-    let mut seen = BTreeSet::new();
     for ([i, _], field) in diagonal {
-        if !seen.insert(i) {
-            return Err(Problem::Duplicate(format!("the field of unit {i}")).into());
-        }
         fields[i] = field;
     }
-    Ok((fields, pairs))
+    (fields, pairs)
 }
 
 pub(super) fn to_coo(model: &Ising) -> Result<Vec<u8>> {
@@ -339,9 +344,9 @@ pub(super) fn from_coo(bytes: &[u8]) -> Result<Ising> {
     let vartype = vartype.map(|(_, vartype)| vartype.trim());
     let vartype =
         vartype.ok_or(Problem::NoDescription("no line says `# vartype=SPIN` or `# vartype=BINARY`; add the one that is meant (dimod's `coo.dump` writes it with vartype_header=True)"))?;
-    let rows = rows(lines(text).filter(|(_, line)| !line.starts_with('#')), 0)?;
+    let rows = rows(lines(text).filter(|(_, line)| !line.starts_with('#')), 0, MOST_UNITS, true)?;
     let units = promised(rows.iter().map(|([i, j], _)| i.max(j) + 1).max().unwrap_or(0), bytes)?;
-    let (fields, pairs) = split(rows, units)?;
+    let (fields, pairs) = split(rows, units);
     model(vartype, fields, pairs, 0.0)
 }
 
@@ -379,12 +384,13 @@ pub(super) fn from_gset(bytes: &[u8]) -> Result<Ising> {
     let (line, first) = lines.next().ok_or(Problem::NoDescription("the file is empty"))?;
     let [units, edges] = counts(first)
         .ok_or_else(|| Problem::Line { line, reason: "the first line is `spins edges`".into() })?;
-    let rows = rows(lines, 1)?;
+    let units = promised(units, bytes)?;
+    let rows = rows(lines, 1, units, false)?;
     if rows.len() != edges {
         let (name, found) = ("the list of edges".into(), vec![rows.len()]);
         return Err(Problem::Shape { name, found, expected: vec![edges] }.into());
     }
-    model("SPIN", vec![0.0; promised(units, bytes)?], rows, 0.0)
+    model("SPIN", vec![0.0; units], rows, 0.0)
 }
 
 /// The declared number of units, if it is plausible for a file of this size: thousands of units may have neither
@@ -447,9 +453,9 @@ pub(super) fn from_qubo(bytes: &[u8]) -> Result<Ising> {
     };
     let units = promised(number(units, line)?, bytes)?;
     let promised: [usize; 2] = [number(nodes, line)?, number(couplers, line)?];
-    let rows = rows(data.into_iter(), 0)?;
+    let rows = rows(data.into_iter(), 0, units, true)?;
     let nodes = rows.iter().filter(|([i, j], _)| i == j).count();
-    let (linear, pairs) = split(rows, units)?;
+    let (linear, pairs) = split(rows, units);
     let found = [("the list of nodes", nodes), ("the list of couplers", pairs.len())];
     for ((name, found), expected) in found.into_iter().zip(promised) {
         if found != expected {
