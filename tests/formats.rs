@@ -308,6 +308,10 @@ fn spins_under_a_held_image_are_a_spin_model() {
         let error = Format::BqmJson.decode(json.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.contains("groups follow each other") || error.contains("the groups hold"), "{error}");
     }
+    let mut other = json.clone();
+    other["info"]["sampling"]["realisation"] = serde_json::json!("one temperature, in equilibrium");
+    let error = Format::BqmJson.decode(other.to_string().as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("the betas are of `a temperature for each group, out of equilibrium`"), "{error}");
     let mut json = json.clone();
     json["info"]["sampling"]["groups"]["output"]["beta"] = serde_json::json!(-2.0);
     assert!(Format::BqmJson.decode(json.to_string().as_bytes()).is_err());

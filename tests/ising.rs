@@ -125,7 +125,7 @@ fn at_one_temperature_the_network_is_in_equilibrium() {
     }
 }
 
-/// A network of local couplings and copies, sampled by layers and, once exported, spin by spin: both have the same mean
+/// A network of local couplings, copies and fields, sampled by layers and, once exported, spin by spin: both have the same mean
 /// outputs, on both machines; and files keep them.
 #[test]
 fn exported_couplings_sampled_spin_by_spin_read_what_the_layers_read() {
@@ -134,6 +134,9 @@ fn exported_couplings_sampled_spin_by_spin_read_what_the_layers_read() {
         let config =
             IsingConfig { replicas: 2, ..config(vec![conv(2, 3, 2), Hidden::Dense(4)], realisation, delta) };
         let net = config.init([1, 5, 5], 2, PLAIN, Key::new(56), &Device::flex()).unwrap();
+        let net = stirred(net, &noise(40, 5, 5, 2));
+        let fields = net.layers.iter().flat_map(|layer| to_f64(layer.bias()));
+        assert!(fields.filter(|field| field.abs() > 0.01).count() > 5);
         let couplings = net.couplings_of(Sweeps { burn_in: 20, read: 50 }).unwrap();
         for name in ["a.safetensors", "a.npz", "a.csv"] {
             let format = Format::of_name(name).unwrap();

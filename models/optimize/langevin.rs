@@ -7,7 +7,8 @@
 //!
 //! λ is the root mean square field ([`scale`]). While J₂ is positive a unit has one minimum; when it falls below what the couplings give, units
 //! choose sides, and their signs are the spins. Units that are pulled at by more than the mean force F̄ get stiffer wells: if all had the
-//! same, hubs would come to larger x than others and outvote them, which no spin does. It is what such a device would do, and not the best solver: tempering and annealing of
+//! same, hubs would come to larger x than others and outvote them, which no spin does (T. Leleu et al., Phys. Rev. Lett. 122, 040607,
+//! 2019, correct such amplitudes by feedback; here wells do not change with the state). It is what such a device would do, and not the best solver: tempering and annealing of
 //! spins find lower states in less computing. Courses in which J₂ and kT fall together did better on the G-set than those in which one of
 //! them falls, or the couplings rise.
 

@@ -117,13 +117,21 @@ impl Info {
             return Err(Problem::Description(reason).into());
         }
         let mut couplings = model.couplings_in(&groups)?;
-        couplings.description.sampling = Some(Sampling {
+        let sampling = Sampling {
             betas: self.groups.into_iter().map(|(name, members)| (name, members.beta)).collect(),
             output: self.output,
             classes: self.classes,
             burn_in: self.burn_in,
             sweeps: self.sweeps,
-        });
+        };
+        if sampling.realisation() != self.realisation {
+            let (found, betas) = (self.realisation, sampling.realisation());
+            return Err(Problem::Description(format!(
+                "info: the realisation is `{found}`, and the betas are of `{betas}`"
+            ))
+            .into());
+        }
+        couplings.description.sampling = Some(sampling);
         couplings.validate()?;
         Ok(couplings)
     }
