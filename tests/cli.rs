@@ -1393,7 +1393,7 @@ fn hard_problems_that_are_none_are_refused() {
         (&["assign", "full.txt"], &["no assignment is feasible", "take 10 at least"]),
         (&["assign", "negative.txt"], &["line 5", "-9, below 0"]),
         (&["assign", "--problem", "2"], &["there are 1 to 1"]),
-        (&["partition", "numbers.txt"], &["number 2 is -3"]),
+        (&["partition", "numbers.txt"], &["line 2: `-3` is no positive whole number"]),
         (&["partition", "--bits", "60"], &["1 to 50"]),
         (&["assign", "--agents", "0"], &["1 to 1000"]),
         (&["tour", "--penalty", "0"], &["it must be positive"]),

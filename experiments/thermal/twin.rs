@@ -237,7 +237,7 @@ fn record(flags: &TwinFlags, key: Key) -> Result<(Record, String, Option<Vec<f64
 fn house(name: &str, flags: &TwinFlags) -> Result<House> {
     let (outdoors, observed, heat, sun) =
         (flags.outdoors.as_str(), flags.observed.as_str(), flags.heat.as_str(), flags.sun.as_deref());
-    Ok(match name {
+    let house = match name {
         "1r1c" => House::one(outdoors, observed, heat, sun),
         "2r2c" => House::two(outdoors, observed, heat, sun),
         "3r3c" => House::three(outdoors, observed, heat, sun),
@@ -249,11 +249,11 @@ fn house(name: &str, flags: &TwinFlags) -> Result<House> {
                 "--house {file}: 1r1c, 2r2c, 3r3c, rooms, or a .toml file"
             );
             let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
-            let house: House = toml::from_str(&text).with_context(|| format!("in {file}"))?;
-            house.check().with_context(|| format!("in {file}"))?;
-            house
+            toml::from_str(&text).with_context(|| format!("in {file}"))?
         }
-    })
+    };
+    house.check().with_context(|| format!("house {name}"))?;
+    Ok(house)
 }
 
 /// Fits, judges, forecasts and schedules.
