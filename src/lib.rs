@@ -31,6 +31,7 @@ pub mod tensors;
 pub mod units;
 
 pub use device::Backend;
+pub use dynamics::adjoint::Unrolled;
 pub use dynamics::annealing::{Annealed, Annealing};
 pub use dynamics::gibbs::{Chains, Gibbs};
 pub use dynamics::heat_flow::{ExactHeat, Heat, HeatFlow};

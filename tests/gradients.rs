@@ -1,9 +1,12 @@
 //! Compares gradients by autodiff, local rule, adjoint and finite differences.
 
-use burn::module::{Module, list_param_ids};
+use burn::module::{Module, Param, list_param_ids};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use thermograd::{Block, Direction, Group, Key, Pattern, Result, Schedule, Substrate, Topology, to_f64};
+use thermograd::{
+    Block, Control, Direction, Group, Integrator, Key, Overdamped, Pattern, Protocol, Result, Schedule,
+    Substrate, Topology, Unrolled, advance, to_f64,
+};
 
 use crate::common::{distance, double, networks, normals, per_unit, random};
 
@@ -190,4 +193,147 @@ fn adjoint_matches_finite_differences_at_a_fixed_key() {
         .map(|(g, d)| g * d)
         .sum();
     assert!((slope - along).abs() < 1e-6 * (1.0 + along.abs()), "bias: {slope} {along}");
+}
+
+/// A computer with a protocol and a start that are trained too.
+#[derive(Module, Debug)]
+struct Steered {
+    substrate: Substrate,
+    fields: Vec<Param<Tensor<2>>>,
+    gains: Vec<Param<Tensor<2>>>,
+    wells: Vec<Param<Tensor<2>>>,
+    temperatures: Vec<Param<Tensor<2>>>,
+    start: Param<Tensor<2>>,
+}
+
+/// A steered computer with three knots, of which some kinds of control may be left out, and baths of its trajectories.
+fn steered(kinds: [bool; 3], rows: usize, batch: usize) -> Steered {
+    let (_, topology) = &networks()[0];
+    let (substrate, _) = random(topology, 0.7, batch, Key::new(81));
+    let units = substrate.free_units();
+    let values = |name: &str, rows: usize, columns: usize, scale: f64, middle: f64| {
+        let knot = |k: u64| normals(rows, columns, scale, Key::new(82).fork(name).at(k)) + middle;
+        (0..3).map(|k| Param::from_tensor(knot(k))).collect::<Vec<_>>()
+    };
+    let some = |kind: usize, all: Vec<Param<Tensor<2>>>| if kinds[kind] { all } else { Vec::new() };
+    Steered {
+        fields: values("field", rows, units, 0.5, 0.0),
+        gains: some(0, values("gain", 1, units, 0.2, 1.0)),
+        wells: some(1, values("well", 1, units, 0.1, 0.2)),
+        temperatures: some(2, values("kT", rows, 1, 0.05, 0.5)),
+        start: Param::from_tensor(normals(batch, units, 0.4, Key::new(83))),
+        substrate,
+    }
+}
+
+impl Steered {
+    fn machine(&self, integrator: Integrator) -> Result<(Overdamped, Tensor<2>)> {
+        let at = |all: &[Param<Tensor<2>>], k: usize| all.get(k).map(Param::val);
+        let knot = |k: usize| Control {
+            field: self.fields[k].val(),
+            gain: at(&self.gains, k),
+            well: at(&self.wells, k),
+            kt: at(&self.temperatures, k),
+        };
+        // Before the first step, between steps, and before the last.
+        let protocol = Protocol::new(vec![0.0, 0.113, 0.27], (0..3).map(knot).collect())?;
+        let dynamics = Overdamped::new(&self.substrate, protocol, 1e-2, Key::new(84).skip(3))?;
+        Ok((dynamics.with_integrator(integrator), self.start.val()))
+    }
+
+    /// A loss that depends on couplings and start directly, too.
+    fn loss(&self, x: Tensor<2>) -> Result<Tensor<1>> {
+        let direct = (self.substrate.bias().powi_scalar(2)).sum() + (self.start.val() * x.clone()).sum();
+        Ok((x.clone() * x.clone() * x.clone()).sum() + x.sin().sum() + direct * 0.3)
+    }
+
+    fn flat(&self, gradients: &GradientsParams) -> Vec<Vec<f64>> {
+        // Fields are parameters of their own here, and couplings to clamped units do nothing.
+        let of = |id| gradients.get::<2>(id).map_or(Vec::new(), to_f64);
+        list_param_ids(self).into_iter().map(of).collect()
+    }
+}
+
+/// Of couplings, fields, gains, wells and temperatures at the knots of a protocol, and of the start: by the adjoint as by autodiff through
+/// all steps, by both integrators; the same to the last bit from a few states that were kept; and as finite differences.
+#[test]
+fn the_adjoint_reaches_protocols_and_starts_from_few_states() {
+    const STEPS: usize = 31;
+    let (batch, mut checked) = (3, 0);
+    for kinds in [[false; 3], [true, false, false], [false, true, false], [false, false, true], [true; 3]] {
+        for (rows, integrator) in [(1, Integrator::EulerMaruyama), (batch, Integrator::LeimkuhlerMatthews)] {
+            let model = steered(kinds, rows, batch);
+            let gradient = |model: &Steered, memory: usize| {
+                let machine = |model: &Steered| model.machine(integrator);
+                let unrolled = Unrolled::new(STEPS).with_memory(memory);
+                unrolled.gradient(model, machine, |model, x| model.loss(x)).unwrap()
+            };
+            let (value, stored) = gradient(&model, usize::MAX);
+            let stored = model.flat(&stored);
+            let (again, few) = gradient(&model, 0);
+            assert!(again == value && model.flat(&few) == stored, "{kinds:?}: checkpoints change gradients");
+
+            let tracked = model.valid().train();
+            let (dynamics, x0) = tracked.machine(integrator).unwrap();
+            let direct = tracked.loss(advance(&dynamics, x0, 0..STEPS, |_| {})).unwrap();
+            assert!((direct.clone().into_scalar::<f64>() - value).abs() < 1e-10 * (1.0 + value.abs()));
+            let autodiff = tracked.flat(&GradientsParams::from_grads(direct.backward(), &tracked));
+            for (a, b) in stored.iter().zip(&autodiff) {
+                let scale = b.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
+                assert!(
+                    a.len() == b.len() && distance(a, b) < 1e-10 * scale,
+                    "{kinds:?}, {integrator:?}: {a:?} {b:?}"
+                );
+                checked += a.len();
+            }
+
+            // Along a random direction of everything.
+            let moved = |h: f64| {
+                let mut place = 0;
+                let mut shift = |parameter: Param<Tensor<2>>| {
+                    place += 1;
+                    parameter.map(|x| {
+                        let [rows, columns] = x.dims();
+                        x + normals(rows, columns, h, Key::new(85).at(place))
+                    })
+                };
+                let mut model = model.clone();
+                model.substrate = model
+                    .substrate
+                    .clone()
+                    .with_bias({
+                        let bias = model.substrate.bias();
+                        let [rows, columns] = bias.dims();
+                        bias + normals(rows, columns, h, Key::new(86))
+                    })
+                    .unwrap();
+                for all in [&mut model.fields, &mut model.gains, &mut model.wells, &mut model.temperatures] {
+                    *all = std::mem::take(all).into_iter().map(&mut shift).collect();
+                }
+                model.start = shift(model.start);
+                gradient(&model, usize::MAX).0
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            let blocks = model.substrate.topology().blocks.len();
+            let [bias, rest] = {
+                let names = list_param_ids(&model.substrate).len();
+                [blocks..names, names..stored.len()]
+            };
+            let biases = stored[bias].concat();
+            let mut along: f64 = biases
+                .iter()
+                .zip(to_f64(normals(1, biases.len(), 1.0, Key::new(86))))
+                .map(|(g, d)| g * d)
+                .sum();
+            let sizes =
+                [&model.fields, &model.gains, &model.wells, &model.temperatures].map(|all| all.iter());
+            let shapes = sizes.into_iter().flatten().chain([&model.start]).map(|p| p.val().dims());
+            for ((place, [rows, columns]), gradient) in shapes.enumerate().zip(&stored[rest]) {
+                let direction = to_f64(normals(rows, columns, 1.0, Key::new(85).at(place as u64 + 1)));
+                along += gradient.iter().zip(direction).map(|(g, d)| g * d).sum::<f64>();
+            }
+            assert!((slope - along).abs() < 1e-6 * (1.0 + along.abs()), "{kinds:?}: {slope} {along}");
+        }
+    }
+    println!("{checked} gradients");
 }

@@ -3,25 +3,34 @@
 //! With the noise of a [`Key`] fixed, a run is a differentiable function of the parameters. One step is
 //!
 //! ```text
-//! x_{t+1} = x_t A + q∘x_t³ + d + noise,      A = 1 − μΔt(2J₂ + J),  q = −4μΔtJ₄,  d = −μΔt h,
+//! x_{t+1} = s∘(s∘x_t)P + (D + w + q∘x_t²)∘x_t + d + √kT ν_t,      P = −μΔtJ,  D = 1 − 2μΔtJ₂,  q = −4μΔtJ₄
 //! ```
 //!
-//! and the gradients g_t = ∂L/∂x_t of a loss L(x_T) obey the backward recursion
+//! with the [control parameters](crate::network::control) of its time: d = −μΔt h of the field, gains s, w = −2μΔt times the shift of the
+//! wells, and kT, with ν = √(2μΔt) η. The gradients g_t = ∂L/∂x_t of a loss L(x_T) obey the backward recursion
 //!
 //! ```text
-//! g_t = g_{t+1} Aᵀ + 3q∘x_t²∘g_{t+1},      ∂L/∂A = Σ_t x_tᵀ g_{t+1},      ∂L/∂d = Σ_t g_{t+1}.      (8)
+//! g_t = s∘(s∘g)Pᵀ + (D + w + 3q∘x_t²)∘g,      g = g_{t+1}      (8)
+//! ∂L/∂P = Σ_t (s∘x_t)ᵀ(s∘g),      ∂L/∂d = Σ_t g,      ∂L/∂w = Σ_t x_t∘g,
+//! ∂L/∂s = Σ_t [g∘(s∘x_t)P + x_t∘(s∘g)Pᵀ],      ∂L/∂kT = Σ_t g·ν_t/(2√kT)
 //! ```
 //!
-//! Autodiff then carries the gradients from A and d to couplings and biases, once per run instead of once per step.
-//! The result equals autodiff through [`Substrate::forward`] and takes about half the time.
+//! where what belongs to a time between two knots of a protocol is divided between them as it is interpolated. Autodiff then carries the
+//! gradients from these to couplings, biases and whatever else the machine was built of, once per run instead of once per step. The
+//! result equals autodiff through the steps and takes about half the time.
+//!
+//! The states x_t are needed in reverse. Where all of them would take more memory than they may, every √T-th is kept, and those in
+//! between are computed again when their turn comes: a step is a function of its number and state alone, noise included, so they are the
+//! same to the last bit, and so are the gradients (A. Griewank, Optim. Methods Softw. 1, 35, 1992, with one level of checkpoints).
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 
-use crate::dynamics::overdamped::Overdamped;
-use crate::dynamics::run::advance;
+use crate::dynamics::overdamped::{Integrator, Overdamped};
+use crate::dynamics::run::{Dynamics, advance};
 use crate::error::Result;
+use crate::network::control::Control;
 use crate::network::substrate::Substrate;
 use crate::noise::Key;
 use crate::schedule::Schedule;
@@ -31,7 +40,7 @@ impl Substrate {
     ///
     /// `loss` is given a substrate that tracks gradients, for terms that depend on the couplings directly (heat), and
     /// the final state; it returns one number. Steps are not checked: if the result is not finite,
-    /// [`simulate`](Self::simulate) finds out where.
+    /// [`simulate`](Self::simulate) finds out where. [`Unrolled`] does the same of runs with protocols, and of other modules.
     ///
     /// # Shapes
     /// `x0` `[batch, unit]`; `clamped`: one `[batch, units]` per clamped group; the final state is `[batch, unit]`.
@@ -46,10 +55,66 @@ impl Substrate {
         key: Key,
         loss: impl FnOnce(&Self, Tensor<2>) -> Result<Tensor<1>>,
     ) -> Result<(f64, GradientsParams)> {
-        let inner = self.valid();
-        let dynamics = Overdamped::unchecked(&inner, inner.field(clamped)?.into(), schedule.dt, key);
-        let mut states = Vec::with_capacity(schedule.steps);
-        let last = advance(&dynamics, x0, 0..schedule.steps, |step| states.push(step.before.clone()));
+        let machine = |model: &Self| {
+            let field = model.field(clamped)?;
+            Ok((Overdamped::unchecked(model, field.into(), schedule.dt, key), x0.clone()))
+        };
+        Unrolled::new(schedule.steps).gradient(self, machine, loss)
+    }
+}
+
+/// A run that is gone back through.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use thermograd::{Control, Group, Key, Overdamped, Protocol, Substrate, SubstrateConfig, Topology, Unrolled};
+/// let computer = SubstrateConfig::new(Topology::all_to_all([Group::free("unit", 3)])).init(&Device::flex())?;
+/// // Cooled from kT = 1 to 0.1 in a hundred steps.
+/// let machine = |model: &Substrate| {
+///     let knot = |kt: f64| Ok::<_, thermograd::Error>(Control::from(model.field(&[])?).with_kt(kt));
+///     let protocol = Protocol::new(vec![0.0, 1.0], vec![knot(1.0)?, knot(0.1)?])?;
+///     Ok((Overdamped::new(model, protocol, 1e-2, Key::new(1))?, Tensor::zeros([8, 3], &Device::flex())))
+/// };
+/// let (loss, gradients) = Unrolled::new(100).gradient(&computer, machine, |_, x| Ok((x.clone() * x).mean()))?;
+/// assert!(loss > 0.0 && gradients.len() > 0);
+/// # Ok::<(), thermograd::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unrolled {
+    steps: usize,
+    memory: usize,
+}
+
+impl Unrolled {
+    /// So many steps, whose states may take 256 MiB before they are computed twice.
+    pub fn new(steps: usize) -> Self {
+        Self { steps, memory: 1 << 28 }
+    }
+
+    /// With so many bytes for the states of all steps; where they do not fit, about 2√T of T states are kept.
+    #[must_use]
+    pub fn with_memory(self, memory: usize) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// The value and the gradient of a loss of the final state, along one noise path per trajectory.
+    ///
+    /// `machine` makes the dynamics and the start `[batch, unit]` of a model, and is called twice: with a model that does not track
+    /// gradients, and with one that does. `loss` is given a model that tracks gradients and the final state; it returns one number.
+    /// Steps are not checked: if the result is not finite, [`run`](crate::run) finds out where.
+    ///
+    /// # Errors
+    /// Whatever `machine` and `loss` return.
+    pub fn gradient<M: Module>(
+        self,
+        model: &M,
+        machine: impl Fn(&M) -> Result<(Overdamped, Tensor<2>)>,
+        loss: impl FnOnce(&M, Tensor<2>) -> Result<Tensor<1>>,
+    ) -> Result<(f64, GradientsParams)> {
+        let inner = model.valid();
+        let (dynamics, start) = machine(&inner)?;
+        let mut tape = Tape::new(self.every(&start));
+        let last = advance(&dynamics, start, 0..self.steps, |step| tape.keep(step.index, &step.before));
 
         // ∂L/∂x_T, and the gradients of the parameters on which L depends directly.
         let head = inner.clone().train();
@@ -60,54 +125,170 @@ impl Substrate {
         let mut total = GradientsAccumulator::new();
         total.accumulate(&head, GradientsParams::from_module(&mut gradients, &head));
 
-        // A function whose gradient is ∂L/∂A · A + ∂L/∂d · d.
+        // A function whose gradient is that of L with respect to what the run was made of.
         let body = inner.train();
-        let tracked = Overdamped::unchecked(&body, body.field(clamped)?.into(), schedule.dt, key);
-        let through_steps = dynamics.pull_back(states, end).pair(&tracked);
+        let (tracked, start) = machine(&body)?;
+        let through_steps = dynamics.pull_back(tape, self.steps, end).pair(&tracked, start);
         total.accumulate(&body, GradientsParams::from_grads(through_steps.backward(), &body));
         Ok((value.into_scalar::<f64>(), total.grads()))
     }
+
+    /// Every how many steps a state is kept.
+    fn every(self, state: &Tensor<2>) -> usize {
+        let state = state.shape().num_elements() * state.dtype().size();
+        match self.steps.saturating_mul(state) <= self.memory {
+            true => 1,
+            false => self.steps.isqrt().max(1),
+        }
+    }
 }
 
-/// The gradients of a loss with respect to the constants of a run.
+/// States before every n-th step.
+struct Tape {
+    every: usize,
+    states: Vec<Tensor<2>>,
+}
+
+impl Tape {
+    fn new(every: usize) -> Self {
+        Self { every, states: Vec::new() }
+    }
+
+    fn keep(&mut self, index: usize, before: &Tensor<2>) {
+        if index.is_multiple_of(self.every) {
+            self.states.push(before.clone());
+        }
+    }
+}
+
+/// The gradients of a loss with respect to what a run was made of.
 struct Cotangent {
-    /// ∂L/∂A, one for each of the values of the propagator.
+    /// ∂L/∂P, one for each of the values of the propagator.
     propagator: Vec<Tensor<2>>,
-    /// ∂L/∂d, `[batch, unit]`.
-    drift: Tensor<2>,
+    /// ∂L/∂d, ∂L/∂s, ∂L/∂w and ∂L/∂kT of every knot.
+    knots: Vec<Control>,
+    /// ∂L/∂x_0.
+    start: Tensor<2>,
+}
+
+/// The sum of rows, if there is to be one.
+fn rows(x: Tensor<2>, rows: usize) -> Tensor<2> {
+    if rows == x.dims()[0] { x } else { x.sum_dim(0) }
 }
 
 impl Cotangent {
-    /// ⟨∂L/∂A, A⟩ + ⟨∂L/∂d, d⟩.
-    fn pair(self, dynamics: &Overdamped) -> Tensor<1> {
-        let drift = dynamics.drift.at(0.0).field;
-        let mut sum = match drift.dims()[0] == self.drift.dims()[0] {
-            true => (drift * self.drift).sum(),
-            false => (drift * self.drift.sum_dim(0)).sum(),
-        };
-        for (values, gradient) in dynamics.propagator.values().zip(self.propagator) {
-            sum = sum + (values.clone() * gradient).sum();
+    /// The sum of all products of a gradient with what it is the gradient of.
+    fn pair(self, dynamics: &Overdamped, start: Tensor<2>) -> Tensor<1> {
+        let product = |value: &Tensor<2>, gradient: Tensor<2>| (value.clone() * gradient).sum();
+        let mut sum = product(&start, self.start);
+        for (knot, gradient) in dynamics.drift.controls().iter().zip(self.knots) {
+            sum = sum + product(&knot.field, gradient.field);
+            let others = [(&knot.gain, gradient.gain), (&knot.well, gradient.well), (&knot.kt, gradient.kt)];
+            for (value, gradient) in others {
+                if let (Some(value), Some(gradient)) = (value, gradient) {
+                    sum = sum + product(value, gradient);
+                }
+            }
+        }
+        for (value, gradient) in dynamics.propagator.values().zip(self.propagator) {
+            sum = sum + product(value, gradient);
         }
         sum
+    }
+
+    /// Adds a part of what belongs to a time to a knot.
+    fn add(&mut self, knot: usize, weight: f64, part: &Control) {
+        let add = |sum: &mut Tensor<2>, part: &Tensor<2>| {
+            let part = if weight == 1.0 { part.clone() } else { part.clone() * weight };
+            sum.inplace(|sum| sum + part);
+        };
+        let knot = &mut self.knots[knot];
+        add(&mut knot.field, &part.field);
+        let others = [(&mut knot.gain, &part.gain), (&mut knot.well, &part.well), (&mut knot.kt, &part.kt)];
+        for (sum, part) in others {
+            if let (Some(sum), Some(part)) = (sum, part) {
+                add(sum, part);
+            }
+        }
     }
 }
 
 impl Overdamped {
     /// Equation (8), from ∂L/∂x_T back through the states x_{T−1} … x_0.
-    fn pull_back(&self, mut states: Vec<Tensor<2>>, end: Tensor<2>) -> Cotangent {
-        let slope = self.quartic.clone() * 3.0;
-        let mut g = end;
-        let mut propagator: Vec<Tensor<2>> = self.propagator.values().map(Tensor::zeros_like).collect();
-        let mut drift = g.zeros_like();
-        while let Some(x) = states.pop() {
-            drift = drift + g.clone();
-            self.propagator.add_outer(&mut propagator, &x, &g);
-            let well = match &self.diagonal {
-                None => x.clone() * x * slope.clone() * g.clone(),
-                Some(diagonal) => (x.clone() * x * slope.clone() + diagonal.clone()) * g.clone(),
-            };
-            g = self.propagator.apply_transposed(g) + well;
+    fn pull_back(&self, mut tape: Tape, steps: usize, end: Tensor<2>) -> Cotangent {
+        let zeros = |knot: &Control| Control {
+            field: knot.field.zeros_like(),
+            gain: knot.gain.as_ref().map(Tensor::zeros_like),
+            well: knot.well.as_ref().map(Tensor::zeros_like),
+            kt: knot.kt.as_ref().map(Tensor::zeros_like),
+        };
+        let mut sums = Cotangent {
+            propagator: self.propagator.values().map(Tensor::zeros_like).collect(),
+            knots: self.drift.controls().iter().map(zeros).collect(),
+            start: end,
+        };
+        let mut next = steps;
+        while let Some(state) = tape.states.pop() {
+            let first = tape.states.len() * tape.every;
+            let mut states = vec![state.clone()];
+            advance(self, state, first..next - 1, |step| states.push(step.after.clone()));
+            for index in (first..next).rev() {
+                let state = states.pop().expect("a state before every step");
+                self.step_back(&mut sums, index, state);
+            }
+            next = first;
         }
-        Cotangent { propagator, drift }
+        sums
+    }
+
+    /// One step of (8), which changes ∂L/∂x_{t+1} to ∂L/∂x_t and adds to the other sums.
+    fn step_back(&self, sums: &mut Cotangent, index: usize, x: Tensor<2>) {
+        let g = sums.start.clone();
+        let control = self.drift.at(self.time(index));
+        let batch = x.dims()[0];
+        let scaled = |x: &Tensor<2>| match &control.gain {
+            Some(gain) => x.clone() * gain.clone(),
+            None => x.clone(),
+        };
+        let (sx, sg) = (scaled(&x), scaled(&g));
+        self.propagator.add_outer(&mut sums.propagator, &sx, &sg);
+        let back = self.propagator.apply_transposed(sg);
+        let gain = control
+            .gain
+            .as_ref()
+            .map(|_| (self.propagator.apply(sx) * g.clone() + back.clone() * x.clone()).sum_dim(0));
+        let well = control.well.as_ref().map(|_| (x.clone() * g.clone()).sum_dim(0));
+        let slope = x.clone() * x * self.quartic.clone() * 3.0;
+        let stiffness = match (&self.diagonal, control.well.clone()) {
+            (None, _) => slope,
+            (Some(diagonal), None) => slope + diagonal.clone(),
+            (Some(diagonal), Some(well)) => slope + (diagonal.clone() + well),
+        };
+        sums.start = scaled(&back) + stiffness * g.clone();
+
+        let part = Control { field: rows(g.clone(), control.field.dims()[0]), gain, well, kt: None };
+        for (knot, weight) in self.drift.weights(self.time(index)) {
+            sums.add(knot, weight, &part);
+        }
+        if control.kt.is_none() {
+            return;
+        }
+        // Of the normals of this step and, by (21), of the next.
+        let kicks: &[(usize, f64)] = match self.integrator {
+            Integrator::EulerMaruyama => &[(index, 1.0)],
+            Integrator::LeimkuhlerMatthews => &[(index, 0.5), (index + 1, 0.5)],
+        };
+        for &(index, share) in kicks {
+            let Some(kt) = self.drift.at(self.time(index)).kt else { continue };
+            let kick = self.kick(index, &g, Some(kt.clone()));
+            let slope = (kick * g.clone()).sum_dim(1) * share / (kt * 2.0);
+            for (knot, weight) in self.drift.weights(self.time(index)) {
+                let sum = &mut sums.knots[knot].kt;
+                let Some(sum) = sum else { continue };
+                let part = rows(slope.clone(), sum.dims()[0]) * weight;
+                sum.inplace(|sum| sum + part);
+            }
+        }
+        debug_assert_eq!(g.dims()[0], batch);
     }
 }
