@@ -1528,6 +1528,12 @@ fn heat_that_makes_no_sense_is_refused() {
     let whole: String =
         (0..60).map(|k| format!("{k},{},5,{}\n", if k < 44 { "" } else { "20" }, k % 2)).collect();
     write("late.csv", &(head.to_string() + &whole));
+    let table = |of: &dyn Fn(usize) -> f64| -> String {
+        head.to_string() + &(0..60).map(|k| format!("{k},{},5,{}\n", of(k), k % 2)).collect::<String>()
+    };
+    write("dead.csv", &table(&|k| if k < 40 { 20.0 + (k % 3) as f64 } else { f64::NAN }));
+    write("stuck.csv", &table(&|_| 20.5));
+    write("kelvin.csv", &table(&|k| 293.0 + (k % 3) as f64));
     write("few.csv", "t,indoors,outdoors,heat\n0,20,5,1\n1,20,5,1\n");
     write(
         "lonely.toml",
@@ -1539,7 +1545,19 @@ fn heat_that_makes_no_sense_is_refused() {
     );
     let good = rows(&|k| k.to_string());
     write("good.csv", &(head.to_string() + &good));
-    let cases: [(&[&str], &[&str]); 29] = [
+    let cases: [(&[&str], &[&str]); 32] = [
+        (
+            &["twin", "--data", "dead.csv", "--house", "1r1c", "--horizon", "2"],
+            &["`interior` is not measured", "held out"],
+        ),
+        (
+            &["twin", "--data", "stuck.csv", "--house", "1r1c", "--horizon", "2"],
+            &["`interior` is 20.5 in all rows"],
+        ),
+        (
+            &["twin", "--data", "kelvin.csv", "--house", "1r1c"],
+            &["row 1", "`indoors` is 293", "-100 to 200 °C"],
+        ),
         (
             &["twin", "--data", "late.csv", "--house", "1r1c", "--horizon", "2"],
             &["`interior` is measured", "0 times in the rows that are fitted"],

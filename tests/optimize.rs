@@ -206,7 +206,7 @@ fn walks<M: Moves>(name: &str, moves: M, energies: &[f64], beta: f64, number: im
     // Weights differ enough for a wrong rule to show.
     assert!(most > 3.0 / p.len() as f64 && found < deviations(1e-6 / 3.0), "{name}: {found}");
     let flat = vec![1.0 / p.len() as f64; p.len()];
-    assert!(chi_squared(&counts, &flat) > 100.0);
+    assert!(chi_squared(&counts, &flat) > 20.0);
 }
 
 #[test]
@@ -243,18 +243,18 @@ fn walkers_have_the_boltzmann_weights() {
     };
     let (costs, takes) = (numbers(12, 0, 20), numbers(12, 1, 9));
     let one = Assignments::new(&costs, &takes, &[9, 8, 7], false).unwrap();
-    let (states, penalty) = (3_usize.pow(4), one.penalty());
+    let states = 3_usize.pow(4);
     let agent = |state: usize, job: usize| state / 3_usize.pow(job as u32) % 3;
     let energy = |state: usize| {
         let of = |list: &[i64], job: usize| list[4 * agent(state, job) + job] as f64;
         let load = |agent_: usize| {
             (0..4).filter(|&job| agent(state, job) == agent_).map(|job| of(&takes, job)).sum::<f64>()
         };
-        let over: f64 = [9.0, 8.0, 7.0].iter().enumerate().map(|(k, c)| (load(k) - c).max(0.0)).sum();
-        (0..4).map(|job| of(&costs, job)).sum::<f64>() + penalty * over
+        let over = |k: usize| one.penalties()[k] * (load(k) - [9.0, 8.0, 7.0][k]).max(0.0);
+        (0..4).map(|job| of(&costs, job)).sum::<f64>() + (0..3).map(over).sum::<f64>()
     };
     let energies: Vec<f64> = (0..states).map(energy).collect();
-    walks("assignments", &one, &energies, 0.05, |state| {
+    walks("assignments", &one, &energies, 0.1, |state| {
         state.agents.iter().enumerate().map(|(job, &agent)| 3_usize.pow(job as u32) * agent as usize).sum()
     });
 
@@ -329,17 +329,62 @@ fn the_best_partition_of_few_numbers_is_found() {
     }
 }
 
+/// Units that pull together, one by one or all on one, and stars, come to rest at their lowest states: no step is too long for them.
+#[test]
+fn bistable_units_that_agree_do_not_diverge() {
+    let all = |n: usize, j: f64| -> Vec<([usize; 2], f64)> {
+        (0..n).flat_map(|b| (0..b).map(move |a| ([a, b], j))).collect()
+    };
+    let bipartite = (0..60).flat_map(|a| (60..120).map(move |b| ([a, b], 1.0))).collect();
+    let mut chain: Vec<([usize; 2], f64)> = (1..80).map(|b| ([b - 1, b], -1.0)).collect();
+    chain[40].1 = -1e5;
+    let star = (1..100).map(|b| ([0, b], -1.0)).collect();
+    for (name, couplings, n) in [
+        ("all", all(100, -1.0), 100),
+        ("bipartite", bipartite, 120),
+        ("chain", chain, 80),
+        ("star", star, 100),
+    ] {
+        let (mut fields, lowest) =
+            (vec![0.0; n], -couplings.iter().map(|(_, j): &(_, f64)| j.abs()).sum::<f64>());
+        fields[0] = 1e-3;
+        let model = Ising { fields, couplings, offset: 0.0 };
+        let cooled = Cooled::new(&model, 1000, Key::new(9), &burn::tensor::Device::flex()).unwrap();
+        let course = cooled.cool(4, |_| ControlFlow::Continue(())).unwrap();
+        let best = course.spins.iter().map(|spins| {
+            let mut spins = spins.clone();
+            spins::descend(&model, &mut spins);
+            model.energy(&spins)
+        });
+        let best = best.fold(f64::INFINITY, f64::min);
+        println!("{name}: {best} of {lowest}");
+        // Walls of a chain may be left.
+        assert!(best < 0.9 * lowest, "{name}: {best} of {lowest}");
+    }
+}
+
 /// Assignments of up to 10 agents and 40 jobs are those of an exact solver of mixed-integer programs, and keep all capacities.
 #[test]
 fn assignments_are_those_of_an_exact_solver() {
     use microlp::{ComparisonOp, OptimizationDirection, Problem};
-    for (seed, agents, jobs) in [(0, 3, 8), (1, 4, 12), (2, 5, 20), (3, 8, 24), (4, 10, 40)] {
+    for (seed, agents, jobs) in
+        [(0, 3, 8), (1, 4, 12), (2, 5, 20), (3, 8, 24), (4, 10, 40), (5, 4, 16), (6, 4, 16)]
+    {
         let mut rng = Key::new(90 + seed).rng();
         let size = agents * jobs;
-        let costs: Vec<i64> = (0..size).map(|_| rng.random_range(10..=50)).collect();
-        let takes: Vec<i64> = (0..size).map(|_| rng.random_range(5..=25)).collect();
+        let mut costs: Vec<i64> = (0..size).map(|_| rng.random_range(10..=50)).collect();
+        let mut takes: Vec<i64> = (0..size).map(|_| rng.random_range(5..=25)).collect();
         let capacity = (0.8 * takes.iter().sum::<i64>() as f64 / (agents * agents) as f64).ceil() as i64;
-        let capacities = vec![capacity; agents];
+        let mut capacities = vec![capacity; agents];
+        if seed > 4 {
+            // Two agents that are cheap, alike, and too small for all jobs; the others cost far more.
+            costs.copy_within(..jobs, jobs);
+            takes.copy_within(..jobs, jobs);
+            costs[2 * jobs..]
+                .iter_mut()
+                .for_each(|cost| *cost = 20 * *cost + if seed == 6 { 2000 } else { 0 });
+            capacities = vec![capacity / 2, capacity / 2, 2 * capacity, 2 * capacity];
+        }
         let mut program = Problem::new(OptimizationDirection::Minimize);
         let z: Vec<_> = costs.iter().map(|&cost| program.add_integer_var(cost as f64, (0, 1))).collect();
         for job in 0..jobs {
@@ -348,7 +393,7 @@ fn assignments_are_those_of_an_exact_solver() {
         }
         for agent in 0..agents {
             let load = (0..jobs).map(|job| (z[agent * jobs + job], takes[agent * jobs + job] as f64));
-            program.add_constraint(&load.collect::<Vec<_>>()[..], ComparisonOp::Le, capacity as f64);
+            program.add_constraint(&load.collect::<Vec<_>>()[..], ComparisonOp::Le, capacities[agent] as f64);
         }
         let exact = program.solve().unwrap().into_solution().unwrap().objective().round();
         let problem = Assignments::new(&costs, &takes, &capacities, false).unwrap();
@@ -371,7 +416,7 @@ fn assignments_are_those_of_an_exact_solver() {
         best.iter()
             .enumerate()
             .for_each(|(job, &agent)| loads[agent as usize] += takes[agent as usize * jobs + job]);
-        assert!(loads.iter().all(|&load| load <= capacity));
+        assert!(loads.iter().zip(&capacities).all(|(load, capacity)| load <= capacity));
         let cost: i64 = best.iter().enumerate().map(|(job, &agent)| costs[agent as usize * jobs + job]).sum();
         assert_eq!(cost as f64, exact);
         assert!((found.energy - exact).abs() < 1e-6);

@@ -557,7 +557,7 @@ fn judge(
         rmse_one_step_persistence: rmse(&first.measured, scored, 1, |start| Some(vec![seen[start].clone()]))
             .0,
         rmse_one_step_arx: of_arx(scored, 1),
-        horizon_hours: horizon,
+        horizon_hours: steps as f64 * first.measured.usual(),
         forecasts: starts.len(),
         rmse_forecast,
         band_coverage: coverage(&first.measured, &own),
@@ -636,8 +636,12 @@ fn scheduled(
         h: 1.0,
         most: vec![flags.most; heaters.len()],
         heaters,
+        // From a row to the next, as they are fitted.
         inputs: (0..hours)
-            .map(|hour| (0..inputs).map(|k| hourly(&|row| twin.measured.inputs[row][k], hour)).collect())
+            .map(|hour| {
+                let between = |row: usize, k: usize| twin.measured.between(row.min(times.len() - 2))[k];
+                (0..inputs).map(|k| hourly(&|row| between(row, k), hour)).collect()
+            })
             .collect(),
         price: (0..hours).map(|hour| prices.map_or(1.0, |prices| hourly(&|row| prices[row], hour))).collect(),
         low: (0..hours).map(low).collect(),

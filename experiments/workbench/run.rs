@@ -307,7 +307,7 @@ impl Run {
     pub fn check_free(out: &Path) -> Result<()> {
         let taken = || {
             format!(
-                "{} is not empty; choose another --out (a run that can be continued is, by --resume {0})",
+                "{} is not empty; choose another --out (where a binary has --resume, --resume {0} goes on)",
                 out.display()
             )
         };

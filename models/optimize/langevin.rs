@@ -21,7 +21,7 @@ use thermograd::{
 };
 
 use crate::error::{Error, Result};
-use crate::optimize::spins::scale;
+use crate::optimize::spins::{descend, scale};
 
 /// J₄ of units that are not pulled at by more than others.
 const QUARTIC: f64 = 0.5;
@@ -88,9 +88,18 @@ impl Cooled {
         }
         let mean = force.iter().sum::<f64>() / units as f64;
         let quartic: Vec<f64> = force.iter().map(|force| QUARTIC * (force / mean).max(1.0)).collect();
-        // Where half of the forces cancel and neighbours are near 1, a unit is at 4J₄x³ = F/2, where its well is stiff. Stiff ones get less
-        // mobility, as a larger capacitance has less, which changes how fast they move and not where they come to rest.
-        let rate = |force: f64, j4: f64| 2.0 * WELL[0] + 12.0 * j4 * (force / (8.0 * j4)).cbrt().powi(2);
+        // Where half of the forces cancel and neighbours are near 1, a unit is at 4J₄x³ = F/2, with 12J₄x² = k. Where none do, x² grows until
+        // 12J₄x² = 3F, and the couplings add F. What part does not cancel is seen where single flips no longer lower the energy.
+        // Stiff units get less mobility, as a larger capacitance has less, which changes how fast they move and not where they rest.
+        let mut signs = vec![1; units];
+        descend(model, &mut signs);
+        let whole: f64 =
+            model.fields.iter().chain(model.couplings.iter().map(|(_, j)| j)).map(|j| j.abs()).sum();
+        let part = (1.5 * (model.offset - model.energy(&signs)) / whole).clamp(0.0, 1.0);
+        let rate = |force: f64, j4: f64| {
+            let k = 12.0 * j4 * (force / (8.0 * j4)).cbrt().powi(2);
+            2.0 * WELL[0] + k.max(force).max(4.0 * part * force)
+        };
         let mobility =
             force.iter().zip(&quartic).map(|(&force, &j4)| (1.2 / (STEP * rate(force, j4))).min(1.0));
         let mobility: Vec<f64> = mobility.collect();

@@ -93,10 +93,11 @@ impl<M: Moves> Landscape for Walk<M> {
         for (chain, ((state, energy), &beta)) in all {
             let mut rng = key.fork("moves").row(chain as u64).at(u64::from(index)).rng();
             for _ in 0..self.0.proposals() {
-                // Most moves cost too much, and no exponential is needed to see it: e⁻ˣ(1 + x + x²/2 + x³/6) < 1.
+                // Most moves cost too much, and no exponential is needed to see it: u is 0 or at least 2^−24, and e⁻ˣ(1 + x + x²/2 + x³/6) < 1.
                 let accepts = |cost: f64, u: f32| {
                     let (x, u) = (beta * cost, f64::from(u));
-                    x <= 0.0 || u * (1.0 + x * (1.0 + x * (0.5 + x / 6.0))) < 1.0 && u < (-x).exp()
+                    x <= 0.0
+                        || x < 17.0 && u * (1.0 + x * (1.0 + x * (0.5 + x / 6.0))) < 1.0 && u < (-x).exp()
                 };
                 if let Some(cost) = self.0.propose(state, &mut rng, accepts) {
                     *energy += cost;

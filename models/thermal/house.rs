@@ -203,8 +203,13 @@ impl House {
         for (column, verb, node) in observed.chain(heated) {
             let part = format!("{verb} `{}`", node.name);
             if let Some(other) = parts.insert(column, part.clone()) {
-                let divide = "a column has one part; power that is shared needs a column for every node";
-                return Err(Error::Request(format!("column `{column}` {other} and {part}: {divide}")));
+                let divide = match other.starts_with("heats") && part.starts_with("heats") {
+                    true => "; power that is shared needs a column for every node",
+                    false => "",
+                };
+                return Err(Error::Request(format!(
+                    "column `{column}` {other} and {part}: a column has one part{divide}"
+                )));
             }
         }
         for node in nodes() {
@@ -463,8 +468,20 @@ impl Record {
     /// Refuses a record that does not have what a house needs.
     ///
     /// # Errors
-    /// [`Error::Request`] with the column, and the row of an input that is missing or of a measurement that is infinite.
+    /// [`Error::Request`] with the column, and the row of an input that is missing or of a temperature that is none.
     pub fn check(&self, house: &House) -> Result<()> {
+        let observed = house.nodes.iter().filter_map(|node| node.observed.as_deref());
+        for name in [house.outdoors.as_str()].into_iter().chain(observed) {
+            let column = self.column(name)?;
+            let odd = |value: &f64| !value.is_nan() && !(-100.0..=200.0).contains(value);
+            if let Some(row) = column.iter().position(odd) {
+                return Err(Error::Request(format!(
+                    "row {}: `{name}` is {}: temperatures from -100 to 200 °C are possible, and what is missing is left empty",
+                    row + 1,
+                    column[row]
+                )));
+            }
+        }
         for name in house.inputs() {
             let column = self.column(name)?;
             if let Some(row) = column.iter().position(|value| !value.is_finite()) {
@@ -478,9 +495,6 @@ impl Record {
         for node in &house.nodes {
             let Some(name) = &node.observed else { continue };
             let column = self.column(name)?;
-            if let Some(row) = column.iter().position(|value| value.is_infinite()) {
-                return Err(Error::Request(format!("row {}: `{name}` is infinite", row + 1)));
-            }
             let measured = column.iter().filter(|value| !value.is_nan()).count();
             if measured < 10 {
                 return Err(Error::Request(format!("`{name}` has {measured} measurements: ten are needed")));

@@ -327,19 +327,33 @@ impl Measured {
         self.usual
     }
 
-    /// Refuses sensors that the first rows tell too little of.
+    /// Refuses sensors that the first rows, which are fitted, or the others tell too little of.
     ///
     /// # Errors
-    /// [`Error::Request`] with the number of measurements after the first row, if it is under ten.
+    /// [`Error::Request`] for fewer than ten measurements after the first row, measurements that never change, and none in other rows.
     pub fn check(&self, house: &House, rows: usize) -> Result<()> {
         for (sensor, node) in house.sensors().into_iter().enumerate() {
-            let rows = self.sensors.iter().take(rows).skip(1);
-            let count = rows.filter(|row| row[sensor].is_finite()).count();
+            let values = |rows: std::ops::Range<usize>| {
+                self.sensors[rows].iter().map(move |row| row[sensor]).filter(|value| value.is_finite())
+            };
+            let (count, name) = (values(1..rows).count(), &house.nodes[node].name);
+            let refuse = |reason: String| Err(Error::Request(format!("`{name}` {reason}")));
             if count < 10 {
-                let name = &house.nodes[node].name;
-                return Err(Error::Request(format!(
-                    "`{name}` is measured {count} times in the rows that are fitted: ten are needed"
-                )));
+                return refuse(format!(
+                    "is measured {count} times in the rows that are fitted, after the first: ten are needed"
+                ));
+            }
+            let first = values(0..rows).next().unwrap_or_default();
+            if values(0..rows).all(|value| value == first) {
+                return refuse(format!(
+                    "is {first} in all rows that are fitted: a sensor that never changes tells nothing"
+                ));
+            }
+            if rows < self.sensors.len() && values(rows..self.sensors.len()).next().is_none() {
+                return refuse(
+                    "is not measured in the rows that are held out: there is nothing to judge forecasts by"
+                        .into(),
+                );
             }
         }
         Ok(())
