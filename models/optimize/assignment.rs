@@ -30,25 +30,10 @@ const MARGIN: f64 = 25.0;
 const STEPS: usize = 300;
 const LOOKS: usize = 1 << 30;
 
-/// λ and g.
-fn prices(table: &[(f64, f64)], agents: usize, capacities: &[i64]) -> (Vec<f64>, f64) {
-    let jobs = table.len() / agents;
-    let spread = |prices: &[f64]| {
-        let of = |row: &[(f64, f64)]| {
-            let mut all: Vec<f64> =
-                row.iter().zip(prices).map(|((cost, takes), price)| cost + price * takes).collect();
-            all.sort_unstable_by(f64::total_cmp);
-            (all[agents / 2] - all[0]) * 2.0 / agents as f64
-        };
-        let all: Vec<f64> = table.chunks(agents).map(of).collect();
-        typical(all.iter().sum::<f64>() / jobs as f64, all.into_iter())
-    };
-    let takes = table.iter().map(|(_, takes)| *takes).sum::<f64>() / table.len() as f64;
+/// λ, where jobs take so much on average.
+fn prices(table: &[(f64, f64)], agents: usize, capacities: &[i64], takes: f64) -> Vec<f64> {
     let (mut prices, mut best) = (vec![0.0; agents], (f64::NEG_INFINITY, vec![0.0; agents]));
-    let (low, high) = table
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (cost, _)| (low.min(*cost), high.max(*cost)));
-    let mut reach = if takes > 0.0 { 0.1 * (high - low) / takes } else { 0.0 };
+    let mut reach = if takes > 0.0 { 0.1 * range(table) / takes } else { 0.0 };
     for _ in 0..STEPS.min(LOOKS / table.len()).max(10) {
         let mut over: Vec<f64> = capacities.iter().map(|&capacity| -(capacity as f64)).collect();
         let mut bound: f64 = prices.iter().zip(&over).map(|(price, over)| price * over).sum();
@@ -61,31 +46,37 @@ fn prices(table: &[(f64, f64)], agents: usize, capacities: &[i64]) -> (Vec<f64>,
         if bound > best.0 {
             best = (bound, prices.clone());
         }
-        let most = over
-            .iter()
-            .zip(&prices)
-            .filter(|(over, price)| **over > 0.0 || **price > 0.0)
-            .map(|(over, _)| over.abs())
-            .fold(0.0, f64::max);
+        let counts = over.iter().zip(&prices).filter(|(over, price)| **over > 0.0 || **price > 0.0);
+        let most = counts.map(|(over, _)| over.abs()).fold(0.0, f64::max);
         if most == 0.0 {
             break;
         }
-        prices
-            .iter_mut()
-            .zip(&over)
-            .for_each(|(price, over)| *price = (*price + reach * over / most).max(0.0));
+        let moved = |(price, over): (&mut f64, &f64)| *price = (*price + reach * over / most).max(0.0);
+        prices.iter_mut().zip(&over).for_each(moved);
         reach *= 0.98;
     }
-    let prices = best.1;
-    let gap = spread(&prices) + PACKING * takes * prices.iter().sum::<f64>() / agents as f64;
-    let gap = if gap > 0.0 {
-        gap
-    } else if high > low {
-        0.1 * (high - low)
-    } else {
-        1.0
+    best.1
+}
+
+/// c_max − c_min.
+fn range(table: &[(f64, f64)]) -> f64 {
+    let costs = table.iter().map(|(cost, _)| *cost);
+    costs.clone().fold(f64::NEG_INFINITY, f64::max) - costs.fold(f64::INFINITY, f64::min)
+}
+
+/// g at these prices; a tenth of the range of costs where that is 0, or 1.
+fn gap(table: &[(f64, f64)], prices: &[f64], takes: f64) -> f64 {
+    let (agents, jobs) = (prices.len(), table.len() / prices.len());
+    let above = |row: &[(f64, f64)]| {
+        let priced = row.iter().zip(prices).map(|((cost, takes), price)| cost + price * takes);
+        let mut all: Vec<f64> = priced.collect();
+        all.sort_unstable_by(f64::total_cmp);
+        (all[agents / 2] - all[0]) * 2.0 / agents as f64
     };
-    (prices, gap)
+    let all: Vec<f64> = table.chunks(agents).map(above).collect();
+    let price = prices.iter().sum::<f64>() / agents as f64;
+    let gap = typical(all.iter().sum::<f64>() / jobs as f64, all.into_iter()) + PACKING * takes * price;
+    [gap, 0.1 * range(table)].into_iter().find(|gap| *gap > 0.0).unwrap_or(1.0)
 }
 
 /// Costs, demands and capacities.
@@ -130,8 +121,9 @@ impl Assignments {
             (sign * costs[place] as f64, takes[place] as f64)
         };
         let table: Vec<(f64, f64)> = (0..size).map(entry).collect();
-        let (prices, gap) = prices(&table, agents, capacities);
         let takes = table.iter().map(|(_, takes)| *takes).sum::<f64>() / size as f64;
+        let prices = prices(&table, agents, capacities, takes);
+        let gap = gap(&table, &prices, takes);
         let margin = if takes > 0.0 { MARGIN * gap / takes } else { 0.0 };
         let penalties = prices.iter().map(|price| price + margin).collect();
         let capacities = capacities.iter().map(|&capacity| capacity as f64).collect();

@@ -176,6 +176,14 @@ fn rows(x: Tensor<2>, rows: usize) -> Tensor<2> {
     if rows == x.dims()[0] { x } else { x.sum_dim(0) }
 }
 
+/// Adds a part of what belongs to a time to the sum of a knot.
+fn add(sum: Option<&mut Tensor<2>>, weight: f64, part: Option<&Tensor<2>>) {
+    if let (Some(sum), Some(part)) = (sum, part) {
+        let part = if weight == 1.0 { part.clone() } else { part.clone() * weight };
+        sum.inplace(|sum| sum + part);
+    }
+}
+
 impl Cotangent {
     /// The sum of all products of a gradient with what it is the gradient of.
     fn pair(self, dynamics: &Overdamped, start: Tensor<2>) -> Tensor<1> {
@@ -194,22 +202,6 @@ impl Cotangent {
             sum = sum + product(value, gradient);
         }
         sum
-    }
-
-    /// Adds a part of what belongs to a time to a knot.
-    fn add(&mut self, knot: usize, weight: f64, part: &Control) {
-        let add = |sum: &mut Tensor<2>, part: &Tensor<2>| {
-            let part = if weight == 1.0 { part.clone() } else { part.clone() * weight };
-            sum.inplace(|sum| sum + part);
-        };
-        let knot = &mut self.knots[knot];
-        add(&mut knot.field, &part.field);
-        let others = [(&mut knot.gain, &part.gain), (&mut knot.well, &part.well), (&mut knot.kt, &part.kt)];
-        for (sum, part) in others {
-            if let (Some(sum), Some(part)) = (sum, part) {
-                add(sum, part);
-            }
-        }
     }
 }
 
@@ -245,7 +237,6 @@ impl Overdamped {
     fn step_back(&self, sums: &mut Cotangent, index: usize, x: Tensor<2>) {
         let g = sums.start.clone();
         let control = self.drift.at(self.time(index));
-        let batch = x.dims()[0];
         let scaled = |x: &Tensor<2>| match &control.gain {
             Some(gain) => x.clone() * gain.clone(),
             None => x.clone(),
@@ -258,7 +249,7 @@ impl Overdamped {
             .as_ref()
             .map(|_| (self.propagator.apply(sx) * g.clone() + back.clone() * x.clone()).sum_dim(0));
         let well = control.well.as_ref().map(|_| (x.clone() * g.clone()).sum_dim(0));
-        let slope = x.clone() * x * self.quartic.clone() * 3.0;
+        let slope = x.clone() * x * (self.quartic.clone() * 3.0);
         let stiffness = match (&self.diagonal, control.well.clone()) {
             (None, _) => slope,
             (Some(diagonal), None) => slope + diagonal.clone(),
@@ -266,9 +257,12 @@ impl Overdamped {
         };
         sums.start = scaled(&back) + stiffness * g.clone();
 
-        let part = Control { field: rows(g.clone(), control.field.dims()[0]), gain, well, kt: None };
+        let field = rows(g.clone(), control.field.dims()[0]);
         for (knot, weight) in self.drift.weights(self.time(index)) {
-            sums.add(knot, weight, &part);
+            let knot = &mut sums.knots[knot];
+            add(Some(&mut knot.field), weight, Some(&field));
+            add(knot.gain.as_mut(), weight, gain.as_ref());
+            add(knot.well.as_mut(), weight, well.as_ref());
         }
         if control.kt.is_none() {
             return;
@@ -281,14 +275,11 @@ impl Overdamped {
         for &(index, share) in kicks {
             let Some(kt) = self.drift.at(self.time(index)).kt else { continue };
             let kick = self.kick(index, &g, Some(kt.clone()));
-            let slope = (kick * g.clone()).sum_dim(1) * share / (kt * 2.0);
+            let baths = kt.dims()[0];
+            let slope = rows((kick * g.clone()).sum_dim(1) / (kt * 2.0), baths);
             for (knot, weight) in self.drift.weights(self.time(index)) {
-                let sum = &mut sums.knots[knot].kt;
-                let Some(sum) = sum else { continue };
-                let part = rows(slope.clone(), sum.dims()[0]) * weight;
-                sum.inplace(|sum| sum + part);
+                add(sums.knots[knot].kt.as_mut(), share * weight, Some(&slope));
             }
         }
-        debug_assert_eq!(g.dims()[0], batch);
     }
 }

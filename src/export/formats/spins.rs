@@ -242,23 +242,23 @@ fn read(bytes: &[u8]) -> Result<(Ising, Option<Info>)> {
         return Err(refuse(format!("{spins} variables have {all} labels, {different} of them different")));
     }
     let heads = bqm.quadratic_head.into_iter().zip(bqm.quadratic_tail);
-    let pairs = heads.map(|(i, j)| [i, j]).zip(bqm.quadratic_biases).collect();
-    let model = model(&bqm.variable_type, bqm.linear_biases, pairs, bqm.offset)?;
-    let info = bqm.info.remove(SAMPLING).map(serde_json::from_value).transpose();
-    Ok((model, info.map_err(|error| refuse(format!("info.{SAMPLING}: {error}")))?))
-}
-
-/// A model over spins, or over zeros and ones.
-fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Result<Ising> {
+    let pairs: Vec<Pair> = heads.map(|(i, j)| [i, j]).zip(bqm.quadratic_biases).collect();
     let mut seen = BTreeSet::new();
     for &([i, j], _) in &pairs {
-        if i.max(j) >= linear.len() || i == j {
-            return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {}", linear.len())).into());
+        if i.max(j) >= spins || i == j {
+            return Err(Problem::Unknown(format!("the pair of units {i} and {j} of {}", spins)).into());
         }
         if !seen.insert([i.min(j), i.max(j)]) {
             return Err(Problem::Duplicate(format!("the pair of units {i} and {j}")).into());
         }
     }
+    let model = model(&bqm.variable_type, bqm.linear_biases, pairs, bqm.offset)?;
+    let info = bqm.info.remove(SAMPLING).map(serde_json::from_value).transpose();
+    Ok((model, info.map_err(|error| refuse(format!("info.{SAMPLING}: {error}")))?))
+}
+
+/// A model over spins, or over zeros and ones, of pairs that were checked.
+fn model(vartype: &str, linear: Vec<f64>, pairs: Vec<Pair>, offset: f64) -> Result<Ising> {
     if let Some(odd) =
         linear.iter().chain(pairs.iter().map(|(_, value)| value)).chain([&offset]).find(|x| !x.is_finite())
     {
