@@ -96,7 +96,7 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
     let couplings = load(file)?;
     let mut settings = arguments.settings()?;
-    let device = settings.source.backend.device()?;
+    let device = settings.source.device()?;
     let mut generator =
         Generator::from_couplings(&couplings, settings.noising, &device).with_context(named)?;
     settings.mode = if generator.classes().is_some() { Mode::Classes } else { Mode::Stored };

@@ -4,6 +4,7 @@ pub mod report;
 pub mod workbench;
 
 use anyhow::Result;
+use thermograd::ranks;
 
 use crate::workbench::output;
 use crate::workbench::progress::Interrupted;
@@ -21,11 +22,16 @@ pub fn conduct(experiment: impl FnOnce() -> Result<()>) {
         // SAFETY: no other thread is running yet.
         unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     }
-    if let Err(error) = experiment().and_then(|()| output::end()) {
-        if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-            interrupted.exit();
+    let joined = ranks::start().map_err(Into::into);
+    match joined.and_then(|()| experiment()).and_then(|()| output::end()) {
+        Ok(()) => ranks::end(),
+        Err(error) => {
+            if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+                interrupted.exit();
+            }
+            // On any rank: the launcher then ends the others.
+            output::complain(format_args!("error: {error:#}"));
+            std::process::exit(1);
         }
-        output::aside(format_args!("error: {error:#}"));
-        std::process::exit(1);
     }
 }

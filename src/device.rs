@@ -1,9 +1,11 @@
-//! Backends by name: turns the value of `--backend` into a device, or into an error that says what to type instead.
+//! Backends by name: turns the values of `--backend` and `--device` into a device, or into an error that says what to
+//! type instead.
 
 use std::fmt;
+use std::panic::catch_unwind;
 use std::str::FromStr;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -17,15 +19,19 @@ pub enum Backend {
     Flex,
     /// The older CPU backend, on the ndarray crate.
     NdArray,
-    /// Vulkan, Metal, DirectX 12 or WebGPU.
+    /// Any GPU, through WebGPU.
     Wgpu,
-    /// NVIDIA GPUs.
+    /// Any GPU with a Vulkan driver; kernels are compiled to SPIR-V.
+    Vulkan,
+    /// GPUs of Apple.
+    Metal,
+    /// GPUs of NVIDIA.
     Cuda,
 }
 
 impl Backend {
     /// Every backend there is, built in or not.
-    pub const ALL: [Self; 4] = [Self::Flex, Self::NdArray, Self::Wgpu, Self::Cuda];
+    pub const ALL: [Self; 6] = [Self::Flex, Self::NdArray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda];
 
     /// The name on command lines, which is also the Cargo feature.
     pub fn name(self) -> &'static str {
@@ -33,6 +39,8 @@ impl Backend {
             Self::Flex => "flex",
             Self::NdArray => "ndarray",
             Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
+            Self::Metal => "metal",
             Self::Cuda => "cuda",
         }
     }
@@ -43,6 +51,8 @@ impl Backend {
             Self::Flex => true,
             Self::NdArray => cfg!(feature = "ndarray"),
             Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
+            Self::Metal => cfg!(feature = "metal"),
             Self::Cuda => cfg!(feature = "cuda"),
         }
     }
@@ -52,22 +62,108 @@ impl Backend {
         matches!(self, Self::Flex | Self::NdArray)
     }
 
+    /// What it needs to be built, beyond its feature.
+    pub fn build_needs(self) -> &'static str {
+        match self {
+            Self::Metal => " (on a Mac)",
+            Self::Cuda => " (its build downloads LLVM, and has not been tried by us)",
+            _ => "",
+        }
+    }
+
+    /// What it needs to find a device.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Flex | Self::NdArray => "it needs nothing",
+            Self::Wgpu | Self::Vulkan => {
+                "install a Vulkan driver (Debian, in software: apt install mesa-vulkan-drivers libvulkan1) or type \
+                 --backend flex"
+            }
+            Self::Metal => "it needs a Mac; or type --backend flex",
+            Self::Cuda => "install the NVIDIA driver and the CUDA toolkit or type --backend flex",
+        }
+    }
+
     /// Its first device, without autodiff.
     ///
     /// # Errors
-    /// [`Error::NotBuiltIn`] and [`Error::NoAdapter`].
+    /// Those of [`numbered`](Self::numbered).
     pub fn device(self) -> Result<Device> {
-        match self {
-            Self::Flex => Ok(Device::flex()),
-            #[cfg(feature = "ndarray")]
-            Self::NdArray => Ok(ndarray()),
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => wgpu(),
-            #[cfg(feature = "cuda")]
-            Self::Cuda => cuda(),
-            #[allow(unreachable_patterns)]
-            absent => Err(Error::NotBuiltIn { backend: absent.name() }),
+        self.numbered(0)
+    }
+
+    /// Its device of a given number, in the order of [`names`](Self::names), without autodiff.
+    ///
+    /// # Errors
+    /// [`Error::NotBuiltIn`], [`Error::NoAdapter`] when it finds no device or the driver does not start, and
+    /// [`Error::NoDevice`].
+    pub fn numbered(self, number: usize) -> Result<Device> {
+        let found = self.devices()?;
+        let Some(device) = found.get(number).cloned() else {
+            let found = found.len();
+            return Err(Error::NoDevice { backend: self.name(), number, found });
+        };
+        if self.is_cpu() {
+            return Ok(device);
         }
+        // A driver reports a failure when it is first used, and does so with a panic.
+        let probe = device.clone();
+        let works = catch_unwind(move || drop(Tensor::<1>::zeros([1], &probe).into_data()));
+        works.map(|()| device).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            self.no_adapter(
+                text.or_else(|| panic.downcast_ref().copied()).unwrap_or("the driver did not start"),
+            )
+        })
+    }
+
+    /// The names of its devices, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`Error::NotBuiltIn`], and [`Error::NoAdapter`] when it finds no device.
+    pub fn names(self) -> Result<Vec<String>> {
+        self.devices()?.into_iter().map(|device| Ok(self.name_of(&device))).collect()
+    }
+
+    #[cfg(feature = "cube")]
+    fn name_of(self, device: &Device) -> String {
+        let device = device.clone();
+        let identity = catch_unwind(move || device.identity().map(|identity| identity.name));
+        identity.ok().flatten().unwrap_or_else(|| "this processor".into())
+    }
+
+    #[cfg(not(feature = "cube"))]
+    fn name_of(self, _device: &Device) -> String {
+        "this processor".into()
+    }
+
+    /// What it finds on this machine, at least one device.
+    fn devices(self) -> Result<Vec<Device>> {
+        #[cfg(feature = "cube")]
+        use burn::tensor::DeviceType;
+        let found = match self {
+            Self::Flex => vec![Device::flex()],
+            #[cfg(feature = "ndarray")]
+            Self::NdArray => vec![ndarray()],
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => enumerate(DeviceType::Wgpu),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => enumerate(DeviceType::Vulkan),
+            #[cfg(feature = "metal")]
+            Self::Metal => enumerate(DeviceType::Metal),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => enumerate(DeviceType::Cuda),
+            #[allow(unreachable_patterns)]
+            absent => return Err(Error::NotBuiltIn { backend: absent.name(), needs: absent.build_needs() }),
+        };
+        match found.is_empty() {
+            true => Err(self.no_adapter("no device found")),
+            false => Ok(found),
+        }
+    }
+
+    fn no_adapter(self, reason: &str) -> Error {
+        Error::NoAdapter { backend: self.name(), reason: reason.into(), advice: self.advice() }
     }
 }
 
@@ -78,33 +174,10 @@ fn ndarray() -> Device {
     Device::ndarray()
 }
 
-/// Initialising an adapter twice is an error, so the result of the first call is kept.
-#[cfg(feature = "wgpu")]
-fn wgpu() -> Result<Device> {
-    use std::sync::OnceLock;
-    static DEVICE: OnceLock<std::result::Result<Device, String>> = OnceLock::new();
-    let device = DEVICE.get_or_init(|| Device::wgpu_options().init().map_err(|error| error.to_string()));
-    device.clone().map_err(|reason| Error::NoAdapter {
-        backend: "wgpu",
-        reason,
-        advice: "install a Vulkan driver (Debian, in software: apt install mesa-vulkan-drivers libvulkan1) or type \
-                 --backend flex",
-    })
-}
-
-/// The driver reports a failure only when it is first used, and does so with a panic.
-#[cfg(feature = "cuda")]
-fn cuda() -> Result<Device> {
-    let device = Device::cuda(0);
-    let probe = device.clone();
-    let works = std::panic::catch_unwind(move || {
-        burn::tensor::Tensor::<1>::zeros([1], &probe).into_data();
-    });
-    works.map(|()| device).map_err(|panic| Error::NoAdapter {
-        backend: "cuda",
-        reason: panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "the driver did not start".into()),
-        advice: "install the NVIDIA driver and the CUDA toolkit or type --backend flex",
-    })
+/// The devices of a kind; none where the driver's library is missing.
+#[cfg(feature = "cube")]
+fn enumerate(kind: burn::tensor::DeviceType) -> Vec<Device> {
+    catch_unwind(|| Device::enumerate(kind).into_iter().collect()).unwrap_or_default()
 }
 
 impl fmt::Display for Backend {
@@ -118,6 +191,7 @@ impl FromStr for Backend {
 
     fn from_str(name: &str) -> std::result::Result<Self, String> {
         let found = Self::ALL.into_iter().find(|backend| backend.name() == name);
-        found.ok_or_else(|| format!("no backend `{name}`; the backends are flex, ndarray, wgpu and cuda"))
+        let names = Self::ALL.map(Self::name).join(", ");
+        found.ok_or_else(|| format!("no backend `{name}`; the backends are {names}"))
     }
 }

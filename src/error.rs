@@ -88,12 +88,29 @@ pub enum Error {
     Couplings(Problem),
     /// A backend this build does not have.
     #[error(
-        "backend `{backend}` is not built in; build with it: cargo run --release --features {backend} -- --backend {backend}"
+        "backend `{backend}` is not built in; build with it: cargo run --release --features {backend} -- --backend {backend}{needs}"
     )]
     NotBuiltIn {
         /// Its name, which is also the name of its Cargo feature.
         backend: &'static str,
+        /// What its build needs besides.
+        needs: &'static str,
     },
+    /// A number beyond the devices of a backend.
+    #[error(
+        "backend `{backend}` has no device {number}: it found {found}, numbered from 0 (--list-backends names them)"
+    )]
+    NoDevice {
+        /// Its name.
+        backend: &'static str,
+        /// The number that was asked for.
+        number: usize,
+        /// How many devices it found.
+        found: usize,
+    },
+    /// Processes of one run that cannot go on together.
+    #[error("ranks: {0}")]
+    Ranks(String),
     /// A backend that found no device.
     #[error("backend `{backend}` found no adapter ({reason}); {advice}")]
     NoAdapter {

@@ -6,7 +6,7 @@
 //!
 //! | module | what | uses |
 //! |---|---|---|
-//! | [`network`] | what a machine is | errors, units, noise, shards, schedules, devices, tensors |
+//! | [`network`] | what a machine is | errors, units, noise, shards, schedules, devices, tensors, products |
 //! | [`dynamics`] | how it moves | `network` |
 //! | [`paths`] | the analysis of trajectories: probability, heat, exact optimum | `dynamics` |
 //! | [`export`] | export of couplings | `network` |
@@ -17,14 +17,20 @@
 #[doc = include_str!("../README.md")]
 pub struct ReadMe;
 
+#[cfg(feature = "cube")]
+mod cube;
 pub mod device;
 pub mod dynamics;
 pub mod error;
 pub mod export;
 pub mod hardware;
+#[cfg(feature = "cube")]
+mod kernels;
 pub mod network;
 pub mod noise;
+mod packed;
 pub mod paths;
+pub mod ranks;
 pub mod schedule;
 pub mod shards;
 pub mod tensors;
@@ -38,7 +44,7 @@ pub use dynamics::heat_flow::{ExactHeat, Heat, HeatFlow};
 pub use dynamics::landscape::{Landscape, Metropolis};
 pub use dynamics::ornstein_uhlenbeck::{Linear, LinearSteps, OrnsteinUhlenbeck, Scheme, Transition};
 pub use dynamics::overdamped::{Integrator, Overdamped};
-pub use dynamics::run::{Dynamics, Place, Recorder, Step, Trajectory, advance, run};
+pub use dynamics::run::{Dynamics, Place, Recorder, Step, Trajectory, advance, carry, run};
 pub use dynamics::tempering::{Ladder, Replicas, Tempering};
 pub use dynamics::underdamped::{CellArray, underdamped};
 pub use error::{Divergence, Error, HeatProblem, LinearProblem, Problem, Result, SpinProblem};

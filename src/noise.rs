@@ -106,6 +106,8 @@ impl Key {
     }
 
     fn draw<const UNIFORM: bool>(self, step: u32, trajectories: usize, units: usize) -> Vec<f32> {
+        #[cfg(test)]
+        DRAWN.with(|drawn| drawn.set(drawn.get() + 1));
         let blocks = units.div_ceil(4);
         let mut out = Vec::with_capacity(trajectories * units);
         let mut lanes = Lanes::<UNIFORM>::new(self.trajectory, step, blocks as u32);
@@ -141,6 +143,12 @@ impl Key {
         order.shuffle(&mut self.rng());
         order
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often numbers were drawn on this thread.
+    pub(crate) static DRAWN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 const fn split(word: u64) -> [u32; 2] {

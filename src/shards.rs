@@ -4,11 +4,16 @@
 //! are free, and results are combined in the order of the shards. With noise addressed by trajectory
 //! ([`Key::skip`](crate::Key::skip)) a run on one thread and a run on many give the same bits.
 
+use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::ranks;
 
 /// How a batch is split.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,7 +46,29 @@ impl Shards {
 
     /// Calls `work` on every shard of `0..batch`, and returns the results in order.
     pub fn map<T: Send>(&self, batch: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+        self.over(self.ranges(batch), work)
+    }
+
+    /// The same, split over [ranks](crate::ranks): every shard is worked on by one of them, and all have the results.
+    ///
+    /// # Errors
+    /// The first error of `work` here, or [`Error::Ranks`] with that of another rank.
+    pub fn gather<T, E>(
+        &self,
+        batch: usize,
+        work: impl Fn(Range<usize>) -> std::result::Result<T, E> + Sync,
+    ) -> std::result::Result<Vec<T>, E>
+    where
+        T: Send + Serialize + DeserializeOwned,
+        E: Send + From<Error> + Display,
+    {
         let ranges = self.ranges(batch);
+        let total = ranges.len();
+        let mine = ranges.into_iter().enumerate().filter(|(index, _)| ranks::is_mine(*index));
+        ranks::collect(self.over(mine.map(|(_, range)| range).collect(), work), total)
+    }
+
+    fn over<T: Send>(&self, ranges: Vec<Range<usize>>, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
         let threads = self.threads.clamp(1, ranges.len().max(1));
         if threads == 1 {
             return ranges.into_iter().map(work).collect();

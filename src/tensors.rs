@@ -3,11 +3,47 @@
 use burn::module::Param;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorCreationOptions, TensorData};
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::error::{Error, Result};
+use crate::noise::Key;
 
 /// The values of a tensor on the host, in f64.
 pub fn to_f64<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().convert::<f64>().try_into_vec::<f64>().expect("converted to f64")
+}
+
+impl Key {
+    /// The normals of a step as a tensor, drawn where `beside` is: on a GPU nothing crosses the bus.
+    ///
+    /// On a GPU they are within two units in the last place of [`normals`](Self::normals), elsewhere equal.
+    ///
+    /// # Shapes
+    /// `[trajectory, unit]`, whatever the shape of `beside`.
+    pub fn normals_beside(self, step: usize, shape: [usize; 2], beside: &Tensor<2>) -> Tensor<2> {
+        self.drawn_beside(step, shape, beside, false)
+    }
+
+    /// The uniform numbers of a step as a tensor, drawn where `beside` is, with the same bits everywhere.
+    ///
+    /// # Shapes
+    /// As [`normals_beside`](Self::normals_beside).
+    pub fn uniforms_beside(self, step: usize, shape: [usize; 2], beside: &Tensor<2>) -> Tensor<2> {
+        self.drawn_beside(step, shape, beside, true)
+    }
+
+    fn drawn_beside(self, step: usize, shape: [usize; 2], beside: &Tensor<2>, uniform: bool) -> Tensor<2> {
+        #[cfg(feature = "cube")]
+        if let Some(drawn) = cube::draw(self, step, &beside.clone().inner(), shape, uniform) {
+            return drawn;
+        }
+        let [rows, columns] = shape;
+        let values = match uniform {
+            true => self.uniforms(step as u32, rows, columns),
+            false => self.normals(step as u32, rows, columns),
+        };
+        Tensor::from_data(TensorData::new(values, shape), (&beside.device().inner(), beside.dtype()))
+    }
 }
 
 /// One row of values, `[1, values]`.

@@ -337,3 +337,55 @@ fn the_adjoint_reaches_protocols_and_starts_from_few_states() {
     }
     println!("{checked} gradients");
 }
+
+/// Every parameter in single precision.
+struct Single;
+
+impl burn::module::ModuleMapper for Single {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        parameter.map(|x| x.cast(burn::tensor::DType::F32))
+    }
+}
+
+/// Steps in one pass (single precision) end where steps by tensors (double precision) do, and have their gradients,
+/// with and without each kind of control parameter.
+#[test]
+fn steps_in_one_pass_are_those_of_tensors() {
+    const STEPS: usize = 31;
+    for kinds in [[false; 3], [true, false, false], [false, true, false], [false, false, true], [true; 3]] {
+        for (rows, integrator) in [(1, Integrator::EulerMaruyama), (5, Integrator::LeimkuhlerMatthews)] {
+            let double = steered(kinds, rows, 5);
+            let single = double.clone().map(&mut Single);
+            let both = [double, single].map(|model| {
+                let (dynamics, x0) = model.valid().machine(integrator).unwrap();
+                let x = to_f64(advance(&dynamics, x0, 0..STEPS, |_| {}));
+                let machine = |model: &Steered| model.machine(integrator);
+                let gradient = Unrolled::new(STEPS).gradient(&model, machine, |model, x| model.loss(x));
+                (x, model.flat(&gradient.unwrap().1))
+            });
+            let [(x, gradients), (single_x, single_gradients)] = both;
+            assert!(distance(&x, &single_x) < 2e-6, "{kinds:?}: {}", distance(&x, &single_x));
+            for (a, b) in gradients.iter().zip(&single_gradients) {
+                let scale = a.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
+                assert!(a.len() == b.len() && distance(a, b) < 1e-5 * scale, "{kinds:?}: {a:?} {b:?}");
+            }
+        }
+    }
+    for (name, topology) in networks().into_iter().chain([("sparse", sparse())]) {
+        let (double, clamped) = random(&topology, 1.0, 9, Key::new(87));
+        let x0 = normals(9, double.free_units(), 0.3, Key::new(88));
+        let schedule = Schedule::new(1e-2, 0.3).unwrap();
+        let gradient = |model: &Substrate, dtype| {
+            let clamped: Vec<_> = clamped.iter().map(|x| x.clone().cast(dtype)).collect();
+            let loss = |model: &Substrate, x: Tensor<2>| loss(model, x, &clamped);
+            let found = model.pathwise(x0.clone().cast(dtype), &clamped, schedule, Key::new(89), loss);
+            flat(&found.unwrap().1, model)
+        };
+        let reference = gradient(&double, burn::tensor::DType::F64);
+        let found = gradient(&double.clone().map(&mut Single), burn::tensor::DType::F32);
+        for (a, b) in reference.iter().zip(&found) {
+            let scale = a.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
+            assert!(a.len() == b.len() && distance(a, b) < 1e-5 * scale, "{name}");
+        }
+    }
+}

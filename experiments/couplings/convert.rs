@@ -61,7 +61,7 @@ fn held(task: &Convert, couplings: &Couplings) -> Result<Couplings> {
             task.out.display()
         );
     }
-    let device = task.data.source()?.backend.device()?;
+    let device = task.data.source()?.device()?;
     let field = field(task, couplings, &couplings.substrate(&device)?)?;
     let field: Vec<f32> = to_f64(field).into_iter().map(|h| h as f32).collect();
     Ok(couplings.held(&field)?)
@@ -92,7 +92,7 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
         );
     }
     let source = task.data.source()?;
-    let device = source.backend.device()?;
+    let device = source.device()?;
     let substrate = couplings.substrate(&device)?;
     let field = field(task, couplings, &substrate)?;
     let start = start(couplings, &substrate, 1, source.key())?;

@@ -41,7 +41,7 @@ pub fn perturb(task: &Perturb) -> Result<()> {
     task.data.check_flags()?;
     let devices = counted(task.devices, "device");
     afford(&devices, task.devices as u128 * 1024)?;
-    let reader = Reader::load(&task.file, &task.data.source()?.backend.device()?)?;
+    let reader = Reader::load(&task.file, &task.data.source()?.device()?)?;
     let values = if task.values.is_empty() { task.by.values() } else { task.values.clone() };
     // Refuse impossible values before an hour of work, and devices for which the time step is too large.
     let key = task.data.source()?.key().fork("perturb");

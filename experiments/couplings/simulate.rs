@@ -43,7 +43,7 @@ pub fn simulate(task: &Simulate) -> Result<()> {
         !(priced && cold),
         "at kT = 0 there is no ledger, because heat is in units of kT; leave out --ledger and prices"
     );
-    let device = task.data.source()?.backend.device()?;
+    let device = task.data.source()?.device()?;
     if let Some(sampling) = &couplings.description.sampling {
         let useless = task.ledger.is_some() || assumptions != Assumptions::default();
         ensure!(!useless, "ledger and prices are of displacements, and these units are spins");
@@ -205,7 +205,7 @@ fn ends(classifier: &Classifier, bench: &Bench) -> Result<(f64, f64, Vec<f64>)> 
         let indices: Vec<usize> = range.clone().collect();
         let (field, x0) = classifier.prepare(test, &indices)?;
         let key = bench.key.fork("ends").skip(range.start as u64);
-        let x = substrate.simulate(x0.clone(), field, classifier.schedule, key, |_| {})?;
+        let x = substrate.carry(x0.clone(), field, classifier.schedule, key)?;
         let images = test.clamped(&indices, &classifier.normalisation, None, substrate.options());
         let rows = range.len() as f64;
         Ok((rows * reset(substrate, x0, x.clone()), to_f64(images.square().sum())[0], to_f64(x)))

@@ -51,7 +51,7 @@ pub fn tune(task: &Tune) -> Result<()> {
 
 fn run(command: &'static str, task: &Tune, change: impl Fn(&mut Settings)) -> Result<()> {
     let prepare = |settings: Settings| {
-        let before = load_classifier(&settings.file, &settings.source.backend.device()?)?;
+        let before = load_classifier(&settings.file, &settings.source.device()?)?;
         // Refuse impossible imperfections before images are read.
         for imperfection in &settings.pathwise.hardware {
             Hardware::ideal(before.substrate.clone()).with(*imperfection, settings.source.key())?;

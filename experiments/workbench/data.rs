@@ -80,6 +80,8 @@ pub struct Source {
     pub data_dir: Option<PathBuf>,
     /// Where to compute.
     pub backend: Backend,
+    /// The number of the device, where a backend has several.
+    pub device: usize,
     /// Seed of everything random.
     pub seed: u64,
     /// How many images of each split to use, from the first; all if none.
@@ -94,6 +96,7 @@ impl Default for Source {
             dataset: Dataset::Strokes,
             data_dir: None,
             backend: Backend::Flex,
+            device: 0,
             seed: 0,
             limit: None,
             held_out: 5000,
@@ -154,13 +157,18 @@ impl Source {
     /// Opens images, device and key. On CPUs, batches are split into shards of `shard` examples on the given number
     /// of threads, or on one per core; elsewhere they stay whole.
     pub fn open(&self, shard: usize, threads: Option<usize>) -> Result<Bench> {
-        let device = self.backend.device()?;
+        let device = self.device()?;
         let mut shards = Shards::new(shard);
         shards.threads = threads.unwrap_or(shards.threads).clamp(1, 1024);
         if !self.backend.is_cpu() {
             shards = Shards::whole();
         }
         Ok(Bench { data: self.data()?, device, shards, key: self.key() })
+    }
+
+    /// Where to compute.
+    pub fn device(&self) -> Result<Device> {
+        Ok(self.backend.numbered(self.device)?)
     }
 
     /// Reads or draws the images.

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser};
-use thermograd::Backend;
+use thermograd::{Backend, Error};
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
+use crate::workbench::output;
 use crate::workbench::run::keep_apart;
 use crate::workbench::settings::{name, overlay, refuse_useless, set, single, table};
 
@@ -30,9 +31,15 @@ pub struct DataFlags {
     /// Seed of everything random.
     #[arg(long)]
     seed: Option<u64>,
-    /// Where to compute: flex, ndarray, wgpu or cuda.
+    /// Where to compute: flex, ndarray, wgpu, vulkan, metal or cuda.
     #[arg(long)]
     backend: Option<Backend>,
+    /// The number of the device, where the backend has several.
+    #[arg(long, value_name = "N")]
+    device: Option<usize>,
+    /// Say which backends are built in, what each finds on this machine and how to get the others.
+    #[arg(long)]
+    list_backends: bool,
     /// Threads on CPU backends; results do not depend on their number.
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
@@ -105,6 +112,7 @@ impl DataFlags {
         ensure!(self.seed.is_none_or(seed), "--seed: at most {} is possible", i64::MAX);
         set(&mut source.seed, self.seed);
         set(&mut source.backend, self.backend);
+        set(&mut source.device, self.device);
         source.limit = self.limit.or(source.limit);
         let reads = source.dataset.reads_files();
         ensure!(
@@ -135,13 +143,14 @@ impl DataFlags {
     }
 
     /// Which flags were given.
-    pub fn given(&self) -> [(&'static str, bool); 6] {
+    pub fn given(&self) -> [(&'static str, bool); 7] {
         [
             ("--dataset", self.dataset.is_some()),
             ("--data-dir", self.data_dir.is_some()),
             ("--limit", self.limit.is_some()),
             ("--seed", self.seed.is_some()),
             ("--backend", self.backend.is_some()),
+            ("--device", self.device.is_some()),
             ("--threads", self.threads.is_some()),
         ]
     }
@@ -187,6 +196,7 @@ impl DataFlags {
             ("limit", source.limit.map_or("all".into(), |limit| limit.to_string())),
             ("seed", source.seed.to_string()),
             ("backend", source.backend.to_string()),
+            ("device", source.device.to_string()),
             ("threads", "all cores".into()),
         ]
     }
@@ -207,9 +217,29 @@ pub fn with_defaults(command: Command, defaults: Vec<(&'static str, String)>) ->
 
 /// Parses the command line; --help and invalid arguments end the program.
 pub fn parse<A: Parser>(mut command: Command) -> A {
+    // Like --help, this needs nothing else that a command requires.
+    if std::env::args_os().skip(1).any(|arg| arg == "--list-backends") {
+        output::line(format_args!("{}", list_backends()));
+        std::process::exit(0);
+    }
     let matches = command.get_matches_mut();
     refuse_beside_resume(&mut command, &matches);
     A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// A line for every device of every backend, and for every backend that has none what is missing.
+fn list_backends() -> String {
+    let lines = Backend::ALL.into_iter().flat_map(|backend| match backend.names() {
+        Ok(names) => {
+            let line = |(number, name)| format!("{:8} device {number}: {name}", backend.name());
+            names.into_iter().enumerate().map(line).collect()
+        }
+        Err(Error::NotBuiltIn { needs, .. }) => {
+            vec![format!("{:8} not built in: add --features {backend} to cargo{needs}", backend.name())]
+        }
+        Err(error) => vec![format!("{:8} {error}", backend.name())],
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a flag is on the command line.

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
 
 use anyhow::{Result, anyhow};
+use thermograd::ranks;
 
 /// The first error of the standard output, if any.
 static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
@@ -15,8 +16,11 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::workbench::output::line(format_args!($($text)*)) };
 }
 
-/// Prints one line; the first failure is kept for [`end`].
+/// Prints one line, on the first rank; the first failure is kept for [`end`].
 pub fn line(text: Arguments) {
+    if !ranks::is_first() {
+        return;
+    }
     let mut failed = FAILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if failed.is_none() {
         let mut out = std::io::stdout().lock();
@@ -26,6 +30,13 @@ pub fn line(text: Arguments) {
 
 /// Prints a line to the standard error and ignores failures.
 pub fn aside(text: Arguments) {
+    if ranks::is_first() {
+        complain(text);
+    }
+}
+
+/// The same on any rank.
+pub fn complain(text: Arguments) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

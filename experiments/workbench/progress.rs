@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use thermograd::ranks;
 
 use crate::say;
 use crate::workbench::output;
@@ -20,6 +21,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// call, while there is nothing to save, the first one does.
 pub fn catch_interrupts() -> Result<()> {
     let handler = || {
+        ranks::ask_to_stop();
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED);
         }
@@ -28,9 +30,9 @@ pub fn catch_interrupts() -> Result<()> {
     ctrlc::set_handler(handler).context("cannot catch Ctrl-C")
 }
 
-/// Whether Ctrl-C was pressed.
+/// Whether Ctrl-C was pressed; of several ranks, whether all have agreed to stop because it was on one.
 pub fn interrupted() -> bool {
-    STOP.load(Ordering::SeqCst)
+    ranks::agreed_to_stop()
 }
 
 /// The error of an experiment that was ended by Ctrl-C, with its final message.
@@ -47,6 +49,7 @@ impl Interrupted {
     /// Prints the message and ends the program.
     pub fn exit(&self) -> ! {
         say!("\n{}", self.0);
+        ranks::end();
         std::process::exit(INTERRUPTED);
     }
 }
@@ -66,6 +69,9 @@ pub fn bar(name: &str, length: u64) -> Bar {
     let template = "{prefix:>10} {bar:32} {pos}/{len}  {elapsed} (left {eta})  {msg}";
     let style = ProgressStyle::with_template(template).expect("a valid template");
     let bar = ProgressBar::new(length).with_style(style.progress_chars("=> ")).with_prefix(name.to_owned());
+    if !ranks::is_first() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
     let told = (!std::io::stderr().is_terminal()).then(|| Cell::new(Instant::now()));
     Bar { bar, told }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thermograd::export::heat::is_heat_circuit;
-use thermograd::{Couplings, Format, Ising};
+use thermograd::{Couplings, Format, Ising, ranks};
 
 use crate::workbench::output;
 
@@ -19,6 +19,9 @@ const WRITING: &str = ".writing-";
 /// Writes a file atomically, through a temporary file in the same folder that is renamed, so neither a reader nor a
 /// crash ever sees half of it. Pipes and devices are written to directly. For a link, its target is replaced.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if !ranks::is_first() {
+        return Ok(());
+    }
     let written = if is_stream(path) { pour(path, bytes) } else { replace(&followed(path), bytes) };
     written.with_context(|| format!("cannot write {}", path.display()))
 }
@@ -121,7 +124,7 @@ pub fn keep_apart<'a>(
 
 /// Refuses a path that cannot be written to, before there is anything to write.
 pub fn try_place(path: &Path) -> Result<()> {
-    if is_stream(path) {
+    if is_stream(path) || !ranks::is_first() {
         return Ok(());
     }
     let file = followed(path);
@@ -277,7 +280,8 @@ fn next_free(name: String) -> Result<PathBuf> {
 #[derive(Clone, Debug)]
 pub struct Run {
     folder: PathBuf,
-    _lock: Arc<fs::File>,
+    /// Of the first rank.
+    _lock: Option<Arc<fs::File>>,
 }
 
 impl Run {
@@ -322,6 +326,28 @@ impl Run {
     /// Makes a run folder with the text of the settings in it: `out`, which must be free, or the next free
     /// `runs/<name>-<number>`.
     pub fn begin(identity: Identity, out: Option<&Path>, settings: &str) -> Result<Self> {
+        Self::by_first(|| Self::made(identity, out, settings))
+    }
+
+    /// The run of the first rank, which alone has the lock; the others learn its folder.
+    fn by_first(make: impl FnOnce() -> Result<Self>) -> Result<Self> {
+        let mut own = None;
+        let told = ranks::of_first(|| match make() {
+            Ok(run) => {
+                let folder = run.folder.clone();
+                own = Some(Ok(run));
+                Ok(folder)
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                own = Some(Err(error));
+                Err(reason)
+            }
+        })?;
+        own.unwrap_or_else(|| told.map(|folder| Self { folder, _lock: None }).map_err(anyhow::Error::msg))
+    }
+
+    fn made(identity: Identity, out: Option<&Path>, settings: &str) -> Result<Self> {
         let folder = match out {
             Some(out) => {
                 fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -342,6 +368,10 @@ impl Run {
 
     /// Opens the folder of a run that `command` began.
     pub fn open(command: &str, folder: &Path) -> Result<Self> {
+        Self::by_first(|| Self::opened(command, folder))
+    }
+
+    fn opened(command: &str, folder: &Path) -> Result<Self> {
         let shown = folder.display();
         ensure!(
             folder.join(Self::SETTINGS).is_file() && folder.join(Self::IDENTITY).is_file(),
@@ -368,7 +398,9 @@ impl Run {
                 bail!("another process is working in {}", folder.display())
             }
             // If the file system does not support locks, there is none.
-            Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(Self { folder, _lock: Arc::new(lock) }.swept()),
+            Err(fs::TryLockError::Error(_)) | Ok(()) => {
+                Ok(Self { folder, _lock: Some(Arc::new(lock)) }.swept())
+            }
         }
     }
 
@@ -416,6 +448,9 @@ impl Run {
 
     /// Appends one line of JSON.
     pub fn append_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        if !ranks::is_first() {
+            return Ok(());
+        }
         let path = self.path(name);
         let open = fs::OpenOptions::new().create(true).append(true).open(&path);
         let mut file = open.with_context(|| format!("cannot open {}", path.display()))?;
@@ -435,8 +470,13 @@ impl Run {
         self.write(&format!("checkpoints/{name}"), &[bytes, &sum].concat())
     }
 
-    /// Reads a checkpoint file of an earlier session; none if there is none.
+    /// Reads a checkpoint file of an earlier session, the same on all ranks; none if there is none.
     pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let told = ranks::of_first(|| self.kept_here(name).map_err(|error| format!("{error:#}")))?;
+        told.map_err(anyhow::Error::msg)
+    }
+
+    fn kept_here(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let name = format!("checkpoints/{name}");
         if !self.has(&name) {
             return Ok(None);

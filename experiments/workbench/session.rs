@@ -5,12 +5,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
+use thermograd::{Shards, ranks};
 
 use crate::say;
 use crate::workbench::data::Data;
 use crate::workbench::progress::{self, Interrupted, catch_interrupts, interrupted};
 use crate::workbench::run::{Identity, Run};
-use crate::workbench::settings::Settings;
+use crate::workbench::settings::{Settings, version};
+
+/// Refuses ranks that would not do the same.
+fn check_ranks(settings: &str) -> Result<()> {
+    ranks::agree("version", &version())?;
+    ranks::agree("settings", settings)?;
+    // Work is told out in chunks that depend on it.
+    ranks::agree("number of cores", &Shards::new(1).threads.to_string())?;
+    Ok(())
+}
 
 /// A run in progress.
 pub struct Session {
@@ -39,12 +49,14 @@ impl Session {
             Some(folder) => {
                 let run = Run::open(command, folder)?;
                 let settings = S::read(&run.path(Run::SETTINGS))?;
+                check_ranks(&toml::to_string(&settings)?)?;
                 (run, prepare(settings)?)
             }
             None => {
                 out.as_deref().map_or(Ok(()), Run::check_free)?;
                 let settings = settings()?;
                 let text = toml::to_string(&settings)?;
+                check_ranks(&text)?;
                 let experiment = prepare(settings)?;
                 let identity = Identity { command: command.into(), continues: true };
                 (Run::begin(identity, out.as_deref(), &text)?, experiment)
@@ -59,7 +71,9 @@ impl Session {
     /// Begins a run of `command` without training, which cannot be continued.
     pub fn evaluation(command: &str, out: Option<&Path>, settings: &impl Serialize) -> Result<Self> {
         let identity = Identity { command: command.into(), continues: false };
-        let run = Run::begin(identity, out, &toml::to_string(settings)?)?;
+        let text = toml::to_string(settings)?;
+        check_ranks(&text)?;
+        let run = Run::begin(identity, out, &text)?;
         Self { run, command: None, before: Duration::ZERO, since: None }.told()
     }
 

@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use thermograd::{Estimate, Hardware, Key, Schedule, Shards, SubstrateConfig, to_f64};
+use thermograd::{Estimate, Hardware, Key, Schedule, Shards, SubstrateConfig, ranks, to_f64};
 
 use crate::classifier::model::Classifier;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::training::examples::Examples;
 use crate::training::network::ranking;
 
@@ -73,14 +73,17 @@ impl Classifier {
         let key = key.fork("evaluation");
         let mut tally = Tally::default();
         // In chunks of images and pieces of their trajectories, so that progress can be reported.
-        let chunk = shards.size.saturating_mul(4 * shards.threads).min(examples.len());
+        let chunk = shards.size.saturating_mul(4 * shards.threads * ranks::count()).min(examples.len());
         for start in (0..examples.len()).step_by(chunk) {
             let count = chunk.min(examples.len() - start);
             let sheet = |range: Range<usize>| {
                 let indices: Vec<usize> = range.map(|index| start + index).collect();
                 Ok(Mutex::new(this.sheet(examples, &indices)?))
             };
-            let sheets: Vec<_> = shards.ranges(count).into_iter().map(sheet).collect::<Result<_>>()?;
+            let ranges = shards.ranges(count);
+            let total = ranges.len();
+            let mine = ranges.into_iter().enumerate().filter(|(index, _)| ranks::is_mine(*index));
+            let sheets: Vec<_> = mine.map(|(_, range)| sheet(range)).collect::<Result<_>>()?;
             // Work on every sheet, on as many threads as there are.
             let each = Shards { size: 1, threads: shards.threads };
             let on_all = |work: &(dyn Fn(&mut Sheet) -> Result<()> + Sync)| -> Result<()> {
@@ -97,8 +100,10 @@ impl Classifier {
                 progress(done / examples.len() as f64);
             }
             on_all(&|sheet| this.close(sheet, key))?;
-            for sheet in sheets {
-                tally.merge(sheet.into_inner().unwrap_or_else(PoisonError::into_inner).tally);
+            let tallies =
+                sheets.into_iter().map(|sheet| sheet.into_inner().unwrap_or_else(PoisonError::into_inner));
+            for part in ranks::collect(tallies.map(|sheet| Ok::<_, Error>(sheet.tally)).collect(), total)? {
+                tally.merge(part);
             }
         }
         Ok(tally.finish(self.outputs().len(), self.schedule, self.substrate.kt()))
@@ -151,7 +156,7 @@ impl Classifier {
         let Sheet { labels, field, x0, sum, tally, .. } = sheet;
         let cold = SubstrateConfig { kt: 0.0, ..self.substrate.config().clone() };
         let cold = self.substrate.clone().with_config(cold)?;
-        let noiseless = cold.simulate(x0.clone(), field.clone(), self.schedule, key, |_| {})?;
+        let noiseless = cold.carry(x0.clone(), field.clone(), self.schedule, key)?;
         tally.top1_average = right(sum, labels, 1);
         tally.top2_average = right(sum, labels, 2);
         tally.top1_noiseless = right(&self.read(&noiseless), labels, 1);
@@ -170,7 +175,7 @@ impl Classifier {
         key: Key,
     ) -> Result<f64> {
         let this = self.with_substrate(device.substrate.valid());
-        let rights = shards.map(examples.len(), |range| -> Result<usize> {
+        let rights = shards.gather(examples.len(), |range| -> Result<usize> {
             let indices: Vec<usize> = range.clone().collect();
             let labels: Vec<usize> = indices.iter().map(|&index| examples.label(index)).collect();
             let (field, x0) = this.prepare(examples, &indices)?;
@@ -179,8 +184,7 @@ impl Classifier {
             let x = device.read(x, key.fork("read-out").skip(first));
             Ok(right(&self.read(&x), &labels, 1))
         });
-        let rights: usize = rights.into_iter().sum::<Result<usize>>()?;
-        Ok(rights as f64 / examples.len() as f64)
+        Ok(rights?.into_iter().sum::<usize>() as f64 / examples.len() as f64)
     }
 }
 
@@ -204,7 +208,7 @@ struct Sheet {
 }
 
 /// Sums of an evaluation in progress, over images.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Tally {
     images: usize,
     /// Images classified correctly: by each trajectory, with one guess and with two.

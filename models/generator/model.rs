@@ -12,7 +12,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use serde::{Deserialize, Serialize};
 use thermograd::{
-    Couplings, Course, Group, Key, Ledger, Protocol, Schedule, Shards, Step, Substrate, Well, to_f64,
+    Couplings, Course, Group, Key, Ledger, Protocol, Schedule, Shards, Step, Substrate, Well, ranks, to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ pub struct Request {
 }
 
 /// Images from noise, in the scale of pixels: −1 black, 1 white.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Samples {
     /// Visible units at t_f, divided by the mean of a unit held at a white pixel. Row-major `[image, pixel]`.
     pub raw: Vec<f32>,
@@ -228,16 +228,16 @@ impl Generator {
     ) -> Result<Samples> {
         self.check(request)?;
         let this = self.with_substrate(self.substrate.valid());
-        let chunk = shards.size.saturating_mul(shards.threads).min(request.count);
+        let chunk = shards.size.saturating_mul(shards.threads * ranks::count()).min(request.count);
         let mut samples = Samples::default();
         for start in (0..request.count).step_by(chunk) {
             let count = chunk.min(request.count - start);
-            let drawn = shards.map(count, |range| {
+            let drawn = shards.gather(count, |range| {
                 let rows = start + range.start..start + range.end;
                 this.draw(request, rows, key, |_, _| {})
             });
-            for one in drawn {
-                samples.append(one?);
+            for one in drawn? {
+                samples.append(one);
             }
             progress((start + count) as f64 / request.count as f64);
         }

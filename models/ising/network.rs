@@ -344,8 +344,7 @@ pub(crate) fn coins(images: usize, spins: usize, key: Key, device: &Device) -> T
 /// `[image, spin]` → `[image, copy and spin]`.
 pub(crate) fn drawn(field: Tensor<2>, copies: usize, step: u32, key: Key) -> Tensor<2> {
     let [images, spins] = field.dims();
-    let u = TensorData::new(key.uniforms(step, images, copies * spins), [images, copies * spins]);
-    let u = Tensor::<2>::from_data(u, &field.device());
+    let u = key.uniforms_beside(step as usize, [images, copies * spins], &field);
     let up = (u * ((field * -2.0).exp() + 1.0).repeat_dim(1, copies)).lower_elem(1.0);
     up.float() * 2.0 - 1.0
 }

@@ -7,7 +7,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use thermograd::{Correlation, Dynamics, Key, Place, Shards, run, to_f64};
+use thermograd::{Correlation, Dynamics, Key, Place, Shards, ranks, run, to_f64};
 
 use crate::error::Result;
 use crate::ising::network::{IsingNet, coins, drawn};
@@ -205,22 +205,21 @@ pub(crate) fn tallied(
     let (mut right, mut confusion) = (vec![0.0; marks.len()], vec![vec![0.0; classes]; classes]);
     let mut flips = 0.0;
     // In chunks, so that progress can be told.
-    let chunk = shards.size * 2 * shards.threads;
+    let chunk = shards.size * 2 * shards.threads * ranks::count();
     for start in (0..examples.len()).step_by(chunk) {
         let count = chunk.min(examples.len() - start);
-        let parts = shards.map(count, |range| -> Result<_> {
+        let parts = shards.gather(count, |range| -> Result<_> {
             let indices: Vec<usize> = range.map(|index| start + index).collect();
             let sums = vec![0.0; indices.len() * classes];
             let mut part =
                 Part { burn_in: sweeps.burn_in, marks: &marks, indices, sums, at: Vec::new(), flips: 0.0 };
             sample(&mut part)?;
-            Ok(part)
+            Ok((part.indices, part.at, part.flips))
         });
-        for part in parts {
-            let part = part?;
-            flips += part.flips;
-            for (mark, sums) in part.at.iter().enumerate() {
-                for (&index, sums) in part.indices.iter().zip(sums.chunks(classes)) {
+        for (indices, at, part_flips) in parts? {
+            flips += part_flips;
+            for (mark, sums) in at.iter().enumerate() {
+                for (&index, sums) in indices.iter().zip(sums.chunks(classes)) {
                     let (label, shares) = (examples.label(index), shares(sums));
                     right[mark] += shares[label];
                     if mark + 1 == marks.len() {

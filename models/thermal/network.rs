@@ -559,11 +559,8 @@ impl ThermalFlow<'_> {
         let (hidden, output) = (hidden.expect("hidden nodes"), output.expect("outputs"));
         let images = hidden.dims()[0];
         let two = 2.0 * boltzmann * self.net.config.step;
-        let device = hidden.device();
-        let normals = |name: &str, units: usize| {
-            let values = key.fork(name).normals(index as u32, images, units);
-            rows(values, images, &device)
-        };
+        let normals =
+            |name: &str, units: usize| key.fork(name).normals_beside(index, [images, units], hidden);
         let warm = |theta: &Tensor<2>| (theta.clone().detach() + t0).clamp_min(0.0);
         let (t_h, t_o) = (warm(hidden), warm(output));
         // Sums of K T over reservoirs and surroundings.

@@ -5,16 +5,17 @@
 //! the same numbers as one that was never interrupted.
 
 use std::f64::consts::PI;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bytes, Tensor};
 use serde::{Deserialize, Serialize};
-use thermograd::{Key, Shards};
+use thermograd::{Key, Shards, ranks};
 
 use crate::error::{Error, Result};
 use crate::training::network::{Parameters, unusable};
+use crate::training::parts::{pack, unpack};
 
 /// Duration and learning rate of a training run; the default does no training.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -180,16 +181,24 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
     fn step(&mut self, indices: &[usize], steps: usize) -> Result<f64> {
         let key = self.key.fork("step").at(self.step as u64);
         let (gradient, model) = (&self.training.gradient, &self.model);
-        let shards = self.shards.map(indices.len(), |range| {
+        let work = |range: Range<usize>| {
             let (model, key) = (model.valid().train(), key.skip(range.start as u64));
             gradient(&model, &indices[range], indices.len(), key)
-        });
+        };
         let mut sum = GradientsAccumulator::new();
         let mut loss = 0.0;
-        for shard in shards {
-            let (value, gradients) = shard?;
-            loss += value;
-            sum.accumulate(&self.model, gradients);
+        if ranks::count() == 1 {
+            for shard in self.shards.map(indices.len(), work) {
+                let (value, gradients) = shard?;
+                loss += value;
+                sum.accumulate(&self.model, gradients);
+            }
+        } else {
+            let packed = |range| work(range).map(|(value, gradients)| (value, pack(model, &gradients)));
+            for (value, gradients) in self.shards.gather(indices.len(), packed)? {
+                loss += value;
+                sum.accumulate(&self.model, unpack(&self.model, gradients));
+            }
         }
         if !loss.is_finite() {
             return Err(Error::NotFinite { training: self.name(), step: self.step, loss });

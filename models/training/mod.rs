@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`examples`] | labelled images, and their conversion to values of clamped units |
 //! | [`fit`] | the training loop |
+//! | `parts` | gradients as data, which processes send each other |
 //! | [`network`] | shared by conventional networks: initial weights, loss, read-out, files |
 
 pub mod examples;
 pub mod fit;
 pub mod network;
+mod parts;

@@ -27,6 +27,7 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 
+use crate::dynamics::fused::{Fused, Gradients};
 use crate::dynamics::overdamped::{Integrator, Overdamped};
 use crate::dynamics::run::{Dynamics, advance};
 use crate::error::Result;
@@ -208,6 +209,7 @@ impl Cotangent {
 impl Overdamped {
     /// Equation (8), from ∂L/∂x_T back through the states x_{T−1} … x_0.
     fn pull_back(&self, mut tape: Tape, steps: usize, end: Tensor<2>) -> Cotangent {
+        let mut on_host = self.fused().map(|fused| (fused, fused.gradients()));
         let zeros = |knot: &Control| Control {
             field: knot.field.zeros_like(),
             gain: knot.gain.as_ref().map(Tensor::zeros_like),
@@ -226,36 +228,32 @@ impl Overdamped {
             advance(self, state, first..next - 1, |step| states.push(step.after.clone()));
             for index in (first..next).rev() {
                 let state = states.pop().expect("a state before every step");
-                self.step_back(&mut sums, index, state);
+                self.step_back(&mut sums, on_host.as_mut(), index, state);
             }
             next = first;
+        }
+        if let Some((_, gradients)) = on_host {
+            let parts = gradients.into_tensors(&self.propagator);
+            sums.propagator.iter_mut().zip(parts).for_each(|(sum, part)| sum.inplace(|sum| sum + part));
         }
         sums
     }
 
-    /// One step of (8), which changes ∂L/∂x_{t+1} to ∂L/∂x_t and adds to the other sums.
-    fn step_back(&self, sums: &mut Cotangent, index: usize, x: Tensor<2>) {
+    /// One step of (8), which changes ∂L/∂x_{t+1} to ∂L/∂x_t and adds to the other sums; those of the couplings on the
+    /// host, where the step is made there.
+    fn step_back(
+        &self,
+        sums: &mut Cotangent,
+        on_host: Option<&mut (&Fused, Gradients)>,
+        index: usize,
+        x: Tensor<2>,
+    ) {
         let g = sums.start.clone();
         let control = self.drift.at(self.time(index));
-        let scaled = |x: &Tensor<2>| match &control.gain {
-            Some(gain) => x.clone() * gain.clone(),
-            None => x.clone(),
-        };
-        let (sx, sg) = (scaled(&x), scaled(&g));
-        self.propagator.add_outer(&mut sums.propagator, &sx, &sg);
-        let back = self.propagator.apply_transposed(sg);
-        let gain = control
-            .gain
-            .as_ref()
-            .map(|_| (self.propagator.apply(sx) * g.clone() + back.clone() * x.clone()).sum_dim(0));
-        let well = control.well.as_ref().map(|_| (x.clone() * g.clone()).sum_dim(0));
-        let slope = x.clone() * x * (self.quartic.clone() * 3.0);
-        let stiffness = match (&self.diagonal, control.well.clone()) {
-            (None, _) => slope,
-            (Some(diagonal), None) => slope + diagonal.clone(),
-            (Some(diagonal), Some(well)) => slope + (diagonal.clone() + well),
-        };
-        sums.start = scaled(&back) + stiffness * g.clone();
+        let fused = on_host.and_then(|(fused, gradients)| fused.step_back(&x, &g, &control, gradients));
+        let (start, gain) = fused.unwrap_or_else(|| self.step_back_by_tensors(sums, &x, &g, &control));
+        sums.start = start;
+        let well = control.well.as_ref().map(|_| (x * g.clone()).sum_dim(0));
 
         let field = rows(g.clone(), control.field.dims()[0]);
         for (knot, weight) in self.drift.weights(self.time(index)) {
@@ -281,5 +279,32 @@ impl Overdamped {
                 add(sums.knots[knot].kt.as_mut(), share * weight, Some(&slope));
             }
         }
+    }
+
+    /// ∂L/∂x_t, and ∂L/∂s of this step if there are gains.
+    fn step_back_by_tensors(
+        &self,
+        sums: &mut Cotangent,
+        x: &Tensor<2>,
+        g: &Tensor<2>,
+        control: &Control,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        let scaled = |x: &Tensor<2>| match &control.gain {
+            Some(gain) => x.clone() * gain.clone(),
+            None => x.clone(),
+        };
+        let (sx, sg) = (scaled(x), scaled(g));
+        self.propagator.add_outer(&mut sums.propagator, &sx, &sg);
+        let back = self.propagator.apply_transposed(sg);
+        let gain = control
+            .gain
+            .as_ref()
+            .map(|_| (self.propagator.apply(sx) * g.clone() + back.clone() * x.clone()).sum_dim(0));
+        let slope = x.clone() * x.clone() * (self.quartic.clone() * 3.0);
+        let well = control
+            .well
+            .as_ref()
+            .map_or_else(|| self.diagonal.clone(), |well| self.diagonal.clone() + well.clone());
+        (scaled(&back) + (slope + well) * g.clone(), gain)
     }
 }

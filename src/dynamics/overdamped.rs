@@ -26,20 +26,30 @@
 //! ```
 //!
 //! where the bracket is constant during a run, and so is the last term unless a [protocol](crate::network::protocol)
-//! changes it. Step n uses the control parameters at t = nΔt.
+//! changes it. Step n uses the control parameters at t = nΔt. On the processor's own cores a step is one pass over the
+//! batch (`fused`).
+
+#[cfg(feature = "cube")]
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Tensor, TensorData};
 
+#[cfg(feature = "cube")]
+use crate::cube;
+use crate::dynamics::fused::{Fused, host};
 use crate::dynamics::run::{Dynamics, Place};
 use crate::dynamics::stability::check_under;
 use crate::error::{Error, Result};
 use crate::network::control::Control;
-use crate::network::potential::{Coupling, Potential, Product, is_large, scaled};
+use crate::network::potential::{Coupling, Potential};
 use crate::network::protocol::Protocol;
 use crate::network::substrate::Substrate;
 use crate::network::topology::Group;
 use crate::noise::Key;
-use crate::tensors::{check_shape, first_not_finite, identity, to_f64};
+#[cfg(feature = "cube")]
+use crate::tensors::identity;
+use crate::tensors::{check_shape, first_not_finite, to_f64};
 
 /// How a step is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -71,10 +81,10 @@ pub struct Overdamped {
     pub(crate) integrator: Integrator,
     potential: Potential,
     protocol: Protocol,
-    /// −μΔtJ, and 1 − 2μΔtJ₂ on the diagonal of small groups that couple within themselves.
+    /// −μΔtJ.
     pub(crate) propagator: Coupling,
-    /// 1 − 2μΔtJ₂ of all other units, `[1, unit]`; none if there are none.
-    pub(crate) diagonal: Option<Tensor<2>>,
+    /// 1 − 2μΔtJ₂, `[1, unit]`.
+    pub(crate) diagonal: Tensor<2>,
     /// −4μΔtJ₄, `[1, unit]`.
     pub(crate) quartic: Tensor<2>,
     /// The protocol with −μΔt h in the place of h and −2μΔt d in the place of d.
@@ -89,6 +99,8 @@ pub struct Overdamped {
     groups: Vec<(String, usize)>,
     dt: f64,
     key: Key,
+    /// The same for the processor's own cores, made when it is first needed; none where tensors must do.
+    fused: OnceLock<Option<Arc<Fused>>>,
 }
 
 impl Overdamped {
@@ -124,15 +136,10 @@ impl Overdamped {
         let mobility = substrate.unit_row(|group, unit| group.mobility.at(unit) * dt);
         let diffusion = |group: &Group, unit| 2.0 * group.mobility.at(unit) * dt;
         let sigma = substrate.unit_values(|group, unit| (diffusion(group, unit) * substrate.kt()).sqrt());
-        // Gains act on couplings only and shifts on the diagonal only, so either requires the two to be kept apart.
-        let Control { gain, well, .. } = &protocol.controls()[0];
-        let fold = gain.is_none() && well.is_none();
-        let (propagator, diagonal) =
-            propagator(potential.coupling.clone(), &mobility, potential.j2.clone(), fold);
         Self {
             integrator: Integrator::default(),
-            propagator,
-            diagonal,
+            propagator: potential.coupling.clone().scaled(&mobility),
+            diagonal: 1.0 - mobility.clone() * potential.j2.clone() * 2.0,
             quartic: potential.j4.clone() * mobility.clone() * -4.0,
             drift: protocol.clone().map(|control| drift(control, &mobility)),
             sigma: sigma.into_iter().map(|sigma| sigma as f32).collect(),
@@ -143,21 +150,34 @@ impl Overdamped {
             mobility,
             dt,
             key,
+            fused: OnceLock::new(),
         }
+    }
+
+    /// The form of these dynamics for the processor's own cores, if they are there, in single precision and not tracked.
+    pub(crate) fn fused(&self) -> Option<&Fused> {
+        let make = || Fused::new(&self.propagator, &self.diagonal, &self.quartic).map(Arc::new);
+        self.fused.get_or_init(make).as_deref()
     }
 
     /// One step under control parameters in the form of `drift`.
     pub(crate) fn advance(&self, index: usize, x: Tensor<2>, control: Control) -> Tensor<2> {
+        let fused = self.fused().and_then(|fused| {
+            let kick = self.host_noise(index, &x, control.kt.as_ref())?;
+            fused.step(&x, &control, kick)
+        });
+        if let Some(after) = fused {
+            return after;
+        }
+        #[cfg(feature = "cube")]
+        if let Some(after) = self.step_on_device(index, &x, &control) {
+            return after;
+        }
         let noise = self.noise(index, &x, control.kt);
         let Control { field: drift, gain, well, .. } = control;
         let kick = noise.map_or_else(|| drift.clone(), |noise| noise + drift.clone());
-        let own = match &self.diagonal {
-            None => x.clone() * x.clone() * x.clone() * self.quartic.clone(),
-            Some(diagonal) => {
-                let diagonal = well.map_or_else(|| diagonal.clone(), |well| well + diagonal.clone());
-                (x.clone() * x.clone() * self.quartic.clone() + diagonal) * x.clone()
-            }
-        };
+        let diagonal = well.map_or_else(|| self.diagonal.clone(), |well| well + self.diagonal.clone());
+        let own = (x.clone() * x.clone() * self.quartic.clone() + diagonal) * x.clone();
         self.propagator.apply_with(x, gain) + own + kick
     }
 
@@ -178,35 +198,144 @@ impl Overdamped {
 
     /// The noise of a step; none at kT = 0.
     fn noise(&self, index: usize, x: &Tensor<2>, kt: Option<Tensor<2>>) -> Option<Tensor<2>> {
-        if kt.is_none() && self.sigma.iter().all(|&sigma| sigma == 0.0) {
+        if self.is_silent(kt.as_ref()) {
             return None;
         }
         Some(match self.integrator {
             Integrator::EulerMaruyama => self.kick(index, x, kt),
             Integrator::LeimkuhlerMatthews => {
-                let next = kt.is_some().then(|| self.protocol.at(self.time(index + 1)).kt).flatten();
+                let next = self.next_kt(index, kt.as_ref());
                 (self.kick(index, x, kt) + self.kick(index + 1, x, next)) * 0.5
             }
         })
     }
 
+    /// The same on the host, row-major `[batch, unit]`; none if a temperature is not there.
+    #[allow(clippy::option_option)]
+    fn host_noise(&self, index: usize, x: &Tensor<2>, kt: Option<&Tensor<2>>) -> Option<Option<Vec<f32>>> {
+        if self.is_silent(kt) {
+            return Some(None);
+        }
+        let mut kick = self.host_kick(index, x, kt)?;
+        if self.integrator == Integrator::LeimkuhlerMatthews {
+            let next = self.host_kick(index + 1, x, self.next_kt(index, kt).as_ref())?;
+            kick.iter_mut().zip(next).for_each(|(kick, next)| *kick = (*kick + next) * 0.5);
+        }
+        Some(Some(kick))
+    }
+
+    fn is_silent(&self, kt: Option<&Tensor<2>>) -> bool {
+        kt.is_none() && self.sigma.iter().all(|&sigma| sigma == 0.0)
+    }
+
+    /// kT′ of (21).
+    fn next_kt(&self, index: usize, kt: Option<&Tensor<2>>) -> Option<Tensor<2>> {
+        kt.and_then(|_| self.protocol.at(self.time(index + 1)).kt)
+    }
+
     /// √(2μkTΔt) η with the normals of step `index`.
     pub(crate) fn kick(&self, index: usize, x: &Tensor<2>, kt: Option<Tensor<2>>) -> Tensor<2> {
         let [batch, units] = x.dims();
-        let mut kick = self.key.normals(index as u32, batch, units);
-        if kt.is_none() {
-            for row in kick.chunks_exact_mut(units) {
-                for (value, sigma) in row.iter_mut().zip(&self.sigma) {
-                    *value *= sigma;
-                }
-            }
-        }
-        let kick = TensorData::new(kick, [batch, units]);
-        let kick = Tensor::from_data(kick, (&x.device().inner(), x.dtype()));
+        let normals = || self.key.normals_beside(index, [batch, units], x);
         match kt {
-            None => kick,
-            Some(kt) => kick * self.spread.clone() * kt.sqrt(),
+            #[cfg(feature = "cube")]
+            None if cube::device(&x.clone().inner()).is_some() => normals() * self.sigma_row(),
+            None => {
+                let kick = TensorData::new(self.normals(index, x, &self.sigma), [batch, units]);
+                Tensor::from_data(kick, (&x.device().inner(), x.dtype()))
+            }
+            Some(kt) => normals() * self.spread.clone() * kt.sqrt(),
         }
+    }
+
+    /// The same on the host; none if a temperature is not there.
+    fn host_kick(&self, index: usize, x: &Tensor<2>, kt: Option<&Tensor<2>>) -> Option<Vec<f32>> {
+        let Some(kt) = kt else { return Some(self.normals(index, x, &self.sigma)) };
+        let (kt, spread) = (host(kt)?, host(&self.spread)?);
+        let mut kick = self.normals(index, x, spread.as_slice()?);
+        let rows = kick.chunks_exact_mut(x.dims()[1]);
+        for (row, kt) in rows.zip(kt.as_slice::<f32>()?.iter().cycle()) {
+            row.iter_mut().for_each(|kick| *kick *= kt.sqrt());
+        }
+        Some(kick)
+    }
+
+    /// The normals of step `index`, each times the factor of its unit.
+    fn normals(&self, index: usize, x: &Tensor<2>, factors: &[f32]) -> Vec<f32> {
+        let [batch, units] = x.dims();
+        let mut normals = self.key.normals(index as u32, batch, units);
+        for row in normals.chunks_exact_mut(units) {
+            row.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+        }
+        normals
+    }
+
+    /// √(2μkTΔt) as a row, `[1, unit]`.
+    #[cfg(feature = "cube")]
+    fn sigma_row(&self) -> Tensor<2> {
+        let sigma = TensorData::new(self.sigma.clone(), [1, self.sigma.len()]);
+        Tensor::from_data(sigma, (&self.quartic.device(), self.quartic.dtype()))
+    }
+
+    /// One step whose noise is drawn on the GPU; none if it is not there.
+    #[cfg(feature = "cube")]
+    fn step_on_device(&self, index: usize, x: &Tensor<2>, control: &Control) -> Option<Tensor<2>> {
+        cube::device(x)?;
+        let Control { field, gain, well, kt } = control;
+        let both = self.integrator == Integrator::LeimkuhlerMatthews;
+        let factor = |kt: &Option<Tensor<2>>| match kt {
+            None => self.sigma_row(),
+            Some(kt) => self.spread.clone() * kt.clone().sqrt(),
+        };
+        let now = factor(kt);
+        let next = if both && kt.is_some() { factor(&self.next_kt(index, kt.as_ref())) } else { now.clone() };
+        let diagonal =
+            well.clone().map_or_else(|| self.diagonal.clone(), |well| well + self.diagonal.clone());
+        let product = self.propagator.apply_with(x.clone(), gain.clone());
+        let row = cube::Row {
+            diagonal: &diagonal,
+            quartic: &self.quartic,
+            drift: field,
+            factors: [&now, &next],
+            both,
+        };
+        cube::step(self.key, index, x, &product, &row)
+    }
+
+    /// Steps in one launch each many, keeping the last state or all of them; none if that is not possible here.
+    #[cfg(feature = "cube")]
+    fn leap_on_device(&self, steps: Range<usize>, x: &Tensor<2>, keep: bool) -> Option<Tensor<2>> {
+        cube::device(x)?;
+        let options = (&self.quartic.device(), self.quartic.dtype());
+        let controls = self.drift.controls();
+        let stacked = |row: &dyn Fn(&Control) -> Option<Tensor<2>>| {
+            let rows: Option<Vec<_>> = controls.iter().map(row).collect();
+            rows.map(|rows| Tensor::cat(rows, 0))
+        };
+        let (drift, gain) = (stacked(&|c| Some(c.field.clone()))?, stacked(&|c| c.gain.clone()));
+        let (well, kt) = (stacked(&|c| c.well.clone()), stacked(&|c| c.kt.clone()));
+        let course = (steps.start..=steps.end).flat_map(|index| {
+            let mut weights = self.drift.weights(self.time(index));
+            let (knot, _) = weights.next().expect("a knot");
+            [knot as f32, weights.next().map_or(0.0, |(_, weight)| weight as f32)]
+        });
+        let course: Vec<f32> = course.collect();
+        let course = Tensor::from_data(TensorData::new(course, [steps.len() + 1, 2]), options);
+        let couplings = self.propagator.apply(identity(self.propagator.units, options));
+        let run = cube::Run {
+            couplings: &couplings,
+            diagonal: &self.diagonal,
+            quartic: &self.quartic,
+            drift: &drift,
+            gain: gain.as_ref(),
+            well: well.as_ref(),
+            factor: &if kt.is_some() { self.spread.clone() } else { self.sigma_row() },
+            kt: kt.as_ref(),
+            course: &course,
+            knots: controls.len(),
+            both: self.integrator == Integrator::LeimkuhlerMatthews,
+        };
+        cube::trajectory(self.key, steps.start, steps.len(), x, &run, keep)
     }
 
     /// The group of a column of the state, and the unit within it.
@@ -230,11 +359,27 @@ fn drift(control: Control, mobility: &Tensor<2>) -> Control {
     }
 }
 
+/// Steps of one launch on a GPU.
+#[cfg(feature = "cube")]
+const LAUNCH: usize = 512;
+
 impl Dynamics for Overdamped {
     type State = Tensor<2>;
 
     fn step(&self, index: usize, x: Tensor<2>) -> Tensor<2> {
         self.advance(index, x, self.drift.at(self.time(index)))
+    }
+
+    #[cfg(feature = "cube")]
+    fn leap(&self, steps: Range<usize>, mut x: Tensor<2>) -> Tensor<2> {
+        // Launches of a length that no driver takes for a hang.
+        for first in steps.clone().step_by(LAUNCH) {
+            let launch = first..steps.end.min(first + LAUNCH);
+            x = self
+                .leap_on_device(launch.clone(), &x, false)
+                .unwrap_or_else(|| launch.fold(x, |x, index| self.step(index, x)));
+        }
+        x
     }
 
     fn diverged(&self, x: &Tensor<2>) -> Option<Place> {
@@ -260,42 +405,162 @@ impl Dynamics for Overdamped {
     }
 }
 
-/// −μΔtJ, with 1 − 2μΔtJ₂ on its diagonal if `fold` is set and the product is small and has a diagonal; otherwise 1 −
-/// 2μΔtJ₂ is returned as a row.
-fn propagator(
-    coupling: Coupling,
-    mobility: &Tensor<2>,
-    j2: Tensor<2>,
-    fold: bool,
-) -> (Coupling, Option<Tensor<2>>) {
-    let units = coupling.units;
-    let keep: Tensor<2> = 1.0 - mobility.clone() * j2 * 2.0;
-    let mut folded = Vec::new();
-    let product = |product: Product| {
-        let targets = product.targets.clone();
-        let rate = mobility.clone().slice_dim(1, targets.clone());
-        let scaled = product.terms.into_iter().map(|(sources, matrix)| {
-            let mut matrix = scaled(matrix, rate.clone());
-            if fold && !is_large(&matrix) && sources.start <= targets.start && targets.end <= sources.end {
-                let eye = identity(targets.len(), (&keep.device(), keep.dtype()));
-                let zeros = |rows| Tensor::zeros([rows, targets.len()], (&keep.device(), keep.dtype()));
-                let (above, below) = (targets.start - sources.start, sources.end - targets.end);
-                let diagonal = eye * keep.clone().slice_dim(1, targets.clone());
-                matrix = matrix + Tensor::cat(vec![zeros(above), diagonal, zeros(below)], 0);
-                folded.extend(targets.clone());
-            }
-            (sources, matrix)
-        });
-        let terms = scaled.collect();
-        Product { targets, terms }
-    };
-    let products = coupling.products.into_iter().map(product).collect();
-    let listed = coupling.listed.into_iter().map(|listed| listed.scaled(mobility.clone())).collect();
-    let coupling = Coupling { units, products, listed };
-    if folded.len() == units {
-        return (coupling, None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::substrate::SubstrateConfig;
+    use crate::network::topology::Topology;
+    use burn::module::Module;
+    use burn::tensor::{DType, Device};
+
+    /// Steps are made in one pass where they can be, with every kind of control parameter; and nowhere else.
+    #[test]
+    fn steps_are_fused_on_the_processor_alone() {
+        let config = SubstrateConfig::new(Topology::all_to_all([Group::free("unit", 3)]));
+        let step = |substrate: &Substrate, dtype: DType| {
+            let row = |columns| Tensor::<2>::ones([1, columns], (&Device::flex(), dtype));
+            let control = Control { field: row(3), gain: Some(row(3)), well: Some(row(3)), kt: Some(row(1)) };
+            let dynamics = Overdamped::unchecked(substrate, control.clone().into(), 1e-2, Key::new(1));
+            let x = row(3).repeat_dim(0, 2);
+            let kick = dynamics.host_noise(0, &x, control.kt.as_ref()).flatten();
+            let fused = dynamics.fused().and_then(|fused| fused.step(&x, &control, kick));
+            fused.map(|after| to_f64(after).len())
+        };
+        let single = config.init(&Device::flex()).unwrap().valid();
+        assert_eq!(step(&single, DType::F32), Some(6));
+        assert_eq!(step(&single.train(), DType::F32), None);
+        let double = config.init((&Device::flex(), DType::F64)).unwrap().valid();
+        assert_eq!(step(&double, DType::F64), None);
     }
-    let apart: Vec<f64> = (0..units).map(|unit| if folded.contains(&unit) { 0.0 } else { 1.0 }).collect();
-    let apart = Tensor::<2>::from_data(TensorData::new(apart, [1, units]), (&keep.device(), keep.dtype()));
-    (coupling, Some(keep * apart))
+
+    /// Every GPU backend of this build that has a device.
+    #[cfg(feature = "cube")]
+    fn gpus() -> Vec<Device> {
+        use crate::device::Backend;
+        Backend::ALL.into_iter().filter(|backend| !backend.is_cpu()).filter_map(|b| b.device().ok()).collect()
+    }
+
+    /// Distance in units in the last place.
+    #[cfg(feature = "cube")]
+    fn ulps(a: f32, b: f32) -> u32 {
+        let order = |x: f32| if x < 0.0 { -((x.to_bits() & 0x7FFF_FFFF) as i64) } else { x.to_bits() as i64 };
+        order(a).abs_diff(order(b)) as u32
+    }
+
+    /// Normals drawn on a GPU are those of the host, of rows at the end of the 32-bit range too.
+    #[cfg(feature = "cube")]
+    #[test]
+    fn normals_of_a_gpu_are_those_of_the_host() {
+        for device in gpus() {
+            for (rows, units) in [(1, 1), (3, 4), (300, 74), (7, 1030)] {
+                for key in [Key::new(5), Key::new(6).skip((1 << 32) - 2), Key::new(7).skip(5 << 40)] {
+                    let beside = Tensor::<2>::zeros([rows, units], &device);
+                    let drawn = key
+                        .normals_beside(9, [rows, units], &beside)
+                        .into_data()
+                        .try_into_vec::<f32>()
+                        .unwrap();
+                    let expected = key.normals(9, rows, units);
+                    let worst = drawn.iter().zip(&expected).map(|(a, b)| ulps(*a, *b)).max().unwrap();
+                    assert!(worst <= 2, "{device:?}: {worst} ulp");
+                    let drawn = key.uniforms_beside(9, [rows, units], &beside).into_data();
+                    let drawn = drawn.try_into_vec::<f32>().unwrap();
+                    assert!(drawn == key.uniforms(9, rows, units), "{device:?}: other words");
+                }
+            }
+        }
+    }
+
+    /// One step after its products, with one row of everything or one a trajectory, is that of the host.
+    #[cfg(feature = "cube")]
+    #[test]
+    fn a_step_on_a_gpu_is_the_equation() {
+        let (batch, units, key) = (5, 30, Key::new(8).skip(7));
+        let drawn = |name: &str, rows: usize| key.fork(name).batch().normals(0, rows, units);
+        for device in gpus() {
+            for (rows, both) in [(1, false), (batch, true)] {
+                let tensor = |values: &Vec<f32>| {
+                    let shape = [values.len() / units, units];
+                    Tensor::<2>::from_data(TensorData::new(values.clone(), shape), &device)
+                };
+                let (x, product) = (drawn("x", batch), drawn("product", batch));
+                let (diagonal, quartic, drift) = (drawn("D", 1), drawn("q", 1), drawn("d", rows));
+                let (now, next) = (drawn("now", rows), drawn("next", rows));
+                let (d, q, f, n, m) =
+                    (tensor(&diagonal), tensor(&quartic), tensor(&drift), tensor(&now), tensor(&next));
+                let row = cube::Row { diagonal: &d, quartic: &q, drift: &f, factors: [&n, &m], both };
+                let found = cube::step(key, 11, &tensor(&x), &tensor(&product), &row).unwrap();
+                let (eta, eta_next) = (key.normals(11, batch, units), key.normals(12, batch, units));
+                for (place, found) in to_f64(found).into_iter().enumerate() {
+                    let (unit, own) = (place % units, if rows == 1 { place % units } else { place });
+                    let kick = match both {
+                        false => now[own] * eta[place],
+                        true => 0.5 * (now[own] * eta[place] + next[own] * eta_next[place]),
+                    };
+                    let well = (quartic[unit] * x[place] * x[place] + diagonal[unit]) * x[place];
+                    let expected = f64::from(product[place] + well + drift[own] + kick);
+                    assert!((found - expected).abs() < 1e-5, "{device:?}: {found} {expected}");
+                }
+            }
+        }
+    }
+
+    /// 200 steps in one launch, and one launch each, end within 1e-5 of the host's, with every kind of control
+    /// parameter and both integrators.
+    #[cfg(feature = "cube")]
+    #[test]
+    fn runs_on_a_gpu_end_where_those_of_the_host_do() {
+        use crate::network::protocol::Protocol;
+        let groups = [Group::free("hidden", 19).wells(0.5, 0.3), Group::free("output", 10).mobility(1.5)];
+        let topology = Topology::all_to_all(groups);
+        let run = |device: &Device, kinds: [bool; 3], integrator, leaps: bool| {
+            let config = SubstrateConfig::new(topology.clone()).with_kt(0.7);
+            let substrate = config.init(device).unwrap().randomised(2.0, Key::new(1)).valid();
+            let values = |key: Key, rows: usize, columns: usize, scale: f32, middle: f32| {
+                let values = key.normals(0, rows, columns).into_iter().map(|v| middle + scale * v).collect();
+                Tensor::<2>::from_data(TensorData::new::<f32, _>(values, [rows, columns]), device)
+            };
+            let knot = |k: u64| Control {
+                field: values(Key::new(2).at(k), 13, 29, 0.5, 0.0),
+                gain: kinds[0].then(|| values(Key::new(3).at(k), 1, 29, 0.2, 1.0)),
+                well: kinds[1].then(|| values(Key::new(4).at(k), 1, 29, 0.1, 0.2)),
+                kt: kinds[2].then(|| values(Key::new(5).at(k), 13, 1, 0.05, 0.5)),
+            };
+            let protocol = Protocol::new(vec![0.0, 0.05, 0.17], (0..3).map(knot).collect()).unwrap();
+            let key = Key::new(6).skip(3);
+            let dynamics =
+                Overdamped::new(&substrate, protocol, 1e-3, key).unwrap().with_integrator(integrator);
+            let x0 = values(Key::new(7), 13, 29, 0.3, 0.0);
+            let x = match leaps {
+                true => crate::dynamics::run::carry(&dynamics, x0.clone(), 200).unwrap(),
+                false => crate::dynamics::run::run(&dynamics, x0.clone(), 200, |_| {}).unwrap(),
+            };
+            if leaps && device != &Device::flex() {
+                assert!(dynamics.leap_on_device(0..200, &x0, false).is_some());
+            }
+            if device != &Device::flex() {
+                let before = crate::noise::DRAWN.get();
+                let _ = crate::dynamics::run::advance(&dynamics, x0.clone(), 0..3, |_| {});
+                let _ = dynamics.kick(0, &x0.autodiff(), None);
+                assert_eq!(crate::noise::DRAWN.get(), before, "noise was drawn on the host");
+            }
+            to_f64(x)
+        };
+        for device in gpus() {
+            for kinds in
+                [[false; 3], [true, false, false], [false, true, false], [false, false, true], [true; 3]]
+            {
+                for integrator in [Integrator::EulerMaruyama, Integrator::LeimkuhlerMatthews] {
+                    let expected = run(&Device::flex(), kinds, integrator, false);
+                    for leaps in [false, true] {
+                        let found = run(&device, kinds, integrator, leaps);
+                        let worst =
+                            found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                        println!("{device:?} {kinds:?} {integrator:?} leaps {leaps}: {worst:.1e}");
+                        assert!(worst < 1e-5, "{device:?} {kinds:?} {integrator:?}: {worst:e}");
+                    }
+                }
+            }
+        }
+    }
 }

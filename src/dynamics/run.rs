@@ -41,6 +41,11 @@ pub trait Dynamics {
     /// The state after step `index`, a function of its arguments alone.
     fn step(&self, index: usize, state: Self::State) -> Self::State;
 
+    /// The state after several steps that nobody looks at; by default one after the other.
+    fn leap(&self, steps: Range<usize>, state: Self::State) -> Self::State {
+        steps.fold(state, |state, index| self.step(index, state))
+    }
+
     /// The first value that is not finite, if any.
     fn diverged(&self, state: &Self::State) -> Option<Place>;
 
@@ -110,6 +115,20 @@ pub fn run<D: Dynamics>(
         }
     }
     Ok(state)
+}
+
+/// The same as [`run`] for runs that nobody looks at before their end, which a GPU may then make without a word to the
+/// host. Numbers are checked once, at the end.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn carry<D: Dynamics>(dynamics: &D, start: D::State, steps: usize) -> Result<D::State> {
+    dynamics.fits(&start)?;
+    let end = dynamics.leap(0..steps, start.clone());
+    match dynamics.diverged(&end) {
+        Some(place) => Err(divergence(dynamics, start, 0..steps, place).into()),
+        None => Ok(end),
+    }
 }
 
 /// The loop of [`run`] without its checks, for runs that are differentiated or checked by other means.
@@ -233,6 +252,9 @@ mod tests {
             let Error::Diverged(found) = error else { panic!("{error}") };
             assert_eq!((found.step, found.time), (127, 128.0));
             assert!(found.energy.unwrap() > 1e38, "{found}");
+            assert!(
+                matches!(carry(&Runaway, (0.0, 1.0), steps), Err(Error::Diverged(same)) if same == found)
+            );
         }
         assert_eq!(run(&Runaway, (0.0, 1.0), 127, |_| {}).unwrap().0, 2.0_f32.powi(127));
     }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::dynamics::overdamped::Overdamped;
-use crate::dynamics::run::{Dynamics, Place, Recorder, Step, Trajectory, advance, run};
+use crate::dynamics::run::{Dynamics, Place, Recorder, Step, Trajectory, carry, run};
 use crate::error::{Error, Result};
 use crate::network::protocol::Protocol;
 use crate::network::substrate::Substrate;
@@ -26,7 +26,24 @@ impl Substrate {
         key: Key,
     ) -> Tensor<2> {
         let dynamics = Overdamped::unchecked(self, protocol.into(), schedule.dt, key);
-        advance(&dynamics, x0, 0..schedule.steps, |_| {})
+        dynamics.leap(0..schedule.steps, x0)
+    }
+
+    /// Runs, and looks at nothing before the end, which lets a GPU run without a word to the host.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// As [`simulate`](Self::simulate).
+    pub fn carry(
+        &self,
+        x0: Tensor<2>,
+        protocol: impl Into<Protocol>,
+        schedule: Schedule,
+        key: Key,
+    ) -> Result<Tensor<2>> {
+        carry(&Overdamped::new(self, protocol, schedule.dt, key)?, x0, schedule.steps)
     }
 
     /// Runs, and hands every step to `observe`.

@@ -176,7 +176,7 @@ impl Coupling {
         let batch = x.dims()[0];
         let product =
             |product: &Product| {
-                let term = |(sources, matrix): &(_, Tensor<2>)| multiply(columns(&x, sources), matrix);
+                let term = |(sources, matrix): &(_, Tensor<2>)| columns(&x, sources).matmul(matrix.clone());
                 product.terms.iter().map(term).reduce(|a, b| a + b).unwrap_or_else(|| {
                     Tensor::zeros([batch, product.targets.len()], (&x.device(), x.dtype()))
                 })
@@ -187,6 +187,20 @@ impl Coupling {
             _ => Tensor::cat(parts, 1),
         };
         self.listed.iter().fold(dense, |sum, listed| listed.add_to(sum, &x))
+    }
+
+    /// −J∘rate, with one rate `[1, unit]` per target.
+    pub(crate) fn scaled(self, rate: &Tensor<2>) -> Self {
+        let product = |Product { targets, terms }: Product| {
+            let rate = rate.clone().slice_dim(1, targets.clone());
+            let terms = terms.into_iter().map(|(sources, matrix)| (sources, -(matrix * rate.clone())));
+            Product { targets, terms: terms.collect() }
+        };
+        Self {
+            units: self.units,
+            products: self.products.into_iter().map(product).collect(),
+            listed: self.listed.into_iter().map(|listed| listed.scaled(rate.clone())).collect(),
+        }
     }
 
     /// s_i Σ_j J_ij s_j x_j with gains s `[1, unit]`; without gains, s = 1.
@@ -236,31 +250,6 @@ impl Coupling {
             let pairs = x.clone().select(1, sources.clone()) * g.clone().select(1, targets.clone());
             add(pairs.sum_dim(0));
         }
-    }
-}
-
-/// Matrices of couplings with at least this many entries are multiplied as (Jᵀxᵀ)ᵀ. The batch is then the narrow side
-/// of the product, which saves a third of the time at 16 rows (`benches/sampling.rs`).
-const LARGE: usize = 1 << 17;
-
-/// Whether a matrix is large.
-pub(crate) fn is_large(matrix: &Tensor<2>) -> bool {
-    matrix.dims().iter().product::<usize>() >= LARGE
-}
-
-/// xJ.
-fn multiply(x: Tensor<2>, matrix: &Tensor<2>) -> Tensor<2> {
-    match is_large(matrix) {
-        true => matrix.clone().transpose().matmul(x.transpose()).transpose(),
-        false => x.matmul(matrix.clone()),
-    }
-}
-
-/// −J∘rate, with one rate per target, in the layout that [`multiply`] expects.
-pub(crate) fn scaled(matrix: Tensor<2>, rate: Tensor<2>) -> Tensor<2> {
-    match is_large(&matrix) {
-        true => (-(matrix.transpose() * rate.transpose())).transpose(),
-        false => -(matrix * rate),
     }
 }
 
