@@ -11,7 +11,7 @@ mod peers;
 use std::hint::black_box;
 
 use faer::Mat;
-use peers::{jax, table};
+use peers::{peer, table};
 use thermograd::{Key, LinearSteps, OrnsteinUhlenbeck, Scheme, run};
 
 #[global_allocator]
@@ -84,7 +84,7 @@ fn main() {
     for (name, seconds) in rates {
         println!("{name:32} {:9.3e} components × steps per second", count / seconds);
     }
-    match jax("thermox_sampling.py", ["scan", "associative", "many"]) {
+    match peer("thermox_sampling.py", ["scan", "associative", "many"]) {
         None => println!("thermox: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
         Some([scan, associative, many]) => {
             let peer = scan.max(associative);

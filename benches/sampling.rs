@@ -3,7 +3,7 @@
 //! `cargo bench --workspace --bench sampling` prints, from one run of batch 32 × 1296 units × 100 steps: ours on all
 //! cores; the matrix products and the noise alone; and, if `python3 -c "import jax"` works (or `THERMOGRAD_PYTHON`
 //! names a Python where it does), the same job in JAX `lax.scan`, both with one dense coupling matrix and with the
-//! blocks that exist, with the ratios.
+//! blocks that exist, and the products by the BLAS of its NumPy, with the ratios.
 
 #[path = "peers/mod.rs"]
 mod peers;
@@ -11,7 +11,7 @@ mod peers;
 use std::hint::black_box;
 
 use burn::tensor::{Device, Tensor};
-use peers::{jax, table};
+use peers::{peer, table};
 use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
 
 #[global_allocator]
@@ -82,7 +82,14 @@ fn main() {
         ("products alone", &mut || drop(black_box(job.products()))),
         ("noise alone", &mut || drop(black_box(job.noise()))),
     ]);
-    match jax("jax_sampling.py", ["dense", "blocks"]) {
+    match peer("blas_sampling.py", ["rows", "columns"]) {
+        None => println!("NumPy: not found"),
+        Some(ways) => {
+            let best = ways.into_iter().fold(f64::INFINITY, f64::min);
+            println!("the products by NumPy's BLAS {:8.2} ms; ours {:.2} x as long", 1e3 * best, ours / best);
+        }
+    }
+    match peer("jax_sampling.py", ["dense", "blocks"]) {
         None => println!("JAX: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
         Some([dense, blocks]) => {
             println!("JAX, one dense matrix    {:8.2} ms = {:.2} x ours", 1e3 * dense, dense / ours);

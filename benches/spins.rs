@@ -9,7 +9,7 @@ mod peers;
 
 use std::hint::black_box;
 
-use peers::{jax, table};
+use peers::{peer, table};
 use thermograd::{Chains, Gibbs, Key, Spins, run};
 
 #[global_allocator]
@@ -53,7 +53,7 @@ fn main() {
     println!("one chain   {alone:9.3e} updates per second");
     println!("64 chains   {together:9.3e} updates per second");
     println!("uniforms    {:9.3e} per second", words.0 as f64 / noise);
-    match jax("thrml_torus.py", ["one", "many"]) {
+    match peer("thrml_torus.py", ["one", "many"]) {
         None => println!("THRML: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
         Some([one, many]) => {
             println!("THRML, one chain    {one:9.3e} updates per CPU-second; ours are {:.1} x", alone / one);

@@ -13,7 +13,7 @@ use std::hint::black_box;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use peers::{jax, table};
+use peers::{peer, table};
 use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
 
 #[global_allocator]
@@ -168,7 +168,7 @@ fn main() {
         ("gradient, adjoint", &mut || drop(black_box(job.adjoint()))),
         ("gradient, autodiff", &mut || drop(black_box(job.autodiff()))),
     ]);
-    match jax("jax_trajectories.py", ["forward", "gradient"]) {
+    match peer("jax_trajectories.py", ["forward", "gradient"]) {
         None => println!("JAX: not found (set THERMOGRAD_PYTHON to a Python that has it)"),
         Some([peer_forward, peer_gradient]) => {
             println!("JAX forward  {:8.2} ms = {:.2} x ours", 1e3 * peer_forward, peer_forward / forward);

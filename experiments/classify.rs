@@ -103,6 +103,11 @@ impl Setup {
     fn check_training(&self, untrained: &Classifier) -> Result<()> {
         let s = &self.settings;
         self.bench.data.check_training()?;
+        match s.trainer {
+            Trainer::Pathwise => self.bench.check_ranks(s.pathwise.recipe.batch)?,
+            Trainer::Likelihood => self.bench.check_ranks(s.likelihood.recipe.batch)?,
+            Trainer::Exact => self.bench.check_ranks(self.bench.data.train.len())?,
+        }
         untrained.substrate.check_step(s.schedule.dt).context("schedule")?;
         if s.trainer == Trainer::Pathwise {
             s.pathwise.training(untrained, &self.bench.data.train).context("pathwise")?;

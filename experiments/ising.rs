@@ -80,6 +80,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     run.export.as_deref().map_or(Ok(()), check_export)?;
     let prepare = |settings: Settings| {
         let bench = arguments.data.open(&settings.source, settings.shard)?;
+        bench.check_ranks(settings.trainer.recipe.batch)?;
         let setup = Setup { settings, bench };
         setup.afford()?;
         let untrained = setup.untrained()?;

@@ -13,7 +13,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::kernels::{SourceLaunch, draw_kernel, step_kernel, trajectory_kernel};
+use crate::kernels::{SourceLaunch, draw_kernel, pull_kernel, step_kernel, trajectory_kernel};
 use crate::noise::Key;
 
 /// The values of a tensor of single precision on a GPU that is not tracked.
@@ -198,6 +198,44 @@ pub(crate) fn trajectory(
         run.kt.is_some(),
         run.both,
         keep,
+    );
+    Some(Tensor::from_primitive::<Cube>(out))
+}
+
+/// ∂L/∂x_t of a stretch of steps, `[step · batch, unit]`, from the states before them, `[step · batch, unit]`, and
+/// ∂L/∂x after the last, in one launch; none if the couplings do not fit a workgroup or something is not on the device.
+pub(crate) fn pull(steps: usize, states: &Tensor<2>, end: &Tensor<2>, run: &Run) -> Option<Tensor<2>> {
+    let [batch, units] = end.dims();
+    let like = device(end)?;
+    let rows = rows_of(&like, units)?;
+    if batch == 0 || steps == 0 {
+        return None;
+    }
+    let out = empty(&like, [steps * batch, units]);
+    let none = run.factor;
+    let arguments = [states, run.couplings, run.diagonal, run.quartic].map(device);
+    let [states, couplings, diagonal, quartic] = arguments;
+    let [gain, well, course] = [run.gain.unwrap_or(none), run.well.unwrap_or(none), run.course].map(device);
+    pull_kernel::launch(
+        &like.client,
+        CubeCount::new_1d(batch.div_ceil(rows) as u32),
+        CubeDim::new_1d((rows * units.div_ceil(4)) as u32),
+        states?.into_tensor_arg(),
+        like.clone().into_tensor_arg(),
+        couplings?.into_tensor_arg(),
+        diagonal?.into_tensor_arg(),
+        quartic?.into_tensor_arg(),
+        gain?.into_tensor_arg(),
+        well?.into_tensor_arg(),
+        course?.into_tensor_arg(),
+        out.clone().into_tensor_arg(),
+        steps as u32,
+        batch as u32,
+        run.knots as u32,
+        units as u32,
+        rows as u32,
+        run.gain.is_some(),
+        run.well.is_some(),
     );
     Some(Tensor::from_primitive::<Cube>(out))
 }

@@ -451,3 +451,136 @@ pub(crate) fn trajectory_kernel(
         }
     }
 }
+
+/// s∘(s∘g)Pᵀ + (D + w + 3q x²) g of one unit, apart from the products.
+#[cube]
+fn pulled(x: f32, g: f32, pull: f32, diagonal: f32, quartic: f32) -> f32 {
+    pull + (3.0f32 * quartic * x * x + diagonal) * g
+}
+
+#[cube(launch)]
+pub(crate) fn pull_kernel(
+    states: &Tensor<f32>,
+    end: &Tensor<f32>,
+    couplings: &Tensor<f32>,
+    diagonal: &Tensor<f32>,
+    quartic: &Tensor<f32>,
+    gain: &Tensor<f32>,
+    well: &Tensor<f32>,
+    course: &Tensor<f32>,
+    out: &mut Tensor<f32>,
+    steps: u32,
+    batch: u32,
+    knots: u32,
+    #[comptime] units: u32,
+    #[comptime] rows: u32,
+    #[comptime] gains: bool,
+    #[comptime] wells: bool,
+) {
+    let mut pulls = Shared::<[f32]>::new_slice(comptime!((units * units) as usize));
+    let mut slopes = Shared::<[f32]>::new_slice(comptime!((2 * rows * units) as usize));
+    let mut scale = Shared::<[f32]>::new_slice(comptime!(units as usize));
+    let blocks = comptime!((units + 3) / 4);
+    let first = CUBE_POS as u32 * rows;
+    let mut place = UNIT_POS as u32;
+    while place < units * units {
+        // Transposed: the sum is over targets.
+        pulls[((place % units) * units + place / units) as usize] = couplings[place as usize];
+        place += CUBE_DIM as u32;
+    }
+    place = UNIT_POS as u32;
+    while place < rows * units {
+        let mut value = f32::new(0.0);
+        if first + place / units < batch {
+            value = end[(first * units + place) as usize];
+        }
+        slopes[place as usize] = value;
+        place += CUBE_DIM as u32;
+    }
+    place = UNIT_POS as u32;
+    while place < units {
+        scale[place as usize] = 1.0f32;
+        place += CUBE_DIM as u32;
+    }
+    sync_cube();
+    let mut now = u32::new(0);
+    for back in 0..steps {
+        let local = steps - 1u32 - back;
+        let knot = u32::cast_from(course[(2u32 * local) as usize]);
+        let weight = course[(2u32 * local + 1u32) as usize];
+        if comptime!(gains) {
+            place = UNIT_POS as u32;
+            while place < units {
+                let after = min(knot + 1u32, knots - 1u32);
+                let (a, b) = (gain[(knot * units + place) as usize], gain[(after * units + place) as usize]);
+                scale[place as usize] = a * (1.0f32 - weight) + b * weight;
+                place += CUBE_DIM as u32;
+            }
+            sync_cube();
+        }
+        let next = rows * units - now;
+        let mut index = UNIT_POS as u32;
+        while index < rows * blocks {
+            let (local_row, block) = (index / blocks, index % blocks);
+            let row = first + local_row;
+            if row < batch {
+                let (u, last) = (4u32 * block, units - 1u32);
+                let (u1, u2, u3) = (min(u + 1u32, last), min(u + 2u32, last), min(u + 3u32, last));
+                let base = now + local_row * units;
+                let mut a = f32::new(0.0);
+                let mut b = f32::new(0.0);
+                let mut c = f32::new(0.0);
+                let mut d = f32::new(0.0);
+                for j in 0..units {
+                    let mut own = slopes[(base + j) as usize];
+                    if comptime!(gains) {
+                        own *= scale[j as usize];
+                    }
+                    a += pulls[(j * units + u) as usize] * own;
+                    b += pulls[(j * units + u1) as usize] * own;
+                    c += pulls[(j * units + u2) as usize] * own;
+                    d += pulls[(j * units + u3) as usize] * own;
+                }
+                if comptime!(gains) {
+                    a *= scale[u as usize];
+                    b *= scale[u1 as usize];
+                    c *= scale[u2 as usize];
+                    d *= scale[u3 as usize];
+                }
+                let own = quad_of(diagonal, 0u32, units, block);
+                let stiff = if comptime!(wells) {
+                    let w = between(well, knots, knot, weight, 0u32, units, block);
+                    Quad { a: own.a + w.a, b: own.b + w.b, c: own.c + w.c, d: own.d + w.d }
+                } else {
+                    own
+                };
+                let q = quad_of(quartic, 0u32, units, block);
+                let at = (local * batch + row) * units;
+                let x = quad_at(states, at, units, block);
+                let to = next + local_row * units + u;
+                let left = units - u;
+                let value = pulled(x.a, slopes[(base + u) as usize], a, stiff.a, q.a);
+                slopes[to as usize] = value;
+                out[(at + u) as usize] = value;
+                if left > 1u32 {
+                    let value = pulled(x.b, slopes[(base + u1) as usize], b, stiff.b, q.b);
+                    slopes[(to + 1u32) as usize] = value;
+                    out[(at + u1) as usize] = value;
+                }
+                if left > 2u32 {
+                    let value = pulled(x.c, slopes[(base + u2) as usize], c, stiff.c, q.c);
+                    slopes[(to + 2u32) as usize] = value;
+                    out[(at + u2) as usize] = value;
+                }
+                if left > 3u32 {
+                    let value = pulled(x.d, slopes[(base + u3) as usize], d, stiff.d, q.d);
+                    slopes[(to + 3u32) as usize] = value;
+                    out[(at + u3) as usize] = value;
+                }
+            }
+            index += CUBE_DIM as u32;
+        }
+        sync_cube();
+        now = next;
+    }
+}

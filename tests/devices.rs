@@ -13,7 +13,7 @@ use thermograd::{
 use crate::common::{distance, skipped};
 
 /// Every other backend that is available.
-fn others() -> Vec<(Backend, Device)> {
+pub fn others() -> Vec<(Backend, Device)> {
     let required = std::env::var("THERMOGRAD_REQUIRE_BACKENDS").unwrap_or_default();
     let (mut devices, mut missing) = (Vec::new(), Vec::new());
     for backend in Backend::ALL.into_iter().filter(|backend| *backend != Backend::Flex) {

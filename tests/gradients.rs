@@ -9,6 +9,7 @@ use thermograd::{
 };
 
 use crate::common::{distance, double, networks, normals, per_unit, random};
+use crate::devices::others;
 
 /// Gradients in the order of the parameters.
 fn flat(gradients: &GradientsParams, substrate: &Substrate) -> Vec<Vec<f64>> {
@@ -347,7 +348,7 @@ impl burn::module::ModuleMapper for Single {
     }
 }
 
-/// Steps in one pass (single precision) end where steps by tensors (double precision) do, and have their gradients,
+/// Steps in one pass (single precision), and on every other backend, end where steps by tensors (double precision) do, and have their gradients,
 /// with and without each kind of control parameter.
 #[test]
 fn steps_in_one_pass_are_those_of_tensors() {
@@ -356,18 +357,23 @@ fn steps_in_one_pass_are_those_of_tensors() {
         for (rows, integrator) in [(1, Integrator::EulerMaruyama), (5, Integrator::LeimkuhlerMatthews)] {
             let double = steered(kinds, rows, 5);
             let single = double.clone().map(&mut Single);
-            let both = [double, single].map(|model| {
+            let elsewhere = others().into_iter().map(|(_, device)| single.clone().to_device(&device));
+            let models: Vec<_> = [double, single.clone()].into_iter().chain(elsewhere).collect();
+            let mut found = models.into_iter().map(|model| {
                 let (dynamics, x0) = model.valid().machine(integrator).unwrap();
                 let x = to_f64(advance(&dynamics, x0, 0..STEPS, |_| {}));
                 let machine = |model: &Steered| model.machine(integrator);
-                let gradient = Unrolled::new(STEPS).gradient(&model, machine, |model, x| model.loss(x));
+                let unrolled = Unrolled::new(STEPS).with_memory(0);
+                let gradient = unrolled.gradient(&model, machine, |model, x| model.loss(x));
                 (x, model.flat(&gradient.unwrap().1))
             });
-            let [(x, gradients), (single_x, single_gradients)] = both;
-            assert!(distance(&x, &single_x) < 2e-6, "{kinds:?}: {}", distance(&x, &single_x));
-            for (a, b) in gradients.iter().zip(&single_gradients) {
-                let scale = a.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
-                assert!(a.len() == b.len() && distance(a, b) < 1e-5 * scale, "{kinds:?}: {a:?} {b:?}");
+            let (x, gradients) = found.next().expect("in double precision");
+            for (single_x, single_gradients) in found {
+                assert!(distance(&x, &single_x) < 2e-6, "{kinds:?}: {}", distance(&x, &single_x));
+                for (a, b) in gradients.iter().zip(&single_gradients) {
+                    let scale = a.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
+                    assert!(a.len() == b.len() && distance(a, b) < 1e-5 * scale, "{kinds:?}: {a:?} {b:?}");
+                }
             }
         }
     }

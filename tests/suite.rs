@@ -23,6 +23,7 @@
 //! | takeaway | exported couplings used by NumPy and C |
 //! | ising | Ising networks: layers, both machines, training, read-out, export |
 //! | optimize | hard problems: kernels against enumeration, solutions against exact solvers |
+//! | mpi | runs on several processes, in a build with the feature `mpi` |
 //! | layers | which crate and module may depend on which |
 
 mod abuse;
@@ -41,6 +42,8 @@ mod ising;
 mod layers;
 mod learning;
 mod linear;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod optimize;
 mod physics;
 mod pinned;

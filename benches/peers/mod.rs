@@ -32,8 +32,9 @@ fn times(job: &mut dyn FnMut()) -> [f64; 3] {
     [times[0], times[REPEATS / 2], times[REPEATS - 1]]
 }
 
-/// The times in seconds that a script prints as JSON under the given keys; none if JAX is not available.
-pub fn jax<const N: usize>(script: &str, keys: [&str; N]) -> Option<[f64; N]> {
+/// The times in seconds that a script prints as JSON under the given keys; none if what it needs is not available.
+#[allow(dead_code)]
+pub fn peer<const N: usize>(script: &str, keys: [&str; N]) -> Option<[f64; N]> {
     let python = std::env::var("THERMOGRAD_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = format!("{}/benches/peers/{script}", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(python).arg(script).output().ok().filter(|output| output.status.success())?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use thermograd::{Backend, Key, Shards};
+use thermograd::{Backend, Key, Shards, ranks};
 use thermograd_datasets::{Images, cifar, mnist, strokes};
 use thermograd_models::Examples;
 
@@ -116,6 +116,21 @@ pub struct Bench {
     pub key: Key,
 }
 
+impl Bench {
+    /// Refuses more ranks than there are shards of a batch, since some would have nothing to do.
+    pub fn check_ranks(&self, batch: usize) -> Result<()> {
+        let (count, shards) = (ranks::count(), self.shards.ranges(batch).len());
+        ensure!(
+            count <= shards.max(1),
+            "{count} ranks for {shards} shards: batches of {batch} are split into shards of {}; start fewer ranks, \
+             or add --set shard={}",
+            self.shards.size,
+            (batch / count).max(1)
+        );
+        Ok(())
+    }
+}
+
 impl Data {
     /// The images on which results are reported: held-out ones while settings are still being chosen.
     pub fn reported(&self, held_out: bool) -> &Examples {
@@ -161,8 +176,11 @@ impl Source {
         let mut shards = Shards::new(shard);
         shards.threads = threads.unwrap_or(shards.threads).clamp(1, 1024);
         if !self.backend.is_cpu() {
-            shards = Shards::whole();
+            // A GPU is parallel itself; what several share must be split.
+            shards = if ranks::count() == 1 { Shards::whole() } else { Shards { size: shard, threads: 1 } };
         }
+        // Ranks tell out work in chunks that depend on it.
+        ranks::agree("number of threads", &shards.threads.to_string())?;
         Ok(Bench { data: self.data()?, device, shards, key: self.key() })
     }
 

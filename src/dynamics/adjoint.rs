@@ -23,9 +23,14 @@
 //! between are computed again when their turn comes: a step is a function of its number and state alone, noise included, so they are the
 //! same to the last bit, and so are the gradients (A. Griewank, Optim. Methods Softw. 1, 35, 1992, with one level of checkpoints).
 
+#[cfg(feature = "cube")]
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
+#[cfg(feature = "cube")]
+use burn::tensor::TensorData;
 
 use crate::dynamics::fused::{Fused, Gradients};
 use crate::dynamics::overdamped::{Integrator, Overdamped};
@@ -114,8 +119,13 @@ impl Unrolled {
     ) -> Result<(f64, GradientsParams)> {
         let inner = model.valid();
         let (dynamics, start) = machine(&inner)?;
-        let mut tape = Tape::new(self.every(&start));
-        let last = advance(&dynamics, start, 0..self.steps, |step| tape.keep(step.index, &step.before));
+        let every = self.every(&start, dynamics.leaps(&start));
+        let mut tape = Tape { every, states: Vec::new() };
+        let mut last = start;
+        for first in (0..self.steps).step_by(every) {
+            tape.states.push(last.clone());
+            last = dynamics.leap(first..self.steps.min(first + every), last);
+        }
 
         // ∂L/∂x_T, and the gradients of the parameters on which L depends directly.
         let head = inner.clone().train();
@@ -134,11 +144,12 @@ impl Unrolled {
         Ok((value.into_scalar::<f64>(), total.grads()))
     }
 
-    /// Every how many steps a state is kept.
-    fn every(self, state: &Tensor<2>) -> usize {
+    /// Every how many steps a state is kept: where a device makes many steps at once, before every such leap.
+    fn every(self, state: &Tensor<2>, leaps: bool) -> usize {
         let state = state.shape().num_elements() * state.dtype().size();
         match self.steps.saturating_mul(state) <= self.memory {
-            true => 1,
+            true if !leaps => 1,
+            true => LEAP,
             false => self.steps.isqrt().max(1),
         }
     }
@@ -150,17 +161,8 @@ struct Tape {
     states: Vec<Tensor<2>>,
 }
 
-impl Tape {
-    fn new(every: usize) -> Self {
-        Self { every, states: Vec::new() }
-    }
-
-    fn keep(&mut self, index: usize, before: &Tensor<2>) {
-        if index.is_multiple_of(self.every) {
-            self.states.push(before.clone());
-        }
-    }
-}
+/// Steps between two states that are kept where a device makes many at once.
+const LEAP: usize = 50;
 
 /// The gradients of a loss with respect to what a run was made of.
 struct Cotangent {
@@ -224,6 +226,11 @@ impl Overdamped {
         let mut next = steps;
         while let Some(state) = tape.states.pop() {
             let first = tape.states.len() * tape.every;
+            #[cfg(feature = "cube")]
+            if self.stretch_back(&mut sums, first..next, &state).is_some() {
+                next = first;
+                continue;
+            }
             let mut states = vec![state.clone()];
             advance(self, state, first..next - 1, |step| states.push(step.after.clone()));
             for index in (first..next).rev() {
@@ -262,7 +269,12 @@ impl Overdamped {
             add(knot.gain.as_mut(), weight, gain.as_ref());
             add(knot.well.as_mut(), weight, well.as_ref());
         }
-        if control.kt.is_none() {
+        self.kt_back(sums, index, &g);
+    }
+
+    /// Adds what a step does to ∂L/∂kT, with g = ∂L/∂x_{t+1}.
+    fn kt_back(&self, sums: &mut Cotangent, index: usize, g: &Tensor<2>) {
+        if self.drift.controls()[0].kt.is_none() {
             return;
         }
         // Of the normals of this step and, by (21), of the next.
@@ -272,7 +284,7 @@ impl Overdamped {
         };
         for &(index, share) in kicks {
             let Some(kt) = self.drift.at(self.time(index)).kt else { continue };
-            let kick = self.kick(index, &g, Some(kt.clone()));
+            let kick = self.kick(index, g, Some(kt.clone()));
             let baths = kt.dims()[0];
             let slope = rows((kick * g.clone()).sum_dim(1) / (kt * 2.0), baths);
             for (knot, weight) in self.drift.weights(self.time(index)) {
@@ -306,5 +318,77 @@ impl Overdamped {
             .as_ref()
             .map_or_else(|| self.diagonal.clone(), |well| self.diagonal.clone() + well.clone());
         (scaled(&back) + (slope + well) * g.clone(), gain)
+    }
+
+    /// Whether this device makes many steps in one launch.
+    fn leaps(&self, start: &Tensor<2>) -> bool {
+        #[cfg(feature = "cube")]
+        return self.leap_on_device(0..1, start, false).is_some();
+        #[cfg(not(feature = "cube"))]
+        {
+            let _ = start;
+            false
+        }
+    }
+
+    /// A stretch of (8) from the state before it, in launches on a GPU; none if that is not possible here.
+    #[cfg(feature = "cube")]
+    fn stretch_back(&self, sums: &mut Cotangent, steps: Range<usize>, state: &Tensor<2>) -> Option<()> {
+        let ([batch, units], count, controls) = (state.dims(), steps.len(), self.drift.controls());
+        let mut states = vec![state.clone()];
+        if count > 1 {
+            states.push(self.leap_on_device(steps.start..steps.end - 1, state, true)?);
+        }
+        let x = Tensor::cat(states, 0);
+        let end = sums.start.clone();
+        let before = self.pull_on_device(steps.clone(), &x, &end)?;
+        // ∂L/∂x_{t+1} beside x_t.
+        let g = Tensor::cat(vec![before.clone().slice_dim(0, batch..count * batch), end], 0);
+
+        // The weight of every knot at every step, and sums with them: [step, column] → [knot, column].
+        let mut weights = vec![0.0_f32; count * controls.len()];
+        for (row, index) in steps.clone().enumerate() {
+            for (knot, weight) in self.drift.weights(self.time(index)) {
+                weights[row * controls.len() + knot] = weight as f32;
+            }
+        }
+        let weights = TensorData::new(weights, [count, controls.len()]);
+        let weights = Tensor::<2>::from_data(weights, &state.device());
+        let of_knots = |rows: Tensor<2>| weights.clone().transpose().matmul(rows);
+        let of_steps =
+            |rows: Tensor<2>| rows.reshape([count, batch, units]).sum_dim(1).reshape([count, units]);
+        let row = |rows: &Tensor<2>, knot: usize| rows.clone().slice_dim(0, knot..knot + 1);
+
+        let gains: Option<Vec<_>> = controls.iter().map(|control| control.gain.clone()).collect();
+        let gains = gains.map(|gains| {
+            let rows = weights.clone().matmul(Tensor::cat(gains, 0));
+            rows.reshape([count, 1, units]).expand([count, batch, units]).reshape([count * batch, units])
+        });
+        let scaled =
+            |x: &Tensor<2>| gains.as_ref().map_or_else(|| x.clone(), |gains| x.clone() * gains.clone());
+        let (sx, sg) = (scaled(&x), scaled(&g));
+        self.propagator.add_outer(&mut sums.propagator, &sx, &sg);
+        let slopes = gains.as_ref().map(|_| {
+            let slope =
+                self.propagator.apply(sx) * g.clone() + self.propagator.apply_transposed(sg) * x.clone();
+            of_knots(of_steps(slope))
+        });
+        let wells = controls[0].well.as_ref().map(|_| of_knots(of_steps(x.clone() * g.clone())));
+        let shared = controls[0].field.dims()[0] != batch;
+        let fields = match shared {
+            true => of_knots(of_steps(g.clone())),
+            false => of_knots(g.clone().reshape([count, batch * units])),
+        };
+        for (index, knot) in sums.knots.iter_mut().enumerate() {
+            let field = row(&fields, index).reshape(knot.field.dims());
+            add(Some(&mut knot.field), 1.0, Some(&field));
+            add(knot.gain.as_mut(), 1.0, slopes.as_ref().map(|rows| row(rows, index)).as_ref());
+            add(knot.well.as_mut(), 1.0, wells.as_ref().map(|rows| row(rows, index)).as_ref());
+        }
+        for (place, index) in steps.enumerate() {
+            self.kt_back(sums, index, &g.clone().slice_dim(0, place * batch..(place + 1) * batch));
+        }
+        sums.start = before.slice_dim(0, 0..batch);
+        Some(())
     }
 }

@@ -5,6 +5,7 @@
 //! | [`run`](mod@run) | [`Dynamics`](run::Dynamics), the loop, trajectories, divergence |
 //! | [`overdamped`] | Langevin dynamics of the substrate, in two schemes |
 //! | `fused` | its step and its adjoint in one pass over the batch, on the processor's own cores |
+//! | `launched` | the same in launches on a GPU |
 //! | [`simulate`] | running a substrate in one call |
 //! | [`ornstein_uhlenbeck`] | linear drift with noise of any covariance, by exact steps and two others |
 //! | [`underdamped`] | linear drift with velocities, and an array of RLC cells |
@@ -22,6 +23,8 @@ mod fused;
 pub mod gibbs;
 pub mod heat_flow;
 pub mod landscape;
+#[cfg(feature = "cube")]
+mod launched;
 mod orders;
 pub mod ornstein_uhlenbeck;
 pub mod overdamped;

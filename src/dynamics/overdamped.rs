@@ -47,8 +47,6 @@ use crate::network::protocol::Protocol;
 use crate::network::substrate::Substrate;
 use crate::network::topology::Group;
 use crate::noise::Key;
-#[cfg(feature = "cube")]
-use crate::tensors::identity;
 use crate::tensors::{check_shape, first_not_finite, to_f64};
 
 /// How a step is made.
@@ -92,13 +90,13 @@ pub struct Overdamped {
     /// μΔt, `[1, unit]`.
     mobility: Tensor<2>,
     /// √(2μkTΔt) of each unit, at the temperature of the substrate.
-    sigma: Vec<f32>,
+    pub(crate) sigma: Vec<f32>,
     /// √(2μΔt), `[1, unit]`, for a temperature that is a control parameter.
-    spread: Tensor<2>,
+    pub(crate) spread: Tensor<2>,
     /// Names and sizes of the free groups.
     groups: Vec<(String, usize)>,
     dt: f64,
-    key: Key,
+    pub(crate) key: Key,
     /// The same for the processor's own cores, made when it is first needed; none where tensors must do.
     fused: OnceLock<Option<Arc<Fused>>>,
 }
@@ -229,7 +227,7 @@ impl Overdamped {
     }
 
     /// kT′ of (21).
-    fn next_kt(&self, index: usize, kt: Option<&Tensor<2>>) -> Option<Tensor<2>> {
+    pub(crate) fn next_kt(&self, index: usize, kt: Option<&Tensor<2>>) -> Option<Tensor<2>> {
         kt.and_then(|_| self.protocol.at(self.time(index + 1)).kt)
     }
 
@@ -268,74 +266,6 @@ impl Overdamped {
             row.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
         }
         normals
-    }
-
-    /// √(2μkTΔt) as a row, `[1, unit]`.
-    #[cfg(feature = "cube")]
-    fn sigma_row(&self) -> Tensor<2> {
-        let sigma = TensorData::new(self.sigma.clone(), [1, self.sigma.len()]);
-        Tensor::from_data(sigma, (&self.quartic.device(), self.quartic.dtype()))
-    }
-
-    /// One step whose noise is drawn on the GPU; none if it is not there.
-    #[cfg(feature = "cube")]
-    fn step_on_device(&self, index: usize, x: &Tensor<2>, control: &Control) -> Option<Tensor<2>> {
-        cube::device(x)?;
-        let Control { field, gain, well, kt } = control;
-        let both = self.integrator == Integrator::LeimkuhlerMatthews;
-        let factor = |kt: &Option<Tensor<2>>| match kt {
-            None => self.sigma_row(),
-            Some(kt) => self.spread.clone() * kt.clone().sqrt(),
-        };
-        let now = factor(kt);
-        let next = if both && kt.is_some() { factor(&self.next_kt(index, kt.as_ref())) } else { now.clone() };
-        let diagonal =
-            well.clone().map_or_else(|| self.diagonal.clone(), |well| well + self.diagonal.clone());
-        let product = self.propagator.apply_with(x.clone(), gain.clone());
-        let row = cube::Row {
-            diagonal: &diagonal,
-            quartic: &self.quartic,
-            drift: field,
-            factors: [&now, &next],
-            both,
-        };
-        cube::step(self.key, index, x, &product, &row)
-    }
-
-    /// Steps in one launch each many, keeping the last state or all of them; none if that is not possible here.
-    #[cfg(feature = "cube")]
-    fn leap_on_device(&self, steps: Range<usize>, x: &Tensor<2>, keep: bool) -> Option<Tensor<2>> {
-        cube::device(x)?;
-        let options = (&self.quartic.device(), self.quartic.dtype());
-        let controls = self.drift.controls();
-        let stacked = |row: &dyn Fn(&Control) -> Option<Tensor<2>>| {
-            let rows: Option<Vec<_>> = controls.iter().map(row).collect();
-            rows.map(|rows| Tensor::cat(rows, 0))
-        };
-        let (drift, gain) = (stacked(&|c| Some(c.field.clone()))?, stacked(&|c| c.gain.clone()));
-        let (well, kt) = (stacked(&|c| c.well.clone()), stacked(&|c| c.kt.clone()));
-        let course = (steps.start..=steps.end).flat_map(|index| {
-            let mut weights = self.drift.weights(self.time(index));
-            let (knot, _) = weights.next().expect("a knot");
-            [knot as f32, weights.next().map_or(0.0, |(_, weight)| weight as f32)]
-        });
-        let course: Vec<f32> = course.collect();
-        let course = Tensor::from_data(TensorData::new(course, [steps.len() + 1, 2]), options);
-        let couplings = self.propagator.apply(identity(self.propagator.units, options));
-        let run = cube::Run {
-            couplings: &couplings,
-            diagonal: &self.diagonal,
-            quartic: &self.quartic,
-            drift: &drift,
-            gain: gain.as_ref(),
-            well: well.as_ref(),
-            factor: &if kt.is_some() { self.spread.clone() } else { self.sigma_row() },
-            kt: kt.as_ref(),
-            course: &course,
-            knots: controls.len(),
-            both: self.integrator == Integrator::LeimkuhlerMatthews,
-        };
-        cube::trajectory(self.key, steps.start, steps.len(), x, &run, keep)
     }
 
     /// The group of a column of the state, and the unit within it.
