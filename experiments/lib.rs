@@ -14,7 +14,7 @@ use crate::workbench::progress::Interrupted;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs an experiment. An error is printed in one line, and the exit status says what happened.
+/// Runs an experiment that several processes may share. An error is printed in one line, and the exit status says what happened.
 pub fn conduct(experiment: impl FnOnce() -> Result<()>) {
     // Burn first loads the optimiser state of a resumed run on its default device. In a build with a GPU backend this
     // is the GPU, whether or not the machine has one.
@@ -22,16 +22,24 @@ pub fn conduct(experiment: impl FnOnce() -> Result<()>) {
         // SAFETY: no other thread is running yet.
         unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     }
-    let joined = ranks::start().map_err(Into::into);
-    match joined.and_then(|()| experiment()).and_then(|()| output::end()) {
+    match experiment().and_then(|()| output::end()) {
         Ok(()) => ranks::end(),
         Err(error) => {
             if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
                 interrupted.exit();
             }
-            // On any rank: the launcher then ends the others.
+            // On any rank, which ends the others.
             output::complain(format_args!("error: {error:#}"));
+            ranks::abort(1);
             std::process::exit(1);
         }
     }
+}
+
+/// Runs an experiment that is one process.
+pub fn conduct_alone(experiment: impl FnOnce() -> Result<()>) {
+    conduct(|| {
+        ranks::refuse_several()?;
+        experiment()
+    });
 }

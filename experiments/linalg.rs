@@ -37,7 +37,7 @@ use crate::report::Extra;
 use crate::summary::Summary;
 
 fn main() {
-    thermograd_experiments::conduct(|| begin(&Arguments::parse()));
+    thermograd_experiments::conduct_alone(|| begin(&Arguments::parse()));
 }
 
 fn begin(arguments: &Arguments) -> Result<()> {

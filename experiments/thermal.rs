@@ -21,7 +21,7 @@ mod xor;
 use crate::arguments::{Arguments, Task};
 
 fn main() {
-    thermograd_experiments::conduct(|| match Arguments::read().task {
+    thermograd_experiments::conduct_alone(|| match Arguments::read().task {
         Task::Read(task) => read::train(&task),
         Task::Xor(task) => xor::train(&task),
         Task::Twin(task) => twin::fit(&task),

@@ -1,4 +1,5 @@
-//! Noise and steps on a GPU, by kernels of our own: nothing crosses the bus between the start of a run and its end.
+//! Noise and steps on a GPU, by kernels of our own: during a run nothing crosses the bus but the
+//! course of its protocol, once a launch.
 //!
 //! The normals of [`Key`] are drawn where they are needed. Words of the generator are equal to the last bit on every
 //! device; normals to two units in the last place, since devices fuse products with sums and round quotients as they
@@ -138,6 +139,20 @@ pub(crate) struct Run<'a> {
     pub(crate) both: bool,
 }
 
+/// Whether the couplings of so many units fit the memory of a workgroup of this device.
+pub(crate) fn fits(x: &Tensor<2>) -> bool {
+    device(x).is_some_and(|like| rows_of(&like, x.dims()[1]).is_some())
+}
+
+/// The most workgroups of a launch that every device takes.
+const WORKGROUPS: usize = 65_535;
+
+/// Whether numbers of a launch can be counted in 32 bits, and its workgroups.
+fn countable(rows: usize, batch: usize, steps: usize, units: usize) -> bool {
+    let numbers = (steps as u64).saturating_mul(batch as u64).saturating_mul(units as u64);
+    batch.div_ceil(rows) <= WORKGROUPS && numbers <= u64::from(u32::MAX)
+}
+
 /// How many trajectories a workgroup takes; none if the couplings do not fit its memory.
 fn rows_of(like: &CubeTensor, units: usize) -> Option<usize> {
     let hardware = &like.client.properties().hardware;
@@ -161,7 +176,7 @@ pub(crate) fn trajectory(
     let [batch, units] = x.dims();
     let like = device(x)?;
     let rows = rows_of(&like, units)?;
-    if batch == 0 || steps == 0 {
+    if batch == 0 || steps == 0 || !countable(rows, batch, steps, units) {
         return None;
     }
     let out = empty(&like, [if keep { steps * batch } else { batch }, units]);
@@ -208,7 +223,7 @@ pub(crate) fn pull(steps: usize, states: &Tensor<2>, end: &Tensor<2>, run: &Run)
     let [batch, units] = end.dims();
     let like = device(end)?;
     let rows = rows_of(&like, units)?;
-    if batch == 0 || steps == 0 {
+    if batch == 0 || steps == 0 || !countable(rows, batch, steps, units) {
         return None;
     }
     let out = empty(&like, [steps * batch, units]);

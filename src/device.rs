@@ -75,9 +75,13 @@ impl Backend {
     fn advice(self) -> &'static str {
         match self {
             Self::Flex | Self::NdArray => "it needs nothing",
-            Self::Wgpu | Self::Vulkan => {
+            Self::Wgpu => {
                 "install a Vulkan driver (Debian, in software: apt install mesa-vulkan-drivers libvulkan1) or type \
                  --backend flex"
+            }
+            Self::Vulkan => {
+                "install the Vulkan driver of the GPU, or type --backend flex (Mesa's driver in software crashes on these \
+                 kernels; --backend wgpu runs on it)"
             }
             Self::Metal => "it needs a Mac; or type --backend flex",
             Self::Cuda => "install the NVIDIA driver and the CUDA toolkit or type --backend flex",

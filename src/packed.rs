@@ -40,7 +40,7 @@ impl<'a> Strided<'a> {
 
     /// From a column on.
     pub(crate) fn columns_from(self, first: usize) -> Self {
-        Self { values: &self.values[first * self.column..], ..self }
+        Self { values: &self.values[(first * self.column).min(self.values.len())..], ..self }
     }
 }
 
@@ -116,58 +116,67 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        // As many rows at once as their sums fit the registers: 32 of 16 numbers, or 16 of eight.
-        let done = match S::F32_LANES {
-            16.. => self.blocks::<S, 8>(simd, 0),
-            _ => 0,
-        };
-        let done = self.blocks::<S, 4>(simd, done);
-        self.blocks::<S, 1>(simd, done);
+        let Packed { sources, targets, strips } = self.packed;
+        let width = VECTORS * S::F32_LANES;
+        if *sources == 0 {
+            return;
+        }
+        // A strip stays in the cache while all rows are multiplied with it.
+        for (strip, at) in strips.chunks_exact(sources * width).zip((0..*targets).step_by(width)) {
+            let strip = S::as_simd_f32s(strip).0;
+            // As many rows at once as their sums fit the registers: 32 of 16 numbers, or 16 of eight.
+            let done = match S::F32_LANES {
+                16.. => self.blocks::<S, 8>(simd, strip, at, 0),
+                _ => 0,
+            };
+            let done = self.blocks::<S, 4>(simd, strip, at, done);
+            let done = self.blocks::<S, 2>(simd, strip, at, done);
+            self.blocks::<S, 1>(simd, strip, at, done);
+        }
     }
 }
 
 impl Product<'_> {
     /// Multiplies blocks of R rows as long as there are so many, and returns the first row that is left.
     #[inline(always)]
-    fn blocks<S: Simd, const R: usize>(&mut self, simd: S, mut first: usize) -> usize {
+    fn blocks<S: Simd, const R: usize>(
+        &mut self,
+        simd: S,
+        strip: &[S::f32s],
+        at: usize,
+        mut first: usize,
+    ) -> usize {
         while first + R <= self.rows {
-            self.block::<S, R>(simd, first);
+            self.block::<S, R>(simd, strip, at, first);
             first += R;
         }
         first
     }
 
     #[inline(always)]
-    fn block<S: Simd, const R: usize>(&mut self, simd: S, first: usize) {
-        let Packed { sources, targets, strips } = self.packed;
-        let (sources, targets, width) = (*sources, *targets, VECTORS * S::F32_LANES);
-        if sources == 0 || targets == 0 {
-            return;
-        }
+    fn block<S: Simd, const R: usize>(&mut self, simd: S, strip: &[S::f32s], at: usize, first: usize) {
+        let targets = self.packed.targets;
         let x = &self.x.values[first * self.x.row..];
         let (row, column) = (self.x.row, self.x.column);
-        for (strip, at) in strips.chunks_exact(sources * width).zip((0..targets).step_by(width)) {
-            let strip = S::as_simd_f32s(strip).0;
-            let sums = match targets - at > S::F32_LANES {
-                true => sums::<S, R, VECTORS>(simd, x, row, column, strip),
-                false => {
-                    let narrow = sums::<S, R, 1>(simd, x, row, column, strip);
-                    narrow.map(|[sum]| [sum, simd.splat_f32s(0.0)])
+        let sums = match targets - at > S::F32_LANES {
+            true => sums::<S, R, VECTORS>(simd, x, row, column, strip),
+            false => {
+                let narrow = sums::<S, R, 1>(simd, x, row, column, strip);
+                narrow.map(|[sum]| [sum, simd.splat_f32s(0.0)])
+            }
+        };
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let range = at + vector * S::F32_LANES..targets.min(at + (vector + 1) * S::F32_LANES);
+                if range.is_empty() {
+                    continue;
                 }
-            };
-            for (r, sums) in sums.into_iter().enumerate() {
-                for (vector, sum) in sums.into_iter().enumerate() {
-                    let range = at + vector * S::F32_LANES..targets.min(at + (vector + 1) * S::F32_LANES);
-                    if range.is_empty() {
-                        continue;
-                    }
-                    let scaled = match self.scale {
-                        Some(scale) => simd.mul_f32s(simd.partial_load_f32s(&scale[range.clone()]), sum),
-                        None => sum,
-                    };
-                    let out = &mut self.out[(first + r) * self.stride..][range];
-                    simd.partial_store_f32s(out, simd.add_f32s(simd.partial_load_f32s(out), scaled));
-                }
+                let scaled = match self.scale {
+                    Some(scale) => simd.mul_f32s(simd.partial_load_f32s(&scale[range.clone()]), sum),
+                    None => sum,
+                };
+                let out = &mut self.out[(first + r) * self.stride..][range];
+                simd.partial_store_f32s(out, simd.add_f32s(simd.partial_load_f32s(out), scaled));
             }
         }
     }

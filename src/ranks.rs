@@ -9,7 +9,7 @@
 //! something must be called by all ranks, in the same order, from the main thread.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,14 +20,17 @@ use crate::error::{Error, Result};
 static ASKED: AtomicBool = AtomicBool::new(false);
 static AGREED: AtomicBool = AtomicBool::new(false);
 
-/// The number of this rank.
+/// How often something was exchanged.
+static EXCHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// The number of this rank; before [`start`], what the launcher says.
 pub fn rank() -> usize {
-    world::rank()
+    world::place().map_or_else(|| launched().1, |place| place.0)
 }
 
-/// How many ranks there are.
+/// How many ranks there are; one before [`start`].
 pub fn count() -> usize {
-    world::count()
+    world::place().map_or(1, |place| place.1)
 }
 
 /// Whether this is the rank that writes and prints.
@@ -40,7 +43,28 @@ pub fn is_first() -> bool {
 /// # Errors
 /// [`Error::Ranks`] when it was started as one of several, but cannot talk to the others.
 pub fn start() -> Result<()> {
-    world::start()
+    let (several, _) = launched();
+    if !several {
+        return Ok(());
+    }
+    world::start()?;
+    match count() {
+        1 if launched_size() > 1 => Err(Error::Ranks(
+            "the launcher has started several processes, but MPI knows of one: is it another MPI?".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to be one of several processes, for programs that would do the same in each.
+///
+/// # Errors
+/// [`Error::Ranks`].
+pub fn refuse_several() -> Result<()> {
+    match launched_size() > 1 || launched().1 > 0 {
+        true => Err(Error::Ranks("this program runs as one process; start it without mpirun or srun".into())),
+        false => Ok(()),
+    }
 }
 
 /// Leaves the other ranks; must be called before the program ends in good order.
@@ -48,14 +72,44 @@ pub fn end() {
     world::end();
 }
 
+/// Ends all ranks, when this one cannot go on.
+pub fn abort(status: i32) {
+    world::abort(status);
+}
+
+/// Variables by which launchers tell a process how many there are, and which it is.
+const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
+const RANKS: [&str; 4] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"];
+
+fn variable(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.trim().parse().ok()
+}
+
+fn launched_size() -> usize {
+    SIZES.into_iter().filter_map(variable).max().unwrap_or(1)
+}
+
+/// Whether a launcher started this process, perhaps as one of several, and its rank.
+fn launched() -> (bool, usize) {
+    let rank = RANKS.into_iter().find_map(variable);
+    (rank.is_some() || launched_size() > 1, rank.unwrap_or(0))
+}
+
 /// Asks all ranks to stop. They agree at their next exchange; alone, at once.
 pub fn ask_to_stop() {
     ASKED.store(true, Ordering::SeqCst);
 }
 
-/// Whether all ranks have agreed to stop.
-pub fn agreed_to_stop() -> bool {
-    if count() == 1 { ASKED.load(Ordering::SeqCst) } else { AGREED.load(Ordering::SeqCst) }
+/// Whether all ranks stop because one was asked to. Of several ranks, all must ask at the same place.
+///
+/// # Errors
+/// [`Error::Ranks`] when they are not.
+pub fn agreed_to_stop() -> Result<bool> {
+    if count() == 1 {
+        return Ok(ASKED.load(Ordering::SeqCst));
+    }
+    exchange("whether to stop", Vec::new())?;
+    Ok(AGREED.load(Ordering::SeqCst))
 }
 
 /// Whether a piece of work, of which there is a list, is done here.
@@ -72,7 +126,7 @@ pub fn of_first<T: Serialize + DeserializeOwned>(own: impl FnOnce() -> T) -> Res
         return Ok(own());
     }
     let message = if is_first() { encode(&own())? } else { Vec::new() };
-    decode(&exchange(message)[0])
+    decode(&exchange("what the first has", message)?[0])
 }
 
 /// Refuses ranks that differ in something, such as settings or versions.
@@ -83,7 +137,7 @@ pub fn agree(what: &str, own: &str) -> Result<()> {
     if count() == 1 {
         return Ok(());
     }
-    let all = exchange(own.as_bytes().to_vec());
+    let all = exchange(what, own.as_bytes().to_vec())?;
     match all.iter().position(|other| *other != all[0]) {
         Some(rank) => Err(Error::Ranks(format!("rank {rank} and rank 0 differ in their {what}"))),
         None => Ok(()),
@@ -104,7 +158,7 @@ where
         return own;
     }
     let told: std::result::Result<&Vec<T>, String> = own.as_ref().map_err(ToString::to_string);
-    let messages = exchange(encode(&told)?);
+    let messages = exchange("pieces of work", encode(&told)?)?;
     let own = own?;
     let mut lists = Vec::with_capacity(count());
     for (rank, message) in messages.iter().enumerate() {
@@ -125,47 +179,60 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     postcard::from_bytes(bytes).map_err(|error| Error::Ranks(format!("a message cannot be read: {error}")))
 }
 
-/// The messages of all ranks. Whether somebody was asked to stop travels along.
-fn exchange(mut own: Vec<u8>) -> Vec<Vec<u8>> {
+/// The messages of all ranks. What they are about, how many there were before, and whether somebody was asked to stop,
+/// travel along, so that ranks at different places of the program find out.
+fn exchange(what: &str, mut own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    let number = EXCHANGES.fetch_add(1, Ordering::SeqCst);
+    let label = format!("{what} ({number})");
+    own.extend(label.as_bytes());
+    own.extend((label.len() as u32).to_le_bytes());
     own.push(u8::from(ASKED.load(Ordering::SeqCst)));
-    let mut all = world::gather(&own);
-    let asked = all.iter_mut().map(|message| message.pop() == Some(1)).fold(false, |any, one| any | one);
+    let mut all = world::gather(&own)?;
+    let mut asked = false;
+    for (rank, message) in all.iter_mut().enumerate() {
+        asked |= message.pop() == Some(1);
+        let length =
+            message.split_last_chunk::<4>().map_or(0, |(_, length)| u32::from_le_bytes(*length) as usize);
+        let end = message.len().saturating_sub(4 + length);
+        let other = String::from_utf8_lossy(&message[end..message.len().saturating_sub(4)]).into_owned();
+        if other != label {
+            return Err(Error::Ranks(format!(
+                "rank {rank} exchanges {other} where rank {} exchanges {label}; they must be started alike",
+                self::rank()
+            )));
+        }
+        message.truncate(end);
+    }
     if asked {
         AGREED.store(true, Ordering::SeqCst);
     }
-    all
+    Ok(all)
 }
 
 #[cfg(not(feature = "mpi"))]
 mod world {
     use crate::error::{Error, Result};
 
-    /// Variables by which launchers of MPI tell a process how many there are.
-    const LAUNCHED: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
-
     pub(super) fn start() -> Result<()> {
-        let several = |name: &&str| std::env::var(name).is_ok_and(|size| size.trim() != "1");
-        match LAUNCHED.iter().find(|name| several(name)) {
-            Some(name) => Err(Error::Ranks(format!(
-                "{name} says that this is one of several processes, but this build cannot talk to them; build it with \
-                 --features mpi"
-            ))),
-            None => Ok(()),
+        match super::refuse_several() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::Ranks(
+                "this is one of several processes, but this build cannot talk to the others; build it with --features mpi"
+                    .into(),
+            )),
         }
     }
 
     pub(super) fn end() {}
 
-    pub(super) fn rank() -> usize {
-        0
+    pub(super) fn abort(_status: i32) {}
+
+    pub(super) fn place() -> Option<(usize, usize)> {
+        None
     }
 
-    pub(super) fn count() -> usize {
-        1
-    }
-
-    pub(super) fn gather(own: &[u8]) -> Vec<Vec<u8>> {
-        vec![own.to_vec()]
+    pub(super) fn gather(own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![own.to_vec()])
     }
 }
 
@@ -203,18 +270,29 @@ mod world {
         }
     }
 
-    pub(super) fn rank() -> usize {
-        PLACE.get().map_or(0, |place| place.0)
+    pub(super) fn abort(status: i32) {
+        if PLACE.get().is_some_and(|place| place.1 > 1) {
+            SimpleCommunicator::world().abort(status);
+        }
     }
 
-    pub(super) fn count() -> usize {
-        PLACE.get().map_or(1, |place| place.1)
+    pub(super) fn place() -> Option<(usize, usize)> {
+        PLACE.get().copied()
     }
 
-    pub(super) fn gather(own: &[u8]) -> Vec<Vec<u8>> {
+    pub(super) fn gather(own: &[u8]) -> Result<Vec<Vec<u8>>> {
         let world = SimpleCommunicator::world();
-        let mut sizes = vec![0_i32; count()];
-        world.all_gather_into(&(own.len() as i32), &mut sizes[..]);
+        let mut sizes = vec![0_u64; world.size() as usize];
+        world.all_gather_into(&(own.len() as u64), &mut sizes[..]);
+        // MPI counts in 32 bits. All ranks come to the same conclusion.
+        let total: u64 = sizes.iter().sum();
+        if i32::try_from(total).is_err() {
+            let reason = format!(
+                "{total} bytes in one exchange, 2 GiB are possible; use fewer ranks or smaller batches"
+            );
+            return Err(Error::Ranks(reason));
+        }
+        let sizes: Vec<i32> = sizes.into_iter().map(|size| size as i32).collect();
         let starts: Vec<i32> = sizes
             .iter()
             .scan(0, |end, size| {
@@ -222,12 +300,12 @@ mod world {
                 Some(*end - size)
             })
             .collect();
-        let mut all = vec![0_u8; sizes.iter().sum::<i32>() as usize];
+        let mut all = vec![0_u8; total as usize];
         {
             let mut parts = PartitionMut::new(&mut all[..], &sizes[..], &starts[..]);
             world.all_gather_varcount_into(own, &mut parts);
         }
         let part = |(start, size): (&i32, &i32)| all[*start as usize..][..*size as usize].to_vec();
-        starts.iter().zip(&sizes).map(part).collect()
+        Ok(starts.iter().zip(&sizes).map(part).collect())
     }
 }

@@ -122,7 +122,8 @@ fn mistakes_are_told_in_one_line() {
     let out = path("out");
     fails(&["--dataset", "mnist", "--out", &out], &["--data-dir DIR", "THERMOGRAD_DATA"]);
     fails(&["--dataset", "mnist", "--data-dir", "/nowhere", "--out", &out], &["/nowhere/train-images"]);
-    fails(&["--backend", "metal"], &["no backend `metal`"]);
+    fails(&["--backend", "tpu"], &["no backend `tpu`", "vulkan, metal, cuda"]);
+    fails(&["--device", "1"], &["backend `flex` has no device 1", "--list-backends"]);
     fails(&["--hidden", "0", "--out", &out], &["hidden"]);
     fails(&["--beta", "-1", "--out", &out], &["beta: must be positive"]);
     fails(&["--resume", &path("no run")], &["is not a run folder"]);

@@ -76,7 +76,8 @@ fn a_signal_on_any_rank_saves_once_and_another_number_goes_on() {
     let arguments = ["--limit", "3000", "--hidden", "8", "--epochs", "8", "--trajectories", "2"];
     ok(Command::new(binary).args(arguments).arg("--out").arg(&whole).output().unwrap());
 
-    let mut job = ranks(2, binary, &arguments).arg("--out").arg(&broken).spawn().unwrap();
+    let mut job = ranks(2, binary, &arguments);
+    let mut job = job.arg("--out").arg(&broken).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let checkpoint = broken.join("checkpoints/pathwise.ckpt");
     let start = Instant::now();
     while !checkpoint.exists() {
@@ -89,7 +90,10 @@ fn a_signal_on_any_rank_saves_once_and_another_number_goes_on() {
     let processes = String::from_utf8(found.stdout).unwrap();
     let last = processes.lines().last().expect("a rank");
     assert!(Command::new("kill").args(["-TERM", last]).status().unwrap().success());
-    assert!(!job.wait().unwrap().success());
+    let output = job.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert_eq!(text.matches("saved; continue with").count(), 1, "{text}");
     assert!(!broken.join("summary.json").exists());
     ok(ranks(1, binary, &["--resume"]).arg(&broken).output().unwrap());
     same(&whole, &broken);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use etcetera::BaseStrategy;
 use rand::RngExt;
 use serde::Serialize;
-use thermograd::{Estimate, Key, Shards};
+use thermograd::{Estimate, Key, Shards, ranks};
 use thermograd_experiments::workbench::{Data, Session, output, run};
 use thermograd_models::generator::judge::CODE;
 use thermograd_models::generator::noising::level;
@@ -58,11 +58,12 @@ impl Setup {
     /// # Errors
     /// A file that is not a judge of these images.
     pub fn cached_judge(&self) -> Result<Option<Judge>> {
-        if !self.judge_file.is_file() {
-            return Ok(None);
-        }
         let shown = self.judge_file.display();
-        let bytes = run::read(&self.judge_file)?;
+        let read = || match self.judge_file.is_file() {
+            true => run::read(&self.judge_file).map(Some).map_err(|error| format!("{error:#}")),
+            false => Ok(None),
+        };
+        let Some(bytes) = ranks::of_first(read)?.map_err(anyhow::Error::msg)? else { return Ok(None) };
         let (network, of) =
             bytes.split_last_chunk::<8>().with_context(|| format!("{shown} is not a judge"))?;
         ensure!(

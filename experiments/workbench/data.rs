@@ -181,7 +181,11 @@ impl Source {
         }
         // Ranks tell out work in chunks that depend on it.
         ranks::agree("number of threads", &shards.threads.to_string())?;
-        Ok(Bench { data: self.data()?, device, shards, key: self.key() })
+        let data = self.data()?;
+        if ranks::count() > 1 {
+            ranks::agree("images", &data.fingerprint().to_string())?;
+        }
+        Ok(Bench { data, device, shards, key: self.key() })
     }
 
     /// Where to compute.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser};
-use thermograd::{Backend, Error};
+use thermograd::{Backend, Error, ranks};
 use toml::Table;
 
 use crate::workbench::data::{Bench, Dataset, Source};
@@ -127,8 +127,9 @@ impl DataFlags {
         Ok(())
     }
 
-    /// Applies the data folder only, which may have moved since a run began.
+    /// Applies the data folder and the device only, which may be others than when a run began.
     fn locate(&self, source: &mut Source) -> Result<()> {
+        set(&mut source.device, self.device);
         if let Some(folder) = &self.data_dir {
             source.data_dir = Some(std::path::absolute(folder)?);
         }
@@ -224,7 +225,13 @@ pub fn parse<A: Parser>(mut command: Command) -> A {
     }
     let matches = command.get_matches_mut();
     refuse_beside_resume(&mut command, &matches);
-    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    // Only now: --help and invalid arguments end every process by itself.
+    if let Err(error) = ranks::start() {
+        output::complain(format_args!("error: {error}"));
+        std::process::exit(1);
+    }
+    arguments
 }
 
 /// A line for every device of every backend, and for every backend that has none what is missing.
@@ -250,7 +257,7 @@ fn given(matches: &ArgMatches, id: &str) -> bool {
 
 /// Refuses flags next to `--resume` that would change the settings of the run.
 fn refuse_beside_resume(command: &mut Command, matches: &ArgMatches) {
-    const ALLOWED: [&str; 5] = ["resume", "threads", "judge", "export", "data_dir"];
+    const ALLOWED: [&str; 6] = ["resume", "threads", "judge", "export", "data_dir", "device"];
     if let Some((name, matches)) = matches.subcommand() {
         let command = command.find_subcommand_mut(name).expect("it was matched");
         return refuse_beside_resume(command, matches);

@@ -30,9 +30,13 @@ pub fn catch_interrupts() -> Result<()> {
     ctrlc::set_handler(handler).context("cannot catch Ctrl-C")
 }
 
-/// Whether Ctrl-C was pressed; of several ranks, whether all have agreed to stop because it was on one.
+/// Whether Ctrl-C was pressed; of several ranks, which must all ask at the same place, whether it was on any.
 pub fn interrupted() -> bool {
-    ranks::agreed_to_stop()
+    ranks::agreed_to_stop().unwrap_or_else(|error| {
+        output::complain(format_args!("error: {error}"));
+        ranks::abort(1);
+        std::process::exit(1);
+    })
 }
 
 /// The error of an experiment that was ended by Ctrl-C, with its final message.

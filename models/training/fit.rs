@@ -5,6 +5,7 @@
 //! the same numbers as one that was never interrupted.
 
 use std::f64::consts::PI;
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::{ControlFlow, Range};
 
 use burn::module::Module;
@@ -166,6 +167,12 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
                 self.losses = (0.0, 0);
             }
             let loss = self.step(&order[step * batch..examples.min((step + 1) * batch)], steps)?;
+            if step + 1 == steps_per_epoch && ranks::count() > 1 {
+                // Processors of different kinds may round products of their own differently.
+                let mut hasher = DefaultHasher::new();
+                hasher.write(&self.model.encode()?);
+                ranks::agree("trained parameters", &hasher.finish().to_string()).map_err(Error::from)?;
+            }
             let (sum, count) = (self.losses.0 + loss, self.losses.1 + 1);
             self.losses = (sum, count);
             let loss = sum / count as f64;

@@ -140,6 +140,9 @@ impl Fused {
     /// Adds s∘(xP) to every row.
     fn add_products(&self, x: &[f32], gain: Option<&[f32]>, sum: &mut [f32]) {
         let batch = x.len() / self.units.max(1);
+        if batch == 0 {
+            return;
+        }
         for Term { sources, targets, forward, .. } in &self.terms {
             let x = Strided::rows(x, self.units).columns_from(sources.start);
             let gain = gain.map(|gain| &gain[targets.clone()]);
@@ -157,6 +160,9 @@ impl Fused {
     /// Adds gPᵀ to every row.
     fn add_transposed(&self, g: &[f32], sum: &mut [f32]) {
         let batch = g.len() / self.units.max(1);
+        if batch == 0 {
+            return;
+        }
         for Term { sources, targets, matrix, backward, .. } in &self.terms {
             let transposed = || Strided::rows(matrix, targets.len()).transposed();
             let backward = backward.get_or_init(|| Packed::new(transposed(), targets.len(), sources.len()));

@@ -13,8 +13,11 @@ use crate::tensors::identity;
 impl Overdamped {
     /// √(2μkTΔt) as a row, `[1, unit]`.
     pub(crate) fn sigma_row(&self) -> Tensor<2> {
-        let sigma = TensorData::new(self.sigma.clone(), [1, self.sigma.len()]);
-        Tensor::from_data(sigma, (&self.quartic.device(), self.quartic.dtype()))
+        let row = || {
+            let sigma = TensorData::new(self.sigma.clone(), [1, self.sigma.len()]);
+            Tensor::from_data(sigma, (&self.quartic.device(), self.quartic.dtype()))
+        };
+        self.sigma_row.get_or_init(row).clone()
     }
 
     /// One step whose noise is drawn on the GPU; none if it is not there.
@@ -66,7 +69,9 @@ impl Overdamped {
         x: &Tensor<2>,
         work: impl FnOnce(&cube::Run) -> Option<T>,
     ) -> Option<T> {
-        cube::device(x)?;
+        if !cube::fits(x) {
+            return None;
+        }
         let options = (&self.quartic.device(), self.quartic.dtype());
         let controls = self.drift.controls();
         let stacked = |row: &dyn Fn(&Control) -> Option<Tensor<2>>| {
@@ -82,9 +87,9 @@ impl Overdamped {
         });
         let course: Vec<f32> = course.collect();
         let course = Tensor::from_data(TensorData::new(course, [steps.len() + 1, 2]), options);
-        let couplings = self.propagator.apply(identity(self.propagator.units, options));
+        let dense = || self.propagator.apply(identity(self.propagator.units, options));
         work(&cube::Run {
-            couplings: &couplings,
+            couplings: self.dense.get_or_init(dense),
             diagonal: &self.diagonal,
             quartic: &self.quartic,
             drift: &drift,

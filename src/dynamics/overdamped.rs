@@ -99,6 +99,11 @@ pub struct Overdamped {
     pub(crate) key: Key,
     /// The same for the processor's own cores, made when it is first needed; none where tensors must do.
     fused: OnceLock<Option<Arc<Fused>>>,
+    /// P as one matrix and √(2μkTΔt) as a row, for launches on a GPU, made when they are first needed.
+    #[cfg(feature = "cube")]
+    pub(crate) dense: OnceLock<Tensor<2>>,
+    #[cfg(feature = "cube")]
+    pub(crate) sigma_row: OnceLock<Tensor<2>>,
 }
 
 impl Overdamped {
@@ -149,6 +154,10 @@ impl Overdamped {
             dt,
             key,
             fused: OnceLock::new(),
+            #[cfg(feature = "cube")]
+            dense: OnceLock::new(),
+            #[cfg(feature = "cube")]
+            sigma_row: OnceLock::new(),
         }
     }
 
@@ -251,7 +260,7 @@ impl Overdamped {
         let Some(kt) = kt else { return Some(self.normals(index, x, &self.sigma)) };
         let (kt, spread) = (host(kt)?, host(&self.spread)?);
         let mut kick = self.normals(index, x, spread.as_slice()?);
-        let rows = kick.chunks_exact_mut(x.dims()[1]);
+        let rows = kick.chunks_exact_mut(x.dims()[1].max(1));
         for (row, kt) in rows.zip(kt.as_slice::<f32>()?.iter().cycle()) {
             row.iter_mut().for_each(|kick| *kick *= kt.sqrt());
         }
@@ -262,7 +271,7 @@ impl Overdamped {
     fn normals(&self, index: usize, x: &Tensor<2>, factors: &[f32]) -> Vec<f32> {
         let [batch, units] = x.dims();
         let mut normals = self.key.normals(index as u32, batch, units);
-        for row in normals.chunks_exact_mut(units) {
+        for row in normals.chunks_exact_mut(units.max(1)) {
             row.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
         }
         normals
@@ -367,7 +376,15 @@ mod tests {
     #[cfg(feature = "cube")]
     fn gpus() -> Vec<Device> {
         use crate::device::Backend;
-        Backend::ALL.into_iter().filter(|backend| !backend.is_cpu()).filter_map(|b| b.device().ok()).collect()
+        let required = std::env::var("THERMOGRAD_REQUIRE_BACKENDS").unwrap_or_default();
+        let gpu = |backend: Backend| match backend.device() {
+            Ok(device) => Some(device),
+            Err(error) => {
+                assert!(!required.split(',').any(|name| name == backend.name()), "{error}");
+                None
+            }
+        };
+        Backend::ALL.into_iter().filter(|backend| !backend.is_cpu()).filter_map(gpu).collect()
     }
 
     /// Distance in units in the last place.
