@@ -5,7 +5,6 @@
 //! the same numbers as one that was never interrupted.
 
 use std::f64::consts::PI;
-use std::hash::{DefaultHasher, Hasher};
 use std::ops::{ControlFlow, Range};
 
 use burn::module::Module;
@@ -16,7 +15,7 @@ use thermograd::{Key, Shards, ranks};
 
 use crate::error::{Error, Result};
 use crate::training::network::{Parameters, unusable};
-use crate::training::parts::{pack, unpack};
+use crate::training::parts::{fingerprint, pack, unpack};
 
 /// Duration and learning rate of a training run; the default does no training.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -169,9 +168,8 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
             let loss = self.step(&order[step * batch..examples.min((step + 1) * batch)], steps)?;
             if step + 1 == steps_per_epoch && ranks::count() > 1 {
                 // Processors of different kinds may round products of their own differently.
-                let mut hasher = DefaultHasher::new();
-                hasher.write(&self.model.encode()?);
-                ranks::agree("trained parameters", &hasher.finish().to_string()).map_err(Error::from)?;
+                ranks::agree("trained parameters", &fingerprint(&self.model).to_string())
+                    .map_err(Error::from)?;
             }
             let (sum, count) = (self.losses.0 + loss, self.losses.1 + 1);
             self.losses = (sum, count);

@@ -1,5 +1,7 @@
 //! Gradients as data, which processes send each other.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
@@ -35,6 +37,20 @@ pub(crate) fn unpack<M: Module>(model: &M, parts: Parts) -> GradientsParams {
     unpacking.0
 }
 
+/// A hash of the bits of all parameters.
+pub(crate) fn fingerprint<M: Module>(model: &M) -> u64 {
+    struct Reading(DefaultHasher);
+    impl ModuleVisitor for Reading {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            let values = parameter.val().into_data();
+            values.iter::<f64>().for_each(|value| self.0.write_u64(value.to_bits()));
+        }
+    }
+    let mut reading = Reading(DefaultHasher::new());
+    model.visit(&mut reading);
+    reading.0.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +71,11 @@ mod tests {
         let parts = pack(&model, &gradients);
         let again = pack(&model, &unpack(&model, parts.clone()));
         assert!(parts[1].is_none() && parts[0].is_some() && parts.len() == 3);
+        let mut other = model.clone();
+        other[1] = part(vec![1.0, f32::from_bits(2.0_f32.to_bits() + 1)]);
+        let again_made: Vec<_> = model.iter().map(|one| Param::from_tensor(one.val().inner())).collect();
+        assert_eq!(fingerprint(&model), fingerprint(&again_made));
+        assert_ne!(fingerprint(&model), fingerprint(&other));
         assert_eq!(parts, again);
     }
 }
