@@ -214,7 +214,7 @@ mod world {
     use crate::error::{Error, Result};
 
     pub(super) fn start() -> Result<()> {
-        match super::refuse_several() {
+        match crate::ranks::refuse_several() {
             Ok(()) => Ok(()),
             Err(_) => Err(Error::Ranks(
                 "this is one of several processes, but this build cannot talk to the others; build it with --features mpi"
