@@ -180,14 +180,7 @@ fn kicks(
 #[cube]
 fn quad_of(values: &Tensor<f32>, row: u32, units: u32, block: u32) -> Quad {
     let rows = values.len() as u32 / units;
-    let start = select(rows == 1u32, 0u32, row * units);
-    let (first, last) = (4u32 * block, units - 1u32);
-    Quad {
-        a: values[(start + min(first, last)) as usize],
-        b: values[(start + min(first + 1u32, last)) as usize],
-        c: values[(start + min(first + 2u32, last)) as usize],
-        d: values[(start + min(first + 3u32, last)) as usize],
-    }
+    quad_at(values, select(rows == 1u32, 0u32, row * units), units, block)
 }
 
 #[cube(launch)]
@@ -287,6 +280,63 @@ fn times(quad: &Quad, factor: f32) -> Quad {
     Quad { a: quad.a * factor, b: quad.b * factor, c: quad.c * factor, d: quad.d * factor }
 }
 
+/// s∘(s∘y)J of four units, with the rows y and the matrix J in the memory of the workgroup.
+#[cube]
+fn products(
+    rows: &Shared<[f32]>,
+    matrix: &Shared<[f32]>,
+    scale: &Shared<[f32]>,
+    base: u32,
+    block: u32,
+    #[comptime] units: u32,
+    #[comptime] gains: bool,
+) -> Quad {
+    let (u, last) = (4u32 * block, units - 1u32);
+    let (u1, u2, u3) = (min(u + 1u32, last), min(u + 2u32, last), min(u + 3u32, last));
+    let mut a = f32::new(0.0);
+    let mut b = f32::new(0.0);
+    let mut c = f32::new(0.0);
+    let mut d = f32::new(0.0);
+    for j in 0..units {
+        let mut own = rows[(base + j) as usize];
+        if comptime!(gains) {
+            own *= scale[j as usize];
+        }
+        a += matrix[(j * units + u) as usize] * own;
+        b += matrix[(j * units + u1) as usize] * own;
+        c += matrix[(j * units + u2) as usize] * own;
+        d += matrix[(j * units + u3) as usize] * own;
+    }
+    if comptime!(gains) {
+        a *= scale[u as usize];
+        b *= scale[u1 as usize];
+        c *= scale[u2 as usize];
+        d *= scale[u3 as usize];
+    }
+    Quad { a, b, c, d }
+}
+
+/// D + w of four units.
+#[cube]
+fn stiffness(
+    diagonal: &Tensor<f32>,
+    well: &Tensor<f32>,
+    knots: u32,
+    knot: u32,
+    weight: f32,
+    units: u32,
+    block: u32,
+    #[comptime] wells: bool,
+) -> Quad {
+    let own = quad_of(diagonal, 0u32, units, block);
+    if comptime!(wells) {
+        let w = between(well, knots, knot, weight, 0u32, units, block);
+        Quad { a: own.a + w.a, b: own.b + w.b, c: own.c + w.c, d: own.d + w.d }
+    } else {
+        own
+    }
+}
+
 #[cube(launch)]
 pub(crate) fn trajectory_kernel(
     x: &Tensor<f32>,
@@ -363,26 +413,7 @@ pub(crate) fn trajectory_kernel(
                 let (u, last) = (4u32 * block, units - 1u32);
                 let (u1, u2, u3) = (min(u + 1u32, last), min(u + 2u32, last), min(u + 3u32, last));
                 let base = now + local_row * units;
-                let mut a = f32::new(0.0);
-                let mut b = f32::new(0.0);
-                let mut c = f32::new(0.0);
-                let mut d = f32::new(0.0);
-                for j in 0..units {
-                    let mut own = states[(base + j) as usize];
-                    if comptime!(gains) {
-                        own *= scale[j as usize];
-                    }
-                    a += pulls[(j * units + u) as usize] * own;
-                    b += pulls[(j * units + u1) as usize] * own;
-                    c += pulls[(j * units + u2) as usize] * own;
-                    d += pulls[(j * units + u3) as usize] * own;
-                }
-                if comptime!(gains) {
-                    a *= scale[u as usize];
-                    b *= scale[u1 as usize];
-                    c *= scale[u2 as usize];
-                    d *= scale[u3 as usize];
-                }
+                let pull = products(&states, &pulls, &scale, base, block, units, gains);
                 let root = if comptime!(temperatures) {
                     root_kt(kt, knots, course, local, row)
                 } else {
@@ -395,13 +426,7 @@ pub(crate) fn trajectory_kernel(
                 };
                 let f = quad_of(factor, 0u32, units, block);
                 let kick = kicks(source, step, row, block, times(&f, root), times(&f, next_root), both);
-                let own = quad_of(diagonal, 0u32, units, block);
-                let stiff = if comptime!(wells) {
-                    let w = between(well, knots, knot, weight, 0u32, units, block);
-                    Quad { a: own.a + w.a, b: own.b + w.b, c: own.c + w.c, d: own.d + w.d }
-                } else {
-                    own
-                };
+                let stiff = stiffness(diagonal, well, knots, knot, weight, units, block, wells);
                 let q = quad_of(quartic, 0u32, units, block);
                 let field = between(drift, knots, knot, weight, row, units, block);
                 let to = next + local_row * units + u;
@@ -409,27 +434,27 @@ pub(crate) fn trajectory_kernel(
                 let at = (local * batch + row) * units + u;
                 let (xa, xb) = (states[(base + u) as usize], states[(base + u1) as usize]);
                 let (xc, xd) = (states[(base + u2) as usize], states[(base + u3) as usize]);
-                let value = moved(xa, a, stiff.a, q.a, field.a, kick.a);
+                let value = moved(xa, pull.a, stiff.a, q.a, field.a, kick.a);
                 states[to as usize] = value;
                 if comptime!(keep) {
                     out[at as usize] = value;
                 }
                 if left > 1u32 {
-                    let value = moved(xb, b, stiff.b, q.b, field.b, kick.b);
+                    let value = moved(xb, pull.b, stiff.b, q.b, field.b, kick.b);
                     states[(to + 1u32) as usize] = value;
                     if comptime!(keep) {
                         out[(at + 1u32) as usize] = value;
                     }
                 }
                 if left > 2u32 {
-                    let value = moved(xc, c, stiff.c, q.c, field.c, kick.c);
+                    let value = moved(xc, pull.c, stiff.c, q.c, field.c, kick.c);
                     states[(to + 2u32) as usize] = value;
                     if comptime!(keep) {
                         out[(at + 2u32) as usize] = value;
                     }
                 }
                 if left > 3u32 {
-                    let value = moved(xd, d, stiff.d, q.d, field.d, kick.d);
+                    let value = moved(xd, pull.d, stiff.d, q.d, field.d, kick.d);
                     states[(to + 3u32) as usize] = value;
                     if comptime!(keep) {
                         out[(at + 3u32) as usize] = value;
@@ -527,53 +552,28 @@ pub(crate) fn pull_kernel(
                 let (u, last) = (4u32 * block, units - 1u32);
                 let (u1, u2, u3) = (min(u + 1u32, last), min(u + 2u32, last), min(u + 3u32, last));
                 let base = now + local_row * units;
-                let mut a = f32::new(0.0);
-                let mut b = f32::new(0.0);
-                let mut c = f32::new(0.0);
-                let mut d = f32::new(0.0);
-                for j in 0..units {
-                    let mut own = slopes[(base + j) as usize];
-                    if comptime!(gains) {
-                        own *= scale[j as usize];
-                    }
-                    a += pulls[(j * units + u) as usize] * own;
-                    b += pulls[(j * units + u1) as usize] * own;
-                    c += pulls[(j * units + u2) as usize] * own;
-                    d += pulls[(j * units + u3) as usize] * own;
-                }
-                if comptime!(gains) {
-                    a *= scale[u as usize];
-                    b *= scale[u1 as usize];
-                    c *= scale[u2 as usize];
-                    d *= scale[u3 as usize];
-                }
-                let own = quad_of(diagonal, 0u32, units, block);
-                let stiff = if comptime!(wells) {
-                    let w = between(well, knots, knot, weight, 0u32, units, block);
-                    Quad { a: own.a + w.a, b: own.b + w.b, c: own.c + w.c, d: own.d + w.d }
-                } else {
-                    own
-                };
+                let pull = products(&slopes, &pulls, &scale, base, block, units, gains);
+                let stiff = stiffness(diagonal, well, knots, knot, weight, units, block, wells);
                 let q = quad_of(quartic, 0u32, units, block);
                 let at = (local * batch + row) * units;
                 let x = quad_at(states, at, units, block);
                 let to = next + local_row * units + u;
                 let left = units - u;
-                let value = pulled(x.a, slopes[(base + u) as usize], a, stiff.a, q.a);
+                let value = pulled(x.a, slopes[(base + u) as usize], pull.a, stiff.a, q.a);
                 slopes[to as usize] = value;
                 out[(at + u) as usize] = value;
                 if left > 1u32 {
-                    let value = pulled(x.b, slopes[(base + u1) as usize], b, stiff.b, q.b);
+                    let value = pulled(x.b, slopes[(base + u1) as usize], pull.b, stiff.b, q.b);
                     slopes[(to + 1u32) as usize] = value;
                     out[(at + u1) as usize] = value;
                 }
                 if left > 2u32 {
-                    let value = pulled(x.c, slopes[(base + u2) as usize], c, stiff.c, q.c);
+                    let value = pulled(x.c, slopes[(base + u2) as usize], pull.c, stiff.c, q.c);
                     slopes[(to + 2u32) as usize] = value;
                     out[(at + u2) as usize] = value;
                 }
                 if left > 3u32 {
-                    let value = pulled(x.d, slopes[(base + u3) as usize], d, stiff.d, q.d);
+                    let value = pulled(x.d, slopes[(base + u3) as usize], pull.d, stiff.d, q.d);
                     slopes[(to + 3u32) as usize] = value;
                     out[(at + u3) as usize] = value;
                 }

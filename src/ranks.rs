@@ -159,13 +159,12 @@ where
     }
     let told: std::result::Result<&Vec<T>, String> = own.as_ref().map_err(ToString::to_string);
     let messages = exchange("pieces of work", encode(&told)?)?;
-    let own = own?;
+    own?;
     let mut lists = Vec::with_capacity(count());
     for (rank, message) in messages.iter().enumerate() {
         let list: std::result::Result<Vec<T>, String> = decode(message)?;
         lists.push(list.map_err(|reason| Error::Ranks(format!("on rank {rank}: {reason}")))?.into_iter());
     }
-    drop(own);
     let next = |index: usize| lists[index % count()].next();
     let all: Option<Vec<T>> = (0..total).map(next).collect();
     all.ok_or_else(|| Error::Ranks("a rank did not do its part".into()).into())
