@@ -49,7 +49,7 @@ impl Shards {
         self.over(self.ranges(batch), work)
     }
 
-    /// The same, split over [ranks](crate::ranks): every shard is worked on by one of them, and all have the results.
+    /// The same, split over [`ranks`]: every shard is worked on by one of them, and all have the results.
     ///
     /// # Errors
     /// The first error of `work` here, or [`Error::Ranks`] with that of another rank.
