@@ -33,6 +33,7 @@ pub mod paths;
 pub mod ranks;
 pub mod schedule;
 pub mod shards;
+mod sparse;
 pub mod tensors;
 pub mod units;
 

@@ -62,13 +62,18 @@ fn width() -> usize {
 impl Packed {
     /// Packs `sources` rows and `targets` columns.
     pub(crate) fn new(matrix: Strided, sources: usize, targets: usize) -> Self {
-        let mut packed = Self { sources, targets, strips: AVec::new(64) };
-        packed.refill(matrix);
-        packed
+        let mut packed = None;
+        Self::pack(&mut packed, matrix, sources, targets);
+        packed.expect("made above")
     }
 
-    /// Another matrix of the same shape in the place of this one.
-    pub(crate) fn refill(&mut self, matrix: Strided) {
+    /// Packs a matrix in the place of another, whose memory it takes.
+    pub(crate) fn pack(place: &mut Option<Self>, matrix: Strided, sources: usize, targets: usize) {
+        let strips = place.take().map_or_else(|| AVec::new(64), |old| old.strips);
+        place.insert(Self { sources, targets, strips }).fill(matrix);
+    }
+
+    fn fill(&mut self, matrix: Strided) {
         let width = width();
         self.strips.clear();
         self.strips.resize(self.sources * self.targets.next_multiple_of(width), 0.0);

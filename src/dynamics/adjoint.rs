@@ -211,7 +211,7 @@ impl Cotangent {
 impl Overdamped {
     /// Equation (8), from ∂L/∂x_T back through the states x_{T−1} … x_0.
     fn pull_back(&self, mut tape: Tape, steps: usize, end: Tensor<2>) -> Cotangent {
-        let mut on_host = self.fused().map(|fused| (fused, fused.gradients()));
+        let mut on_host = self.fused().map(|fused| (fused, fused.gradients(self.drift.controls())));
         let zeros = |knot: &Control| Control {
             field: knot.field.zeros_like(),
             gain: knot.gain.as_ref().map(Tensor::zeros_like),
@@ -240,8 +240,7 @@ impl Overdamped {
             next = first;
         }
         if let Some((_, gradients)) = on_host {
-            let parts = gradients.into_tensors(&self.propagator);
-            sums.propagator.iter_mut().zip(parts).for_each(|(sum, part)| sum.inplace(|sum| sum + part));
+            gradients.add_to(&mut sums.propagator, &mut sums.knots);
         }
         sums
     }
@@ -257,17 +256,12 @@ impl Overdamped {
     ) {
         let g = sums.start.clone();
         let control = self.drift.at(self.time(index));
-        let fused = on_host.and_then(|(fused, gradients)| fused.step_back(&x, &g, &control, gradients));
-        let (start, gain) = fused.unwrap_or_else(|| self.step_back_by_tensors(sums, &x, &g, &control));
-        sums.start = start;
-        let well = control.well.as_ref().map(|_| (x * g.clone()).sum_dim(0));
-
-        let field = rows(g.clone(), control.field.dims()[0]);
-        for (knot, weight) in self.drift.weights(self.time(index)) {
-            let knot = &mut sums.knots[knot];
-            add(Some(&mut knot.field), weight, Some(&field));
-            add(knot.gain.as_mut(), weight, gain.as_ref());
-            add(knot.well.as_mut(), weight, well.as_ref());
+        let weights = self.drift.weights(self.time(index));
+        let fused = on_host
+            .and_then(|(fused, gradients)| fused.step_back(&x, &g, &control, weights.clone(), gradients));
+        match fused {
+            Some(start) => sums.start = start,
+            None => self.step_back_by_tensors(sums, weights, x, &control),
         }
         self.kt_back(sums, index, &g);
     }
@@ -293,31 +287,40 @@ impl Overdamped {
         }
     }
 
-    /// ∂L/∂x_t, and ∂L/∂s of this step if there are gains.
+    /// The same without ∂L/∂kT, in the tensor form.
     fn step_back_by_tensors(
         &self,
         sums: &mut Cotangent,
-        x: &Tensor<2>,
-        g: &Tensor<2>,
+        weights: impl Iterator<Item = (usize, f64)>,
+        x: Tensor<2>,
         control: &Control,
-    ) -> (Tensor<2>, Option<Tensor<2>>) {
+    ) {
         let scaled = |x: &Tensor<2>| match &control.gain {
             Some(gain) => x.clone() * gain.clone(),
             None => x.clone(),
         };
-        let (sx, sg) = (scaled(x), scaled(g));
+        let g = sums.start.clone();
+        let (sx, sg) = (scaled(&x), scaled(&g));
         self.propagator.add_outer(&mut sums.propagator, &sx, &sg);
         let back = self.propagator.apply_transposed(sg);
         let gain = control
             .gain
             .as_ref()
             .map(|_| (self.propagator.apply(sx) * g.clone() + back.clone() * x.clone()).sum_dim(0));
-        let slope = x.clone() * x.clone() * (self.quartic.clone() * 3.0);
-        let well = control
-            .well
-            .as_ref()
-            .map_or_else(|| self.diagonal.clone(), |well| self.diagonal.clone() + well.clone());
-        (scaled(&back) + (slope + well) * g.clone(), gain)
+        let own = x.clone() * x.clone() * (self.quartic.clone() * 3.0);
+        let diagonal = match &control.well {
+            Some(well) => self.diagonal.clone() + well.clone(),
+            None => self.diagonal.clone(),
+        };
+        sums.start = scaled(&back) + (own + diagonal) * g.clone();
+        let well = control.well.as_ref().map(|_| (x * g.clone()).sum_dim(0));
+        let field = rows(g, control.field.dims()[0]);
+        for (knot, weight) in weights {
+            let knot = &mut sums.knots[knot];
+            add(Some(&mut knot.field), weight, Some(&field));
+            add(knot.gain.as_mut(), weight, gain.as_ref());
+            add(knot.well.as_mut(), weight, well.as_ref());
+        }
     }
 
     /// Whether this device makes many steps in one launch.

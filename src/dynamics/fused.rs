@@ -16,6 +16,7 @@ use pulp::Arch;
 use crate::network::control::Control;
 use crate::network::potential::Coupling;
 use crate::packed::{Packed, Strided};
+use crate::sparse::{Entry, Sparse};
 
 /// The values of a tensor of single precision that is here and not tracked.
 pub(crate) fn host(tensor: &Tensor<2>) -> Option<FlexTensor> {
@@ -36,28 +37,50 @@ fn beside(other: &Tensor<2>, values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
 #[derive(Debug)]
 pub(crate) struct Fused {
     units: usize,
+    /// In the order of [`Coupling::values`].
     terms: Vec<Term>,
-    listed: Vec<Pairs>,
     /// D = 1 − 2μΔtJ₂ and q = −4μΔtJ₄.
     diagonal: Vec<f32>,
     quartic: Vec<f32>,
 }
 
-/// A block of couplings P from the units `sources` to `targets`.
+/// Couplings P from the units `sources` to `targets`.
 #[derive(Debug)]
 struct Term {
     sources: Range<usize>,
     targets: Range<usize>,
-    matrix: Vec<f32>,
-    forward: Packed,
-    backward: OnceLock<Packed>,
+    /// How many numbers they are made of.
+    count: usize,
+    matrix: Matrix,
 }
 
-/// Couplings that are listed.
+/// A matrix, and its transpose once that is needed.
 #[derive(Debug)]
-struct Pairs {
-    pairs: Vec<[usize; 2]>,
-    values: Vec<f32>,
+enum Matrix {
+    Full { values: Vec<f32>, forward: Packed, backward: OnceLock<Packed> },
+    Few { forward: Sparse, backward: OnceLock<Sparse> },
+}
+
+/// A matrix of fewer numbers than one in so many is multiplied without its zeros (`benches/sampling.rs`).
+const FEW: usize = 8;
+
+impl Matrix {
+    /// A matrix of rows `[source, target]`.
+    fn new(values: &[f32], sources: usize, targets: usize) -> Self {
+        let some = values.iter().filter(|value| **value != 0.0).count();
+        if some * FEW > values.len() {
+            let forward = Packed::new(Strided::rows(values, targets), sources, targets);
+            return Self::Full { values: values.to_vec(), forward, backward: OnceLock::new() };
+        }
+        let entry = |(place, &value): (usize, &f32)| Entry {
+            source: (place / targets) as u32,
+            target: (place % targets) as u32,
+            value,
+            place: place as u32,
+        };
+        let entries = values.iter().enumerate().filter(|(_, value)| **value != 0.0).map(entry);
+        Self::Few { forward: Sparse::new(entries.collect(), sources, targets), backward: OnceLock::new() }
+    }
 }
 
 impl Fused {
@@ -67,28 +90,31 @@ impl Fused {
         for product in &propagator.products {
             for (sources, matrix) in &product.terms {
                 let (sources, targets) = (sources.clone(), product.targets.clone());
-                let matrix = values(&host(matrix)?).to_vec();
-                let forward =
-                    Packed::new(Strided::rows(&matrix, targets.len()), sources.len(), targets.len());
-                terms.push(Term { sources, targets, matrix, forward, backward: OnceLock::new() });
+                let matrix = host(matrix)?;
+                let count = values(&matrix).len();
+                let matrix = Matrix::new(values(&matrix), sources.len(), targets.len());
+                terms.push(Term { sources, targets, count, matrix });
             }
         }
-        let mut listed = Vec::new();
+        let units = propagator.units;
         for pairs in &propagator.listed {
             let places = |tensor: &Tensor<1, burn::tensor::Int>| tensor.to_data().convert::<i64>();
             let (sources, targets) = (places(&pairs.sources), places(&pairs.targets));
-            let place = |(i, j): (i64, i64)| [i as usize, j as usize];
-            let pairs_of = sources.iter::<i64>().zip(targets.iter::<i64>()).map(place);
-            listed.push(Pairs { pairs: pairs_of.collect(), values: values(&host(&pairs.values)?).to_vec() });
+            let listed = host(&pairs.values)?;
+            let entry = |(place, ((source, target), value)): (usize, ((i64, i64), &f32))| Entry {
+                source: source as u32,
+                target: target as u32,
+                value: *value,
+                place: place as u32,
+            };
+            let pairs = sources.iter::<i64>().zip(targets.iter::<i64>());
+            let entries: Vec<Entry> = pairs.zip(values(&listed)).enumerate().map(entry).collect();
+            let (count, forward) = (entries.len(), Sparse::new(entries, units, units));
+            let matrix = Matrix::Few { forward, backward: OnceLock::new() };
+            terms.push(Term { sources: 0..units, targets: 0..units, count, matrix });
         }
         let row = |tensor: &Tensor<2>| Some(values(&host(tensor)?).to_vec());
-        Some(Self {
-            units: propagator.units,
-            terms,
-            listed,
-            diagonal: row(diagonal)?,
-            quartic: row(quartic)?,
-        })
+        Some(Self { units, terms, diagonal: row(diagonal)?, quartic: row(quartic)? })
     }
 
     /// The next state: s∘(s∘x)P + (D + w + q∘x²)∘x + d + kick, with the kick of the step as row-major `[batch, unit]`;
@@ -143,16 +169,13 @@ impl Fused {
         if batch == 0 {
             return;
         }
-        for Term { sources, targets, forward, .. } in &self.terms {
+        for Term { sources, targets, matrix, .. } in &self.terms {
             let x = Strided::rows(x, self.units).columns_from(sources.start);
             let gain = gain.map(|gain| &gain[targets.clone()]);
-            forward.add_product(x, batch, gain, &mut sum[targets.start..], self.units);
-        }
-        for Pairs { pairs, values } in &self.listed {
-            for (sum, x) in self.rows(sum).zip(self.rows_of(x)) {
-                for ([i, j], coupling) in pairs.iter().zip(values) {
-                    sum[*j] += x[*i] * coupling * gain.map_or(1.0, |gain| gain[*j]);
-                }
+            let sum = &mut sum[targets.start..];
+            match matrix {
+                Matrix::Full { forward, .. } => forward.add_product(x, batch, gain, sum, self.units),
+                Matrix::Few { forward, .. } => forward.add_product(x, batch, gain, sum, self.units),
             }
         }
     }
@@ -163,45 +186,67 @@ impl Fused {
         if batch == 0 {
             return;
         }
-        for Term { sources, targets, matrix, backward, .. } in &self.terms {
-            let transposed = || Strided::rows(matrix, targets.len()).transposed();
-            let backward = backward.get_or_init(|| Packed::new(transposed(), targets.len(), sources.len()));
+        for Term { sources, targets, matrix, .. } in &self.terms {
             let g = Strided::rows(g, self.units).columns_from(targets.start);
-            backward.add_product(g, batch, None, &mut sum[sources.start..], self.units);
-        }
-        for Pairs { pairs, values } in &self.listed {
-            for (sum, g) in self.rows(sum).zip(self.rows_of(g)) {
-                for ([i, j], coupling) in pairs.iter().zip(values) {
-                    sum[*i] += g[*j] * coupling;
+            let sum = &mut sum[sources.start..];
+            match matrix {
+                Matrix::Full { values, backward, .. } => {
+                    let transposed = || Strided::rows(values, targets.len()).transposed();
+                    backward
+                        .get_or_init(|| Packed::new(transposed(), targets.len(), sources.len()))
+                        .add_product(g, batch, None, sum, self.units);
+                }
+                Matrix::Few { forward, backward } => {
+                    let backward = backward.get_or_init(|| forward.transposed());
+                    backward.add_product(g, batch, None, sum, self.units);
                 }
             }
         }
     }
 
-    /// Zeros in the place of every coupling, to which [`step_back`](Self::step_back) adds.
-    pub(crate) fn gradients(&self) -> Gradients {
-        let matrices = self.terms.iter().map(|term| vec![0.0; term.matrix.len()]);
-        Gradients(matrices.chain(self.listed.iter().map(|listed| vec![0.0; listed.values.len()])).collect())
+    /// Zeros in the place of every coupling and every control parameter of `knots`, to which
+    /// [`step_back`](Self::step_back) adds.
+    pub(crate) fn gradients(&self, knots: &[Control]) -> Gradients {
+        let zeros = |row: &Tensor<2>| vec![0.0; row.shape().num_elements()];
+        let sums = |knot: &Control| Sums {
+            field: zeros(&knot.field),
+            gain: knot.gain.as_ref().map(zeros),
+            well: knot.well.as_ref().map(zeros),
+        };
+        Gradients {
+            couplings: self.terms.iter().map(|term| vec![0.0; term.count]).collect(),
+            knots: knots.iter().map(sums).collect(),
+            packed: None,
+        }
     }
 
-    /// ∂L/∂x_t of ∂L/∂x_{t+1}, and with gains also ∂L/∂s of this step, `[1, unit]`; adds (s∘x)ᵀ(s∘g) to the gradients
-    /// of the couplings. None if something is not here.
+    /// ∂L/∂x_t of ∂L/∂x_{t+1}; adds (s∘x)ᵀ(s∘g) to the gradients of the couplings, and those of the control parameters to those of
+    /// the knots, by their weights at this step. None if something is not here.
     pub(crate) fn step_back(
         &self,
         x: &Tensor<2>,
         g: &Tensor<2>,
         control: &Control,
+        weights: impl Iterator<Item = (usize, f64)> + Clone,
         gradients: &mut Gradients,
-    ) -> Option<(Tensor<2>, Option<Tensor<2>>)> {
+    ) -> Option<Tensor<2>> {
         let (state, end, control) = (host(x)?, host(g)?, Held::new(control)?);
         let (state, end, gain) = (values(&state), values(&end), control.gain.as_ref().map(values));
+        let shared = values(&control.field).len() == self.units;
         let diagonal = self.diagonal(control.well.as_ref().map(values));
         let mut back = vec![0.0; state.len()];
+        let (mut field, mut well) = (vec![0.0; self.units], vec![0.0; self.units]);
         Arch::new().dispatch(|| {
             for ((back, x), g) in self.rows(&mut back).zip(self.rows_of(state)).zip(self.rows_of(end)) {
                 let constants = self.quartic.iter().zip(&diagonal);
                 for (((back, x), g), (quartic, diagonal)) in back.iter_mut().zip(x).zip(g).zip(constants) {
                     *back = (x * x * (quartic * 3.0) + diagonal) * g;
+                }
+                if shared {
+                    field.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
+                }
+                if control.well.is_some() {
+                    well.iter_mut().zip(x.iter().zip(g)).for_each(|(sum, (x, g))| *sum += x * g);
                 }
             }
         });
@@ -226,45 +271,83 @@ impl Fused {
                         back[unit] += gain[unit] * pull[unit];
                     }
                 }
-                Some(beside(g, slope, [1, self.units]))
+                Some(slope)
             }
         };
-        Some((beside(g, back, x.dims()), slope))
+        let field = if shared { &field } else { end };
+        for (knot, weight) in weights {
+            let Sums { field: of_field, gain: of_gain, well: of_well } = &mut gradients.knots[knot];
+            let add = |sum: &mut [f32], part: &[f32]| {
+                Arch::new().dispatch(|| {
+                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += weight as f32 * part);
+                });
+            };
+            add(of_field, field);
+            if let (Some(sum), Some(slope)) = (of_gain, &slope) {
+                add(sum, slope);
+            }
+            if let Some(sum) = of_well {
+                add(sum, &well);
+            }
+        }
+        Some(beside(g, back, x.dims()))
     }
 
     /// Adds xᵀg at every coupling.
     fn add_outer(&self, x: &[f32], g: &[f32], gradients: &mut Gradients) {
         let batch = x.len() / self.units.max(1);
-        let mut sums = gradients.0.iter_mut();
-        let mut last: Option<(Range<usize>, Packed)> = None;
-        for (Term { sources, targets, .. }, sum) in self.terms.iter().zip(&mut sums) {
-            let local = Strided::rows(g, self.units).columns_from(targets.start);
-            let packed = match last.take() {
-                Some((same, packed)) if same == *targets => packed,
-                _ => Packed::new(local, batch, targets.len()),
-            };
-            let x = Strided::rows(x, self.units).columns_from(sources.start).transposed();
-            packed.add_product(x, sources.len(), None, sum, targets.len());
-            last = Some((targets.clone(), packed));
-        }
-        for (Pairs { pairs, .. }, sum) in self.listed.iter().zip(sums) {
-            for (x, g) in self.rows_of(x).zip(self.rows_of(g)) {
-                for ([i, j], sum) in pairs.iter().zip(sum.iter_mut()) {
-                    *sum += x[*i] * g[*j];
+        let Gradients { couplings, packed, .. } = gradients;
+        // What `packed` holds of this g.
+        let mut held: Option<&Range<usize>> = None;
+        for (Term { sources, targets, matrix, .. }, sum) in self.terms.iter().zip(couplings) {
+            let x = Strided::rows(x, self.units).columns_from(sources.start);
+            let g = Strided::rows(g, self.units).columns_from(targets.start);
+            match matrix {
+                Matrix::Few { forward, .. } => forward.add_outer(x, g, batch, sum),
+                Matrix::Full { .. } => {
+                    if held != Some(targets) {
+                        Packed::pack(packed, g, batch, targets.len());
+                        held = Some(targets);
+                    }
+                    let packed = packed.as_ref().expect("packed above");
+                    packed.add_product(x.transposed(), sources.len(), None, sum, targets.len());
                 }
             }
         }
     }
 }
 
-/// The gradients of the couplings, in the order of [`Coupling::values`].
-pub(crate) struct Gradients(Vec<Vec<f32>>);
+/// The gradients of couplings and control parameters.
+pub(crate) struct Gradients {
+    couplings: Vec<Vec<f32>>,
+    knots: Vec<Sums>,
+    /// Where a step packs what it multiplies with.
+    packed: Option<Packed>,
+}
+
+/// The gradients of the control parameters of a knot.
+struct Sums {
+    field: Vec<f32>,
+    gain: Option<Vec<f32>>,
+    well: Option<Vec<f32>>,
+}
 
 impl Gradients {
-    /// Each in the shape of its couplings.
-    pub(crate) fn into_tensors(self, propagator: &Coupling) -> Vec<Tensor<2>> {
-        let pairs = propagator.values().zip(self.0);
-        pairs.map(|(values, gradient)| beside(values, gradient, values.dims())).collect()
+    /// Adds each to its place among tensors of the same shapes.
+    pub(crate) fn add_to(self, couplings: &mut [Tensor<2>], knots: &mut [Control]) {
+        let add = |sum: &mut Tensor<2>, part: Vec<f32>| {
+            let part = beside(sum, part, sum.dims());
+            sum.inplace(|sum| sum + part);
+        };
+        couplings.iter_mut().zip(self.couplings).for_each(|(sum, part)| add(sum, part));
+        for (knot, Sums { field, gain, well }) in knots.iter_mut().zip(self.knots) {
+            add(&mut knot.field, field);
+            for (sum, part) in [(&mut knot.gain, gain), (&mut knot.well, well)] {
+                if let (Some(sum), Some(part)) = (sum, part) {
+                    add(sum, part);
+                }
+            }
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Protocol {
     }
 
     /// The knots that count at `time`, one or two, with their weights.
-    pub(crate) fn weights(&self, time: f64) -> impl Iterator<Item = (usize, f64)> + use<> {
+    pub(crate) fn weights(&self, time: f64) -> impl Iterator<Item = (usize, f64)> + Clone + use<> {
         let (knot, fraction) = bracket(&self.times, time);
         let next = (fraction > 0.0).then_some((knot + 1, fraction));
         [(knot, 1.0 - fraction)].into_iter().chain(next)
