@@ -74,6 +74,12 @@ pub fn read<T>(path: &Path, decode: impl FnOnce(&str) -> Result<T, TextProblem>)
     text().and_then(|text| decode(&text)).map_err(|problem| TextError { path: path.to_owned(), problem })
 }
 
+/// The words of a text, each with its line, counted from 1.
+pub fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate();
+    lines.flat_map(|(index, line)| line.split_whitespace().map(move |word| (index + 1, word)))
+}
+
 /// Words one after the other, whatever lines they are on.
 pub(crate) struct Words<'a> {
     words: Box<dyn Iterator<Item = (usize, &'a str)> + 'a>,
@@ -83,10 +89,7 @@ pub(crate) struct Words<'a> {
 
 impl<'a> Words<'a> {
     pub(crate) fn of(text: &'a str) -> Self {
-        let lines = text.lines().enumerate();
-        let words =
-            lines.flat_map(|(index, line)| line.split_whitespace().map(move |word| (index + 1, word)));
-        Self { words: Box::new(words), line: 1 }
+        Self { words: Box::new(words(text)), line: 1 }
     }
 
     /// The next word, if there is one.

@@ -4,7 +4,7 @@
 //! then one multiplication of a vector. Every entry of a product is the sum over the sources in their order, each term
 //! added with one rounding: without the zeros, it is the sum that [`Packed`](crate::packed::Packed) makes, to the bit.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::packed::Strided;
 
@@ -43,11 +43,11 @@ impl Sparse {
     /// With sources and targets exchanged.
     pub(crate) fn transposed(&self) -> Self {
         let turned = |entry: &Entry| Entry { source: entry.target, target: entry.source, ..*entry };
-        Self::new(self.entries.iter().map(turned).collect(), self.starts.len() - 1, self.sources)
+        Self::new(self.entries.iter().map(turned).collect(), self.targets(), self.sources)
     }
 
-    fn targets(&self) -> impl Iterator<Item = (usize, &[Entry])> {
-        self.starts.windows(2).map(|ends| &self.entries[ends[0] as usize..ends[1] as usize]).enumerate()
+    fn targets(&self) -> usize {
+        self.starts.len() - 1
     }
 
     /// Adds s∘(xJ) to `out`, as [`Packed::add_product`](crate::packed::Packed::add_product).
@@ -59,76 +59,27 @@ impl Sparse {
         out: &mut [f32],
         stride: usize,
     ) {
-        let mut first = 0;
-        while first < rows {
-            first += match rows - first {
-                9.. => self.block::<BLOCK>(x, first..rows, scale, out, stride),
-                2.. => self.block::<4>(x, first..rows, scale, out, stride),
-                _ => self.block::<1>(x, first..rows, scale, out, stride),
-            };
+        for first in (0..rows).step_by(BLOCK) {
+            let count = BLOCK.min(rows - first);
+            let x = turned(x, first, count, self.sources);
+            let out = &mut out[first * stride..];
+            Arch::new().dispatch(Product { sparse: self, x: &x, count, scale, out, stride });
         }
-    }
-
-    /// Up to R rows of a product; how many.
-    fn block<const R: usize>(
-        &self,
-        x: Strided,
-        rows: std::ops::Range<usize>,
-        scale: Option<&[f32]>,
-        out: &mut [f32],
-        stride: usize,
-    ) -> usize {
-        let (first, count) = (rows.start, rows.len().min(R));
-        let x = turned::<R>(x, first, count, self.sources);
-        Arch::new().dispatch(|| {
-            for (target, entries) in self.targets() {
-                let mut sums = [0.0_f32; R];
-                for entry in entries {
-                    let x = &x[entry.source as usize];
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = x.mul_add(entry.value, *sum);
-                    }
-                }
-                let scale = scale.map_or(1.0, |scale| scale[target]);
-                for (row, sum) in sums[..count].iter().enumerate() {
-                    out[(first + row) * stride + target] += scale * sum;
-                }
-            }
-        });
-        count
     }
 
     /// Adds xᵀg to `out` at the place of every entry.
     pub(crate) fn add_outer(&self, x: Strided, g: Strided, rows: usize, out: &mut [f32]) {
         for first in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - first);
-            let x = turned::<BLOCK>(x, first, count, self.sources);
-            let g = turned::<BLOCK>(g, first, count, self.starts.len() - 1);
-            Arch::new().dispatch(|| {
-                for entry in &self.entries {
-                    let (x, g) = (&x[entry.source as usize], &g[entry.target as usize]);
-                    let mut products = [0.0_f32; BLOCK];
-                    for ((product, x), g) in products.iter_mut().zip(x).zip(g) {
-                        *product = x * g;
-                    }
-                    // By halves, so that the order is the same for registers of any width.
-                    let mut half = BLOCK / 2;
-                    while half > 0 {
-                        for at in 0..half {
-                            products[at] += products[at + half];
-                        }
-                        half /= 2;
-                    }
-                    out[entry.place as usize] += products[0];
-                }
-            });
+            let (x, g) = (turned(x, first, count, self.sources), turned(g, first, count, self.targets()));
+            Arch::new().dispatch(Outer { sparse: self, x: &x, g: &g, out });
         }
     }
 }
 
 /// Some rows as columns, and zeros for those that are missing.
-fn turned<const R: usize>(x: Strided, first: usize, count: usize, columns: usize) -> Vec<[f32; R]> {
-    let mut turned = vec![[0.0; R]; columns];
+fn turned(x: Strided, first: usize, count: usize, columns: usize) -> Vec<[f32; BLOCK]> {
+    let mut turned = vec![[0.0; BLOCK]; columns];
     for row in 0..count {
         let values = &x.values[(first + row) * x.row..];
         for (place, value) in turned.iter_mut().zip(values.iter().step_by(x.column)) {
@@ -136,6 +87,71 @@ fn turned<const R: usize>(x: Strided, first: usize, count: usize, columns: usize
         }
     }
     turned
+}
+
+struct Product<'a> {
+    sparse: &'a Sparse,
+    x: &'a [[f32; BLOCK]],
+    count: usize,
+    scale: Option<&'a [f32]>,
+    out: &'a mut [f32],
+    stride: usize,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (target, ends) in self.sparse.starts.windows(2).enumerate() {
+            let mut vectors = [simd.splat_f32s(0.0); BLOCK];
+            for entry in &self.sparse.entries[ends[0] as usize..ends[1] as usize] {
+                let value = simd.splat_f32s(entry.value);
+                let (x, _) = S::as_simd_f32s(&self.x[entry.source as usize]);
+                for at in 0..BLOCK / S::F32_LANES {
+                    vectors[at] = simd.mul_add_f32s(x[at], value, vectors[at]);
+                }
+            }
+            let mut sums = [0.0_f32; BLOCK];
+            let (places, _) = S::as_mut_simd_f32s(&mut sums);
+            places.iter_mut().zip(vectors).for_each(|(place, vector)| *place = vector);
+            let scale = self.scale.map_or(1.0, |scale| scale[target]);
+            for (row, sum) in sums[..self.count].iter().enumerate() {
+                self.out[row * self.stride + target] += scale * sum;
+            }
+        }
+    }
+}
+
+struct Outer<'a> {
+    sparse: &'a Sparse,
+    x: &'a [[f32; BLOCK]],
+    g: &'a [[f32; BLOCK]],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Outer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for entry in &self.sparse.entries {
+            let (x, g) = (&self.x[entry.source as usize], &self.g[entry.target as usize]);
+            let mut products = [0.0_f32; BLOCK];
+            for at in 0..BLOCK {
+                products[at] = x[at] * g[at];
+            }
+            // By halves, so that the order is the same for registers of any width.
+            let mut half = BLOCK / 2;
+            while half > 0 {
+                for at in 0..half {
+                    products[at] += products[at + half];
+                }
+                half /= 2;
+            }
+            self.out[entry.place as usize] += products[0];
+        }
+    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub struct Common {
     /// Replicas at one temperature also exchange clusters: for sparse graphs.
     #[arg(long, global = true, help_heading = "Search")]
     pub clusters: bool,
-    /// Sweeps of annealing, or steps of langevin, from hot to cold [default: 1000, 3000 of langevin].
+    /// Sweeps of annealing, or steps of langevin, from hot to cold [default: 1000, 4000 of langevin].
     #[arg(long, global = true, value_name = "N", help_heading = "Search")]
     pub anneal: Option<usize>,
 
@@ -255,7 +255,7 @@ impl Common {
 
     /// Sweeps or steps from hot to cold.
     pub fn cooling(&self) -> usize {
-        self.anneal.unwrap_or(if self.solver == Solver::Langevin { 3000 } else { 1000 })
+        self.anneal.unwrap_or(if self.solver == Solver::Langevin { 4000 } else { 1000 })
     }
 
     /// Seconds of a run, if they are limited.

@@ -102,16 +102,12 @@ impl Instance {
             }
             Problem::Partition { file: Some(file), .. } => {
                 let numbers = text::read(file, |text| {
-                    let words = text
-                        .lines()
-                        .enumerate()
-                        .flat_map(|(index, line)| line.split_whitespace().map(move |word| (index + 1, word)));
                     let number = |(line, word): (usize, &str)| {
                         let positive = word.parse::<i64>().ok().filter(|number| *number > 0);
                         let reason = || format!("`{word}` is no positive whole number of 63 bits");
                         positive.ok_or_else(|| TextProblem::Line { line, reason: reason() })
                     };
-                    words.map(number).collect::<Result<Vec<i64>, _>>()
+                    text::words(text).map(number).collect::<Result<Vec<i64>, _>>()
                 })?;
                 (given(file), Kind::Partition(Numbers::new(numbers).with_context(|| given(file))?))
             }

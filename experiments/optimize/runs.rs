@@ -120,6 +120,12 @@ pub fn check(instance: &Instance, common: &Common) -> Result<Option<Ising>> {
         !(common.clusters && common.solver != Solver::Tempering),
         "--clusters: of replicas at the same temperature, which only tempering has"
     );
+    ensure!(common.fan_in != Some(0), "--fan-in 0: at least one coupling a spin is needed");
+    ensure!(
+        instance.optimum.is_some() || common.within == 1.0,
+        "--within {}: of an optimum that is known; give it with --optimum",
+        common.within
+    );
     if let Some(optimum) = instance.optimum {
         let wanted = common.within * optimum;
         ensure!(
@@ -280,7 +286,7 @@ impl Task<'_> {
 fn cooled(task: &Task, model: &Ising) -> Result<Done> {
     let Task { instance, common, progress, run, key } = *task;
     let (since, limit) = (Instant::now(), common.limit());
-    let replicas = common.replicas.unwrap_or(4);
+    let replicas = common.replicas.unwrap_or(16);
     let most = common.sweeps.unwrap_or(usize::MAX);
     let (mut best, mut raw): (Option<(f64, Solution)>, Option<f64>) = (None, None);
     let (mut looks, mut path, mut steps, mut round) = (Vec::new(), Vec::new(), 0, 0);

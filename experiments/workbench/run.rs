@@ -310,10 +310,12 @@ impl Run {
     /// Refuses a folder for a new run that is not empty.
     pub fn check_free(out: &Path) -> Result<()> {
         let taken = || {
-            format!(
-                "{} is not empty; choose another --out (where a binary has --resume, --resume {0} goes on)",
-                out.display()
-            )
+            let run = fs::read(out.join(Self::IDENTITY)).ok();
+            let run = run.and_then(|bytes| serde_json::from_slice::<Identity>(&bytes).ok());
+            let further = run.filter(|run| run.continues).map_or(String::new(), |run| {
+                format!(", or continue that run with: {} --resume {}", run.command, out.display())
+            });
+            format!("{} is not empty; choose another --out{further}", out.display())
         };
         match fs::read_dir(out) {
             Ok(mut entries) => ensure!(entries.next().is_none(), taken()),

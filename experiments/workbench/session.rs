@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 use thermograd::ranks;
 
@@ -11,7 +11,7 @@ use crate::say;
 use crate::workbench::data::Data;
 use crate::workbench::progress::{self, Interrupted, catch_interrupts, interrupted};
 use crate::workbench::run::{Identity, Run};
-use crate::workbench::settings::{Settings, version};
+use crate::workbench::settings::{Settings, first_difference, version};
 
 /// Refuses ranks that would not do the same.
 fn check_ranks(settings: &str) -> Result<()> {
@@ -19,6 +19,22 @@ fn check_ranks(settings: &str) -> Result<()> {
     // Each may have a GPU of its own.
     let alike = settings.lines().filter(|line| !line.starts_with("device = "));
     ranks::agree("settings", &alike.collect::<Vec<_>>().join("\n"))?;
+    Ok(())
+}
+
+/// The settings that a run began with.
+const BEGUN: &str = "settings.toml.crc";
+
+/// Refuses to continue a run with other settings than it began with: its results would be those of neither.
+fn check_settings(run: &Run, text: &str) -> Result<()> {
+    let Some(begun) = run.kept(BEGUN)? else { return Ok(()) };
+    let begun = toml::from_str(&String::from_utf8(begun)?)?;
+    if let Some((name, [began, found])) = first_difference(&begun, &toml::from_str(text)?) {
+        bail!(
+            "{}: {name} is {found}, but this run began with {began}; put it back, or begin a new run",
+            run.path(Run::SETTINGS).display()
+        );
+    }
     Ok(())
 }
 
@@ -49,7 +65,9 @@ impl Session {
             Some(folder) => {
                 let run = Run::open(command, folder)?;
                 let settings = S::read(&run.path(Run::SETTINGS))?;
-                check_ranks(&toml::to_string(&settings)?)?;
+                let text = toml::to_string(&settings)?;
+                check_ranks(&text)?;
+                check_settings(&run, &text)?;
                 (run, prepare(settings)?)
             }
             None => {
@@ -59,7 +77,9 @@ impl Session {
                 check_ranks(&text)?;
                 let experiment = prepare(settings)?;
                 let identity = Identity { command: command.into(), continues: true };
-                (Run::begin(identity, out.as_deref(), &text)?, experiment)
+                let run = Run::begin(identity, out.as_deref(), &text)?;
+                run.keep(BEGUN, text.as_bytes())?;
+                (run, experiment)
             }
         };
         let seconds = run.read(Self::SECONDS).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());

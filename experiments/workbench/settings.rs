@@ -1,5 +1,6 @@
 //! Settings of experiments: defaults, overridden by a file, then by single settings, then by flags; and their checks.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -48,24 +49,38 @@ fn meant(error: &str, settings: &Table) -> String {
     let Some((unknown, _)) = unknown else {
         return String::new();
     };
-    let mut all = Vec::new();
-    list("", settings, &mut all);
-    let last = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
-    let exact = all.iter().any(|path| last(path) == unknown);
-    let fits = |path: &&String| if exact { last(path) == unknown } else { last(path).contains(unknown) };
-    let found: Vec<&str> = all.iter().filter(fits).map(String::as_str).collect();
+    let all = flat(settings);
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let exact = all.keys().any(|path| last(path) == unknown);
+    let fits = |path: &&str| if exact { last(path) == unknown } else { last(path).contains(unknown) };
+    let found: Vec<&str> = all.keys().map(String::as_str).filter(fits).collect();
     if found.is_empty() { String::new() } else { format!("; did you mean {}?", found.join(" or ")) }
 }
 
-/// Lists the full names of all settings of a table.
-fn list(above: &str, table: &Table, all: &mut Vec<String>) {
+/// All settings of a table by their full names.
+fn flat(table: &Table) -> BTreeMap<String, &Value> {
+    let mut all = BTreeMap::new();
     for (name, value) in table {
-        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
         match value {
-            Value::Table(table) => list(&path, table, all),
-            _ => all.push(path),
+            Value::Table(table) => {
+                all.extend(flat(table).into_iter().map(|(below, value)| (format!("{name}.{below}"), value)));
+            }
+            _ => drop(all.insert(name.clone(), value)),
         }
     }
+    all
+}
+
+/// The first setting that differs between two tables, and what it is in each; settings that change no result count as the same.
+pub fn first_difference(one: &Table, other: &Table) -> Option<(String, [String; 2])> {
+    const FREE: [&str; 5] = ["version", "data_dir", "backend", "device", "threads"];
+    let all = [flat(one), flat(other)];
+    let names = all[0].keys().chain(all[1].keys()).filter(|name| !FREE.contains(&name.as_str()));
+    let differs = |name: &&String| all[0].get(*name) != all[1].get(*name);
+    let name = names.filter(differs).min()?;
+    let shown =
+        |all: &BTreeMap<String, &Value>| all.get(name).map_or("not set".into(), |value| value.to_string());
+    Some((name.clone(), [shown(&all[0]), shown(&all[1])]))
 }
 
 /// The table of a file of settings.

@@ -21,7 +21,7 @@ use thermograd::{
 };
 
 use crate::error::{Error, Result};
-use crate::optimize::spins::{descend, scale};
+use crate::optimize::spins::{coupled, descend, scale};
 
 /// J₄ of units that are not pulled at by more than others.
 const QUARTIC: f64 = 0.5;
@@ -37,9 +37,6 @@ const STEP: f64 = 0.1;
 
 /// c λ.
 const STRENGTH: f64 = 1.2;
-
-/// Units, at most: their couplings are a full matrix.
-const MOST: usize = 8192;
 
 /// A cooled machine.
 pub struct Cooled {
@@ -67,20 +64,15 @@ impl Cooled {
     /// A machine for a model that is cooled in so many steps.
     ///
     /// # Errors
-    /// [`Error::Request`] for too many units or no steps, and those of [`Overdamped::new`].
+    /// [`Error::Request`] for no units or no steps, and those of [`Overdamped::new`].
     pub fn new(model: &Ising, steps: usize, key: Key, device: &Device) -> Result<Self> {
         let units = model.fields.len();
-        if units > MOST || units == 0 || steps == 0 {
+        if units == 0 || steps == 0 {
             return Err(Error::Request(format!(
-                "{units} units and {steps} steps: up to {MOST} units, whose couplings are a full matrix, and a step"
+                "{units} units and {steps} steps: at least one of each is needed"
             )));
         }
         let c = STRENGTH / Some(scale(model)).filter(|scale| *scale > 0.0).unwrap_or(1.0);
-        let mut matrix = vec![0.0_f32; units * units];
-        for &([i, j], value) in &model.couplings {
-            matrix[i * units + j] += (c * value) as f32;
-            matrix[j * units + i] += (c * value) as f32;
-        }
         let mut force: Vec<f64> = model.fields.iter().map(|h| c * h.abs()).collect();
         for &([i, j], value) in &model.couplings {
             force[i] += c * value.abs();
@@ -104,12 +96,15 @@ impl Cooled {
             force.iter().zip(&quartic).map(|(&force, &j4)| (1.2 / (STEP * rate(force, j4))).min(1.0));
         let mobility: Vec<f64> = mobility.collect();
         let group = Group::free("spin", units).wells(WELL[0], quartic).mobility(mobility);
-        let block = Block { from: "spin".into(), to: "spin".into(), pattern: Pattern::Full };
+        let coupled = coupled(model);
+        let pairs = coupled.iter().map(|(pair, _)| *pair).collect();
+        let block = Block { from: "spin".into(), to: "spin".into(), pattern: Pattern::Pairs(pairs) };
         let topology = Topology { groups: vec![group], blocks: vec![block] };
         let schedule = Schedule { dt: STEP, steps };
         let description = Description::of(SubstrateConfig::new(topology), schedule, None);
         let fields = model.fields.iter().map(|h| (c * h) as f32).collect();
-        let couplings = Couplings::new(description, [("b.spin", fields), ("J.spin-spin", matrix)])?;
+        let strengths = coupled.iter().map(|(_, j)| (c * j) as f32).collect();
+        let couplings = Couplings::new(description, [("b.spin", fields), ("J.spin-spin", strengths)])?;
         let substrate = couplings.substrate(device)?;
         let field = substrate.field(&[])?;
         let shift =

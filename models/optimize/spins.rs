@@ -1,5 +1,7 @@
 //! Spin models as landscapes: the temperatures that suit them, and descent.
 
+use std::collections::BTreeMap;
+
 use thermograd::{Ising, Spins};
 
 use crate::error::Result;
@@ -67,12 +69,16 @@ fn ends(hot: f64, cold: f64, model: &Ising) -> [f64; 2] {
 /// # Errors
 /// Those of [`Spins::new`].
 pub fn graph(model: &Ising) -> Result<Spins> {
-    let mut couplings = std::collections::BTreeMap::new();
+    Ok(Spins::new(&model.fields, &coupled(model))?)
+}
+
+/// The pairs that couple, each once, in order.
+pub(crate) fn coupled(model: &Ising) -> Vec<([usize; 2], f64)> {
+    let mut couplings = BTreeMap::new();
     for &([i, j], value) in &model.couplings {
         *couplings.entry([i.min(j), i.max(j)]).or_insert(0.0) += value;
     }
-    let couplings: Vec<_> = couplings.into_iter().filter(|(_, value)| *value != 0.0).collect();
-    Ok(Spins::new(&model.fields, &couplings)?)
+    couplings.into_iter().filter(|(_, value)| *value != 0.0).collect()
 }
 
 /// Flips single spins while that lowers the energy, the one that lowers it most first.
