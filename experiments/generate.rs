@@ -148,7 +148,7 @@ impl Setup {
         let pairs = match s.mode {
             // Moments of all units in double precision, and their solution.
             Mode::Stored => (pixels + hidden).saturating_pow(2).saturating_mul(3),
-            Mode::Classes => pixels.saturating_mul(hidden),
+            Mode::Classes => pixels.saturating_mul(hidden + s.classes.filters as u128 * pixels.div_ceil(16)),
             Mode::Diffusion => hidden.saturating_pow(2).saturating_add(2 * pixels * hidden),
         };
         // Parameters with their gradients and Adam moments.
@@ -162,7 +162,8 @@ impl Setup {
         match s.mode {
             Mode::Stored => Ok(Model::Computer(self.train_stored(session)?)),
             Mode::Classes => {
-                let denoiser = s.classes.init(pixels, CLASSES, *key, device)?;
+                let [_, rows, columns] = data.train.shape();
+                let denoiser = s.classes.init([rows, columns], CLASSES, *key, device)?;
                 // Refuse before training what cannot be run afterwards.
                 denoiser.generator(s.noising, s.dt)?.substrate.check_step(s.dt)?;
                 let training = s.classes.training(&denoiser, s.noising, &data.train)?;

@@ -38,5 +38,5 @@ pub use ising::network::{Hidden, IsingConfig, IsingNet, Realisation};
 pub use ising::sampling::{Reading, Sweeps};
 pub use ising::training::{Forward, IsingTrainer};
 pub use training::examples::{Augment, Examples};
-pub use training::fit::{Fit, Progress, Recipe, Training};
+pub use training::fit::{Fit, Part, Progress, Recipe, Training};
 pub use training::network::{Parameters, ranking};

@@ -249,7 +249,7 @@ fn stripes() -> Examples {
 }
 
 fn trained(config: &ClassesConfig, noising: Noising, examples: &Examples, threads: usize) -> Generator {
-    let denoiser = config.init(36, 2, Key::new(128), &Device::flex()).unwrap();
+    let denoiser = config.init([6, 6], 2, Key::new(128), &Device::flex()).unwrap();
     let training = config.training(&denoiser, noising, examples).unwrap();
     let fit = Fit::new(training, denoiser, Shards { size: 32, threads }, Key::new(129));
     run(fit).generator(noising, 5e-3).unwrap()
@@ -330,7 +330,7 @@ fn requests_that_cannot_be_met_are_refused() {
     let stored = untrained(coarse(), 1.0);
     let config = ClassesConfig { hidden: 8, ..ClassesConfig::default() };
     let classes =
-        config.init(36, 3, Key::new(132), &Device::flex()).unwrap().generator(coarse(), 5e-3).unwrap();
+        config.init([6, 6], 3, Key::new(132), &Device::flex()).unwrap().generator(coarse(), 5e-3).unwrap();
     let request =
         Request { count: 2, labels: None, label_strength: 1.0, hidden: HiddenUnits::Langevin, accounts: 0 };
     let refused = |generator: &Generator, request: &Request, part: &str| {

@@ -10,8 +10,8 @@ use thermograd_models::training::fit::backward;
 use thermograd_models::training::network::cross_entropy;
 use thermograd_models::{
     ClassesConfig, Classifier, ClassifierConfig, DiffusionConfig, Error, Examples, Fit, Guide, Judge,
-    JudgeConfig, Lesson, Likelihood, Noising, Parameters, Pathwise, Recipe, Teacher, TeacherConfig, Training,
-    exact, ranking,
+    JudgeConfig, Lesson, Likelihood, Noising, Parameters, Part, Pathwise, Recipe, Teacher, TeacherConfig,
+    Training, exact, ranking,
 };
 
 use crate::common::{pathwise, run, skipped, taught};
@@ -175,7 +175,7 @@ fn the_size_of_shards_does_not_show() {
     let pathwise = |size| losses(pathwise.training(&start, &train).unwrap(), start.substrate.clone(), size);
 
     let classes = ClassesConfig { hidden: 16, bins: 10, recipe, ..ClassesConfig::default() };
-    let denoiser = classes.init(784, 10, Key::new(94), &device).unwrap();
+    let denoiser = classes.init([28, 28], 10, Key::new(94), &device).unwrap();
     let classes = |size| {
         let training = classes.training(&denoiser, Noising::default(), &train).unwrap();
         losses(training, denoiser.clone(), size)
@@ -308,7 +308,7 @@ fn strokes_need_more_than_a_linear_classifier() {
     };
     let linear =
         burn::nn::LinearConfig::new(784, 10).with_initializer(burn::module::Initializer::Zeros).init(&device);
-    let gradient = |model: &burn::nn::Linear, indices: &[usize], batch: usize, _: Key| {
+    let gradient = |model: &burn::nn::Linear, Part { indices, batch, .. }: Part| {
         let logits = model.forward(train.clamped(indices, &normalisation, None, &device));
         let loss = cross_entropy(logits, train.one_hot(indices, 10, &device));
         Ok(backward(loss / batch as f64, model))

@@ -230,7 +230,7 @@ fn images_of_classes_are_what_they_were() {
     let recipe = Recipe { epochs: 1, batch: 32, warm_up: 0, ..ClassesConfig::default().recipe };
     let config =
         ClassesConfig { hidden: 16, hidden_mobility: 5.0, bins: 10, knots: 4, recipe, ..Default::default() };
-    let denoiser = config.init(36, 2, Key::new(323), &Device::flex()).unwrap();
+    let denoiser = config.init([6, 6], 2, Key::new(323), &Device::flex()).unwrap();
     let training = config.training(&denoiser, noising(), &examples).unwrap();
     let fit = Fit::new(training, denoiser, Shards { size: 32, threads: 1 }, Key::new(324));
     let generator = run(fit).generator(noising(), 5e-3).unwrap();

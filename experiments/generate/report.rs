@@ -322,6 +322,14 @@ fn coupling_fields(generator: &Generator, width: usize) -> Result<Markup> {
     for (index, block) in topology.blocks.iter().enumerate() {
         let coupling = match (block.from.as_str(), block.to.as_str()) {
             ("visible", "hidden") => generator.substrate.coupling(index).transpose(),
+            ("visible", "local") => {
+                // Of every filter, the unit in the middle.
+                let coupling = generator.substrate.coupling(index).transpose();
+                let ([units, _], places) = (coupling.dims(), generator.places());
+                let middle = (places / 2..units).step_by(places);
+                let rows = middle.map(|unit| coupling.clone().slice_dim(0, unit..unit + 1));
+                Tensor::cat(rows.collect(), 0)
+            }
             ("label" | "clock", "visible") => generator.substrate.coupling(index),
             _ => continue,
         };
@@ -330,6 +338,10 @@ fn coupling_fields(generator: &Generator, width: usize) -> Result<Markup> {
         let shown = pushes.len();
         let columns = if block.from == "label" { CLASSES } else { 16.min(shown) };
         let caption = match block.from.as_str() {
+            "visible" if block.to == "local" => format!(
+                "−J between the visible units and the unit in the middle of each of {shown} filters, whose siblings elsewhere have \
+                 the same couplings to what is around them."
+            ),
             "visible" => format!(
                 "−J between the visible units and {shown} of {rows} hidden ones: a hidden unit above zero pushes pixels \
                  up where it is red and down where it is blue. Every field has its own scale."

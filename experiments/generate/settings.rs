@@ -451,6 +451,16 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ensure!(self.diffusion.steps > 0, "diffusion.steps: at least one is needed");
         ensure!((0.0..1.0).contains(&self.diffusion.drop), "diffusion.drop: must be at least 0, below 1");
         ensure!(self.stored.descent.cycles > 0, "cycles: at least one is needed");
+        let ClassesConfig { guidance, guided_after, dropped, .. } = self.classes;
+        ensure!(
+            (0.0..1.0).contains(&guidance),
+            "classes.guidance: must be at least 0, below 1: from there on forces grow without end"
+        );
+        ensure!((0.0..=1.0).contains(&guided_after), "classes.guided_after: must be between 0 and 1");
+        ensure!(
+            guidance == 0.0 || dropped > 0.0 && dropped < 1.0,
+            "classes.dropped: must be above 0, below 1: guidance compares with images without a label"
+        );
         for (name, hidden) in [
             ("stored.computer", self.stored.computer.hidden),
             ("classes", self.classes.hidden),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thermograd::{Key, Normalisation, Shards, to_f64};
 
 use crate::training::examples::Examples;
-use crate::training::fit::{Recipe, Training, backward};
+use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::{cross_entropy, linear, ranking};
 
 /// The loss of the teacher.
@@ -52,7 +52,7 @@ impl TeacherConfig {
         examples: &'a Examples,
         normalisation: Normalisation,
     ) -> Training<'a, Teacher> {
-        let gradient = move |model: &Teacher, indices: &[usize], batch: usize, _: Key| {
+        let gradient = move |model: &Teacher, Part { indices, batch, .. }: Part| {
             let device = model.hidden.weight.device().inner();
             let inputs = examples.clamped(indices, &normalisation, None, &device);
             let [_, _, classes] = model.layers();

@@ -16,7 +16,7 @@ use crate::classifier::model::Classifier;
 use crate::classifier::teacher::Teacher;
 use crate::error::{Error, Result};
 use crate::training::examples::Examples;
-use crate::training::fit::{Recipe, Training, backward};
+use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::cross_entropy;
 
 /// What a classifier learns: to reach the activations of a teacher along the trajectories of a guide.
@@ -57,7 +57,7 @@ impl Likelihood {
     ) -> Result<Training<'a, Substrate>> {
         let (guide, teacher, schedule) = (lesson.guide, lesson.teacher.valid(), classifier.schedule);
         let twin = guide.twin(&classifier.substrate.valid())?;
-        let gradient = move |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
+        let gradient = move |model: &Substrate, Part { indices, batch, key, .. }: Part| {
             let inputs = examples.clamped(indices, &classifier.normalisation, None, twin.options());
             let targets = teacher.targets(inputs.clone());
             let (before, after) = guide.steps(&twin, targets, schedule, key)?;
@@ -177,7 +177,7 @@ impl Pathwise {
         let schedule = Schedule::new(self.dt, classifier.schedule.duration())?;
         classifier.substrate.check_step(self.dt)?;
         let outputs = classifier.outputs();
-        let gradient = move |model: &Substrate, indices: &[usize], batch: usize, key: Key| {
+        let gradient = move |model: &Substrate, Part { indices, batch, key, .. }: Part| {
             let device = model.options().device.inner();
             let shift = self.augment.then(|| key.fork("shift"));
             let inputs = examples.clamped(indices, &classifier.normalisation, shift, &device);

@@ -1,6 +1,7 @@
 //! A generator of digits by class: one physical potential, trained without simulation.
 //!
-//! Visible units couple to hidden units only. Hidden units are fast, so they act on visible units by their mean.
+//! Visible units couple to hidden units only, to all of them or, if they are local, to those near them. Hidden
+//! units are fast, so they act on visible units by their mean.
 //! Clamped label units select the class. Fields, wells and one gain change slowly in time, as a [`Course`]. The force
 //! of the couplings on the visible units is then
 //!
@@ -13,6 +14,16 @@
 //! [noising](crate::generator::noising) table of its pixels, and regresses F on the force T that reverses the
 //! noising. This is the least-squares form of the reversed likelihood of S. Whitelam, PRL 136, 037101 (2026). Labels,
 //! gains, courses and training without simulation are new here.
+//!
+//! Three changes of the regression are settings. Each time can count by 1/(T_rms + 0.05), since T is small where there is most to
+//! learn about classes. The target can be that of equation (57). And with guidance w the target is
+//!
+//! ```text
+//! T + w [F(x, t, class) − F(x, t, no class)],      (58)
+//! ```
+//!
+//! as it is then, without a gradient: classifier-free guidance (J. Ho and T. Salimans, arXiv 2207.12598), taught to the couplings instead of
+//! computed while they run (as Z. Tang et al., arXiv 2502.12154, do for networks). For it some labels are dropped in training.
 
 use std::collections::BTreeMap;
 
@@ -22,23 +33,26 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thermograd::network::protocol::weights;
 use thermograd::{
-    Block, Course, Group, Key, Response, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
+    Block, Course, Group, Key, Pattern, Response, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
 };
 
 use crate::error::{Error, Result};
-use crate::generator::adiabatic::{group, mean_field_force, response};
+use crate::generator::adiabatic::{full, group, pull, response};
+use crate::generator::local::Local;
 use crate::generator::model::Generator;
-use crate::generator::noising::{LEVELS, Moment, Noising};
+use crate::generator::noising::{LEVELS, Moment, Noising, Table};
 use crate::training::examples::Examples;
-use crate::training::fit::{Recipe, Training, backward};
+use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::rows;
 
 /// The configuration of an untrained generator, and its training.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassesConfig {
-    /// Hidden units.
+    /// Hidden units that are coupled to all pixels.
     pub hidden: usize,
+    /// Filters of local hidden units, one unit of each for every 4 × 4 pixels; none if zero.
+    pub filters: usize,
     /// kT.
     pub kt: f64,
     /// J₂ of hidden units; if negative, they are bistable.
@@ -53,6 +67,16 @@ pub struct ClassesConfig {
     pub scale: f64,
     /// The number of times at which the noising is tabulated.
     pub bins: usize,
+    /// w of equation (58).
+    pub guidance: f64,
+    /// The fraction of the training after which there is guidance.
+    pub guided_after: f64,
+    /// The fraction of the examples without a label, if there is guidance.
+    pub dropped: f64,
+    /// Whether times count by 1/(T_rms + 0.05).
+    pub weighted: bool,
+    /// Whether the target is that of equation (57).
+    pub corrected: bool,
     /// Its training.
     pub recipe: Recipe,
 }
@@ -63,6 +87,7 @@ impl Default for ClassesConfig {
             Recipe { epochs: 14, batch: 256, learning_rate: 3e-3, warm_up: 100, ..Recipe::default() };
         Self {
             hidden: 1024,
+            filters: 0,
             kt: 0.1,
             hidden_j2: -0.5,
             hidden_j4: 1.0,
@@ -70,6 +95,11 @@ impl Default for ClassesConfig {
             knots: 11,
             scale: 0.05,
             bins: 50,
+            guidance: 0.0,
+            guided_after: 0.3,
+            dropped: 0.1,
+            weighted: false,
+            corrected: false,
             recipe,
         }
     }
@@ -84,14 +114,18 @@ pub struct Denoiser {
     gain: Param<Tensor<2>>,
     /// 2d, `[knot, visible]`.
     stiffness: Param<Tensor<2>>,
+    /// Hidden units that are not in the substrate yet.
+    local: Option<Local>,
 }
 
 impl ClassesConfig {
-    /// The untrained generator of images of `pixels` pixels in `classes` classes.
+    /// The untrained generator of images of some rows and columns in `classes` classes.
     ///
     /// # Errors
-    /// Those of [`SubstrateConfig::init`], and [`Error::Request`] for fewer than two knots.
-    pub fn init(&self, pixels: usize, classes: usize, key: Key, device: &Device) -> Result<Denoiser> {
+    /// Those of [`SubstrateConfig::init`], and [`Error::Request`] for fewer than two knots, and for filters on images whose sides are no
+    /// multiples of four.
+    pub fn init(&self, image: [usize; 2], classes: usize, key: Key, device: &Device) -> Result<Denoiser> {
+        let pixels = image.iter().product();
         if self.knots < 2 || self.bins == 0 {
             return Err(Error::Request("a course needs at least two knots and one time".into()));
         }
@@ -117,7 +151,11 @@ impl ClassesConfig {
         let coupling = rows(values, pixels, device) * self.scale;
         let (block, _) =
             substrate.topology().block_between("visible", "hidden").expect("the last of the pairs");
+        let sizes = [self.filters, self.knots, classes];
+        let local =
+            (self.filters > 0).then(|| Local::new(sizes, image, self.scale, key.fork("filters"), device));
         Ok(Denoiser {
+            local: local.transpose()?,
             substrate: substrate.with_coupling(block, coupling)?,
             gain: Param::from_tensor(Tensor::ones([1, self.knots], device)),
             stiffness: Param::from_tensor(Tensor::zeros([self.knots, pixels], device)),
@@ -139,32 +177,68 @@ impl ClassesConfig {
         let end = noising.schedule.duration();
         let knots = times(self.knots, end);
         let at = |time: &f64| weights(&knots, end - time).into_iter().map(|weight| weight as f32).collect();
+        let corrected = self.corrected;
         let row = |moments: &Vec<Moment>| {
-            moments.iter().map(|m| [m.mean, m.variance.sqrt(), m.target].map(|value| value as f32)).collect()
+            let of = |m: &Moment| {
+                let own = if corrected { m.stiffness } else { 0.0 };
+                [m.mean, m.variance.sqrt(), m.target, own].map(|value| value as f32)
+            };
+            moments.iter().map(of).collect()
         };
         let noisy = Noisy {
             weights: table.times.iter().map(at).collect(),
+            counts: if self.weighted { counts(&table, examples) } else { vec![1.0; self.bins] },
             table: table.moments.iter().map(row).collect(),
             classes: group(topology, "label")?.units / self.knots,
+            dropped: if self.guidance == 0.0 { 0.0 } else { self.dropped },
         };
         let response = response(group(topology, "hidden")?, self.kt)?;
-        let gradient = move |model: &Denoiser, indices: &[usize], batch: usize, key: Key| {
+        let (guidance, after) = (self.guidance, self.guided_after);
+        let gradient = move |model: &Denoiser, Part { indices, batch, key, done }: Part| {
             let drawn = noisy.draw(examples, indices, key, &model.gain.device().inner());
-            let deviation = model.force(&drawn, &response)? - drawn.target;
-            let loss = (deviation.clone() * deviation).mean() * (indices.len() as f64 / batch as f64);
-            Ok(backward(loss, model))
+            let force = model.force(&drawn, &drawn.label, &response)?;
+            let target = match guidance != 0.0 && done >= after {
+                true => {
+                    let anyone = model.valid().force(&drawn, &drawn.label.zeros_like(), &response)?;
+                    // Rows without a label have the same force with and without.
+                    drawn.target.clone() + (force.clone().inner() - anyone) * guidance
+                }
+                false => drawn.target.clone(),
+            };
+            let deviation = force - Tensor::from_inner(target);
+            let loss = (deviation.clone() * deviation * Tensor::from_inner(drawn.count)).mean();
+            Ok(backward(loss * (indices.len() as f64 / batch as f64), model))
         };
         Ok(Training::new("classes", self.recipe, examples.len(), gradient))
     }
 }
 
+/// What each time counts: 1/(T_rms + 0.05) of the pixels there are, with a mean of 1.
+fn counts(table: &Table, examples: &Examples) -> Vec<f32> {
+    let mut pixels = [0.0; LEVELS];
+    for index in 0..examples.len() {
+        examples.pixels(index).iter().for_each(|&pixel| pixels[usize::from(pixel)] += 1.0);
+    }
+    let all: f64 = pixels.iter().sum();
+    let square = |moments: &Vec<Moment>| {
+        moments.iter().zip(&pixels).map(|(m, count)| count / all * m.target * m.target).sum::<f64>()
+    };
+    let counts: Vec<f64> = table.moments.iter().map(|m| 1.0 / (square(m).sqrt() + 0.05)).collect();
+    let mean = counts.iter().sum::<f64>() / counts.len() as f64;
+    counts.into_iter().map(|count| (count / mean) as f32).collect()
+}
+
 /// The states of images during noising, and the forces that reverse it.
 struct Noisy {
-    /// ⟨x⟩, standard deviation of x and ⟨T⟩, `[time][grey value]`.
-    table: Vec<Vec<[f32; 3]>>,
+    /// ⟨x⟩, standard deviation of x, ⟨T⟩ and its slope in x, `[time][grey value]`.
+    table: Vec<Vec<[f32; 4]>>,
     /// The weights of the knots at each time.
     weights: Vec<Vec<f32>>,
+    /// What each time counts.
+    counts: Vec<f32>,
     classes: usize,
+    /// The fraction of rows without a label.
+    dropped: f64,
 }
 
 /// A batch of states during noising.
@@ -175,6 +249,8 @@ struct Drawn {
     clock: Tensor<2>,
     /// `[row, knot · class]`.
     label: Tensor<2>,
+    /// `[row, 1]`.
+    count: Tensor<2>,
 }
 
 impl Noisy {
@@ -183,21 +259,29 @@ impl Noisy {
         let mut x = key.fork("state").normals(0, count, pixels);
         let mut target = Vec::with_capacity(count * pixels);
         let (mut clock, mut label) = (Vec::new(), vec![0.0_f32; count * knots * self.classes]);
+        let mut counts = Vec::with_capacity(count);
         for (row, &index) in indices.iter().enumerate() {
-            let time = key.row(row as u64).rng().random_range(0..self.table.len());
-            let moments: &[[f32; 3]; LEVELS] = self.table[time][..].try_into().expect("one a grey value");
+            let mut rng = key.row(row as u64).rng();
+            let time = rng.random_range(0..self.table.len());
+            let labelled = self.dropped == 0.0 || rng.random::<f64>() >= self.dropped;
+            counts.push(self.counts[time]);
+            let moments: &[[f32; 4]; LEVELS] = self.table[time][..].try_into().expect("one a grey value");
             for (value, &pixel) in x[row * pixels..].iter_mut().zip(examples.pixels(index)) {
-                let [mean, deviation, pull] = moments[usize::from(pixel)];
-                *value = mean + deviation * *value;
-                target.push(pull);
+                let [mean, deviation, pull, own] = moments[usize::from(pixel)];
+                let displaced = deviation * *value;
+                *value = mean + displaced;
+                target.push(pull + own * displaced);
             }
             for (knot, &weight) in self.weights[time].iter().enumerate() {
                 clock.push(weight);
-                label[(row * knots + knot) * self.classes + examples.label(index)] = weight;
+                if labelled {
+                    label[(row * knots + knot) * self.classes + examples.label(index)] = weight;
+                }
             }
         }
         let tensor = |values| rows(values, count, device);
-        Drawn { x: tensor(x), target: tensor(target), clock: tensor(clock), label: tensor(label) }
+        let [x, target, clock, label, count] = [x, target, clock, label, counts].map(tensor);
+        Drawn { x, target, clock, label, count }
     }
 }
 
@@ -207,17 +291,48 @@ fn times(knots: usize, end: f64) -> Vec<f64> {
 }
 
 impl Denoiser {
-    /// Equation (16) for each row of a batch.
-    fn force(&self, drawn: &Drawn, response: &Response) -> Result<Tensor<2>> {
+    /// Equation (16) for each row of a batch, with these labels `[row, knot · class]`.
+    fn force(&self, drawn: &Drawn, label: &Tensor<2>, response: &Response) -> Result<Tensor<2>> {
         let pixels = drawn.x.dims()[1];
-        let field = self.substrate.field(&[drawn.clock.clone(), drawn.label.clone()])?;
+        let field = self.substrate.field(&[drawn.clock.clone(), label.clone()])?;
         let units = field.dims()[1];
         let wells = drawn.clock.clone().matmul(self.stiffness.val()) * drawn.x.clone();
-        let fields = [field.clone().slice_dim(1, 0..pixels) + wells, field.slice_dim(1, pixels..units)];
+        let (h_visible, h_hidden) =
+            (field.clone().slice_dim(1, 0..pixels) + wells, field.slice_dim(1, pixels..units));
         let gain = drawn.clock.clone().matmul(self.gain.val().transpose());
         let one = Tensor::ones_like(&gain).detach();
         let (block, _) = self.substrate.topology().block_between("visible", "hidden").expect("made with it");
-        Ok(mean_field_force(drawn.x.clone(), self.substrate.coupling(block), fields, [gain, one], response))
+        let (to_units, to_pixels) = full(self.substrate.coupling(block));
+        let x = drawn.x.clone() * gain.clone();
+        let mut pulls = pull(x.clone(), to_units, to_pixels, h_hidden, one, response);
+        if let Some(local) = &self.local {
+            pulls = pulls + local.pull(x, &drawn.clock, label, response);
+        }
+        Ok(-(h_visible + pulls * gain))
+    }
+
+    /// The computer with its local hidden units.
+    fn whole(&self) -> Result<Substrate> {
+        let substrate = self.substrate.valid();
+        let Some(local) = &self.local.as_ref().map(Module::valid) else { return Ok(substrate) };
+        let mut config = substrate.config().clone();
+        let topology = &mut config.topology;
+        let hidden = group(topology, "hidden")?.clone();
+        let [to_visible, clock, label] = local.couplings();
+        topology.groups.push(Group { name: "local".into(), units: to_visible.dims()[1], ..hidden });
+        topology.blocks.push(Block::full("clock", "local"));
+        topology.blocks.push(Block::full("label", "local"));
+        let pattern = Pattern::Pairs(local.pairs());
+        topology.blocks.push(Block { from: "visible".into(), to: "local".into(), pattern });
+        let old = substrate.topology().blocks.len();
+        let mut whole = config.init(substrate.options())?;
+        for block in 0..old {
+            whole = whole.with_coupling(block, substrate.coupling(block))?;
+        }
+        for (block, coupling) in [clock, label, to_visible].into_iter().enumerate() {
+            whole = whole.with_coupling(old + block, coupling)?;
+        }
+        Ok(whole)
     }
 
     /// The trained generator, to be run with time step `dt` for the duration of its training.
@@ -228,12 +343,130 @@ impl Denoiser {
         let end = noising.schedule.duration();
         let gains = to_f64(self.gain.val().inner());
         let wells = to_f64(self.stiffness.val().inner());
+        let mut all = BTreeMap::from([("visible".into(), gains.clone())]);
+        if let Some(local) = &self.local {
+            all.insert("local".into(), to_f64(local.gain.val().inner()));
+        }
         let course = Course {
             times: times(gains.len(), end),
-            gains: BTreeMap::from([("visible".into(), gains)]),
+            gains: all,
             wells: BTreeMap::from([("visible".into(), wells.iter().map(|k| 0.5 * *k as f32).collect())]),
             kt: None,
         };
-        Generator::new(self.substrate.valid(), Some(course), Schedule::new(dt, end)?, noising)
+        Generator::new(self.whole()?, Some(course), Schedule::new(dt, end)?, noising)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thermograd::Shards;
+
+    use super::*;
+    use crate::generator::adiabatic::Adiabatic;
+    use crate::training::fit::Fit;
+
+    fn noising() -> Noising {
+        Noising { schedule: Schedule { dt: 1e-2, steps: 100 }, ..Noising::default() }
+    }
+
+    /// Images of 8 × 8 random pixels of two classes.
+    fn examples() -> Examples {
+        let mut rng = Key::new(1).rng();
+        let pixels = (0..32 * 64).map(|_| rng.random_range(0..=255)).collect();
+        Examples::new(8, 8, pixels, (0..32).map(|k| k % 2).collect()).unwrap()
+    }
+
+    fn trained(config: &ClassesConfig, examples: &Examples) -> Denoiser {
+        let denoiser = config.init([8, 8], 2, Key::new(2), &Device::flex()).unwrap();
+        let training = config.training(&denoiser, noising(), examples).unwrap();
+        let mut fit = Fit::new(training, denoiser, Shards { size: 16, threads: 2 }, Key::new(3));
+        let end = fit.run(|_, _| Ok::<_, Error>(std::ops::ControlFlow::Continue(())));
+        assert!(end.unwrap().is_continue());
+        fit.finish()
+    }
+
+    /// The forces that are trained are those of the couplings that leave: local units with their shared filters, fields and gains
+    /// included, with and without a label, at a knot and between two.
+    #[test]
+    fn trained_forces_are_those_of_the_exported_couplings() {
+        let recipe = Recipe { epochs: 10, batch: 32, learning_rate: 3e-2, ..Recipe::default() };
+        let config = ClassesConfig {
+            hidden: 5,
+            filters: 3,
+            knots: 3,
+            bins: 8,
+            guidance: 0.3,
+            weighted: true,
+            corrected: true,
+            recipe,
+            ..ClassesConfig::default()
+        };
+        let examples = examples();
+        let denoiser = trained(&config, &examples);
+        let generator = denoiser.generator(noising(), 1e-3).unwrap();
+        let course = generator.course.clone().unwrap();
+        assert!(course.gains["local"].iter().all(|gain| (gain - 1.0).abs() > 1e-3), "{:?}", course.gains);
+        let (device, response) =
+            (Device::flex(), response(&Group::free("h", 1).wells(-0.5, 1.0), 0.1).unwrap());
+        let x = rows(Key::new(4).normals(0, 4, 64), 4, &device);
+        for (time, labelled) in [(0.5, true), (0.5, false), (0.2, true), (0.9, true)] {
+            let clock: Vec<f32> = weights(&course.times, time).into_iter().map(|w| w as f32).collect();
+            let classes: Vec<f32> =
+                (0..8).map(|k| if labelled && k % 2 == k / 2 % 2 { 1.0 } else { 0.0 }).collect();
+            let label = (0..4).flat_map(|row| {
+                let (clock, classes) = (&clock, &classes);
+                clock.iter().flat_map(move |w| classes[2 * row..2 * row + 2].iter().map(move |c| w * c))
+            });
+            let drawn = Drawn {
+                x: x.clone(),
+                target: x.zeros_like(),
+                clock: rows(clock.repeat(4), 4, &device),
+                label: rows(label.collect(), 4, &device),
+                count: Tensor::ones([4, 1], &device),
+            };
+            let trained = denoiser.force(&drawn, &drawn.label, &response).unwrap();
+            let clamped = [Tensor::ones([4, 1], &device), rows(classes, 4, &device)];
+            let protocol = generator.substrate.protocol(&course, &clamped).unwrap();
+            let exported = Adiabatic::new(&generator.substrate, &protocol).unwrap().force(time, &x);
+            let (trained, exported) = (to_f64(trained), to_f64(exported));
+            let size = thermograd::Estimate::of(&exported).sd;
+            assert!(size > 0.05, "{size}");
+            for (trained, exported) in trained.iter().zip(&exported) {
+                assert!((trained - exported).abs() < 1e-5 * (1.0 + size), "{time}: {trained} {exported}");
+            }
+        }
+    }
+
+    /// Of the two classes of 32 images, about a tenth loses its label, and every time counts as it should.
+    #[test]
+    fn labels_are_dropped_and_times_counted() {
+        let examples = examples();
+        let config = ClassesConfig { bins: 8, ..ClassesConfig::default() };
+        let group = Group::free("visible", 64).unbiased();
+        let table = noising().table(&group, 0.1, 8).unwrap();
+        let counts = counts(&table, &examples);
+        assert!((counts.iter().sum::<f32>() / 8.0 - 1.0).abs() < 1e-5);
+        let rms = |moments: &Vec<Moment>| {
+            let of = |pixel: &u8| moments[usize::from(*pixel)].target.powi(2);
+            let all = (0..32).flat_map(|index| examples.pixels(index)).map(of);
+            (all.sum::<f64>() / (32.0 * 64.0)).sqrt()
+        };
+        let weighed: Vec<f64> =
+            table.moments.iter().zip(&counts).map(|(m, count)| f64::from(*count) * (rms(m) + 0.05)).collect();
+        assert!(weighed.iter().all(|weight| (weight / weighed[0] - 1.0).abs() < 1e-5), "{weighed:?}");
+        let noisy = Noisy {
+            table: vec![vec![[0.0; 4]; LEVELS]; 8],
+            weights: vec![vec![1.0]; 8],
+            counts,
+            classes: 2,
+            dropped: config.dropped,
+        };
+        let indices: Vec<usize> = (0..4000).map(|k| k % 32).collect();
+        let drawn = noisy.draw(&examples, &indices, Key::new(6), &Device::flex());
+        let labels = to_f64(drawn.label.sum_dim(1));
+        let without = labels.iter().filter(|label| **label == 0.0).count() as f64 / 4000.0;
+        println!("{without} without a label");
+        // 4.9 standard errors, which one seed in a million exceeds.
+        assert!((without - 0.1).abs() < 4.9 * (0.09_f64 / 4000.0).sqrt());
     }
 }

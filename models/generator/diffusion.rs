@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards, to_f64};
 
 use crate::training::examples::{Examples, PIXELS};
-use crate::training::fit::{Recipe, Training, backward};
+use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::{linear, rows};
 
 /// The configuration of the untrained network, its training and its sampling.
@@ -63,7 +63,7 @@ impl DiffusionConfig {
     /// The training of the network on some examples.
     pub fn training<'a>(&self, examples: &'a Examples) -> Training<'a, Diffusion> {
         let drop = self.drop;
-        let gradient = move |model: &Diffusion, indices: &[usize], batch: usize, key: Key| {
+        let gradient = move |model: &Diffusion, Part { indices, batch, key, .. }: Part| {
             let device = model.last.weight.device().inner();
             let count = indices.len();
             let mut class = vec![0.0_f32; count * model.classes];

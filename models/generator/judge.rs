@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thermograd::{Key, Shards, to_f64};
 
 use crate::training::examples::{Examples, PIXELS};
-use crate::training::fit::{Recipe, Training, backward};
+use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::{cross_entropy, ranking, rows};
 
 /// The number of features of an image.
@@ -56,7 +56,7 @@ impl JudgeConfig {
     /// The training of a judge on some examples.
     pub fn training<'a>(&self, examples: &'a Examples) -> Training<'a, Judge> {
         let largest = self.noise;
-        let gradient = move |model: &Judge, indices: &[usize], batch: usize, key: Key| {
+        let gradient = move |model: &Judge, Part { indices, batch, key, .. }: Part| {
             let ([_, classes], device) = (model.classes.weight.dims(), model.classes.weight.device().inner());
             let images = examples.clamped(indices, &PIXELS, Some(key.fork("shift")), &device);
             let one_hot = examples.one_hot(indices, classes, &device);

@@ -7,6 +7,7 @@
 //! | [`stored`] | a generator that stores a few images, trained in three ways |
 //! | [`classes`] | a generator of digits by class, trained without simulation |
 //! | [`adiabatic`] | sampling with hidden units at their mean instead of simulated ones |
+//! | `local` | hidden units that see a part of the image |
 //! | [`diffusion`] | the conventional denoising network to compare with |
 //! | [`judge`], [`metrics`] | a network that judges images, and the metrics based on it |
 
@@ -14,6 +15,7 @@ pub mod adiabatic;
 pub mod classes;
 pub mod diffusion;
 pub mod judge;
+mod local;
 pub mod metrics;
 pub mod model;
 pub mod noising;

@@ -17,6 +17,7 @@ use thermograd::{
 
 use crate::error::{Error, Result};
 use crate::generator::adiabatic::{ADIABATIC_STEP, Adiabatic};
+use crate::generator::local;
 use crate::generator::noising::Noising;
 
 /// A computer with a group `visible` and a group `hidden`, its protocol and its read-out time.
@@ -83,10 +84,10 @@ impl Samples {
 }
 
 impl Generator {
-    /// Makes a generator of any substrate with free groups `visible` and `hidden`.
+    /// Makes a generator of any substrate with free groups `visible`, `hidden` and perhaps `local`.
     ///
     /// # Errors
-    /// [`thermograd::Error::Topology`] when one of these groups is missing or there are other free groups.
+    /// [`thermograd::Error::Topology`] for other free groups.
     pub fn new(
         substrate: Substrate,
         course: Option<Course>,
@@ -94,9 +95,11 @@ impl Generator {
         noising: Noising,
     ) -> Result<Self> {
         let free: Vec<&str> = substrate.topology().free().map(|group| group.name.as_str()).collect();
-        if free != ["visible", "hidden"] {
-            let reason =
-                format!("a generator has the free groups visible and hidden, this network has {free:?}");
+        if !matches!(free[..], ["visible", "hidden"] | ["visible", "hidden", "local"]) {
+            let reason = format!(
+                "a generator has the free groups visible, hidden and perhaps local, and this network {}",
+                free.join(", ")
+            );
             return Err(thermograd::Error::Topology(reason).into());
         }
         Ok(Self { substrate, course, schedule, noising })
@@ -148,6 +151,11 @@ impl Generator {
     pub fn classes(&self) -> Option<usize> {
         let labels = self.substrate.topology().clamped().find(|group| group.name == "label")?;
         Some(labels.units / self.course.as_ref().map_or(1, |course| course.times.len()))
+    }
+
+    /// How many local hidden units share the couplings of one filter.
+    pub fn places(&self) -> usize {
+        local::places_of(self.pixels())
     }
 
     /// The units that are pixels.

@@ -15,6 +15,15 @@
 //!
 //! up to terms that average out against every other unit. Units are independent during noising, so their means,
 //! variances and ⟨T⟩ are those of a single unit, and a table over the 256 grey values describes every image.
+//!
+//! Wells that move answer to a unit's own displacement, too, for which those terms do not average out. With the density ρ of the unit, the
+//! force that reverses its noising is T + 2kT ∂_x ln ρ (B. D. O. Anderson, Stoch. Process. Appl. 12, 313 (1982)), and its regression on x is
+//!
+//! ```text
+//! ⟨T⟩ + a (x − ⟨x⟩),      a = (Cov(2V₀′, x) − 2kT)/Var(x),      (57)
+//! ```
+//!
+//! since ⟨(x − ⟨x⟩) ∂_x ln ρ⟩ = −1.
 
 use std::collections::BTreeMap;
 
@@ -93,8 +102,10 @@ impl Noising {
                 if rest == 0 && half % 2 == 1 {
                     let (mean, variance) = density.moments();
                     let pull = self.strength((step + 1) as f64 * dt) * p;
-                    let target = 2.0 * density.mean_of(|x| well.slope(x)) - pull;
-                    column.push(Moment { mean, variance, target });
+                    let slope = density.mean_of(|x| well.slope(x));
+                    let covariance = density.mean_of(|x| well.slope(x) * (x - mean));
+                    let stiffness = (2.0 * covariance - 2.0 * kt) / variance;
+                    column.push(Moment { mean, variance, target: 2.0 * slope - pull, stiffness });
                 }
             }
             column
@@ -158,6 +169,8 @@ pub struct Moment {
     pub variance: f64,
     /// ⟨T⟩ of equation (15).
     pub target: f64,
+    /// a of equation (57).
+    pub stiffness: f64,
 }
 
 /// The moments of one unit by time and grey value.

@@ -18,7 +18,7 @@ use thermograd::{Key, Shards};
 use crate::error::{Error, Result};
 use crate::ising::network::{IsingNet, drawn, mean_spin, softened};
 use crate::training::examples::{Augment, Examples};
-use crate::training::fit::{Gradient, Recipe, Training, backward};
+use crate::training::fit::{Gradient, Part, Recipe, Training, backward};
 use crate::training::network::cross_entropy;
 
 /// What passes from one layer to the next in training.
@@ -100,8 +100,8 @@ impl IsingTrainer {
         examples: &'a Examples,
         forward: Forward,
         passes: usize,
-    ) -> impl Fn(&IsingNet, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a {
-        move |model, indices, batch, key| {
+    ) -> impl Fn(&IsingNet, Part) -> Result<Gradient> + Sync + 'a {
+        move |model, Part { indices, batch, key, .. }| {
             let device = model.device();
             let varied = Some((self.augment, key.fork("shift")));
             let inputs = examples.varied(indices, &model.normalisation, varied, &device);

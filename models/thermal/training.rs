@@ -4,11 +4,11 @@
 //! step, and gradients pass through temperatures, not through the size of the noise.
 
 use serde::{Deserialize, Serialize};
-use thermograd::{Key, advance};
+use thermograd::advance;
 
 use crate::thermal::network::{Fluctuations, PIXELS, ThermalNet, Warmth};
 use crate::training::examples::{Augment, Examples};
-use crate::training::fit::{Recipe, Training, backward};
+use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::cross_entropy;
 
 /// How a network of heat is trained.
@@ -26,7 +26,7 @@ pub struct ThermalTrainer {
 impl ThermalTrainer {
     /// The training on some examples.
     pub fn training<'a>(&'a self, examples: &'a Examples) -> Training<'a, ThermalNet> {
-        let gradient = move |model: &ThermalNet, indices: &[usize], batch: usize, key: Key| {
+        let gradient = move |model: &ThermalNet, Part { indices, batch, key, .. }: Part| {
             let device = model.device();
             let varied = (self.augment != Augment::default()).then(|| (self.augment, key.fork("shift")));
             let inputs = model.inputs(examples.varied(indices, &PIXELS, varied, &device));

@@ -82,19 +82,31 @@ pub struct Training<'a, M> {
     gradient: Box<GradientOf<'a, M>>,
 }
 
-type GradientOf<'a, M> = dyn Fn(&M, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a;
+type GradientOf<'a, M> = dyn Fn(&M, Part) -> Result<Gradient> + Sync + 'a;
+
+/// A part of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Its examples.
+    pub indices: &'a [usize],
+    /// The number of examples of the whole batch.
+    pub batch: usize,
+    /// The key of the step, skipped to the first of the examples.
+    pub key: Key,
+    /// The fraction of the steps of the training that are done.
+    pub done: f64,
+}
 
 impl<'a, M: Module + Sync> Training<'a, M> {
     /// A training task on `examples` examples. Its name appears in errors and files, and forks the key of a fit.
     ///
-    /// `gradient(model, indices, batch, key)` is the gradient of the loss of the examples `indices`, a part of a
-    /// batch of `batch` examples, divided by `batch`. Each shard receives its own copy of the model; the key is that
-    /// of the step, skipped to the first of the examples.
+    /// `gradient(model, part)` is the gradient of the loss of a part of a batch, divided by the number of examples of
+    /// the whole batch. Each shard receives its own copy of the model.
     pub fn new(
         name: &'static str,
         recipe: Recipe,
         examples: usize,
-        gradient: impl Fn(&M, &[usize], usize, Key) -> Result<Gradient> + Sync + 'a,
+        gradient: impl Fn(&M, Part) -> Result<Gradient> + Sync + 'a,
     ) -> Self {
         Self { name, recipe, examples, gradient: Box::new(gradient) }
     }
@@ -185,10 +197,10 @@ impl<'a, M: Module + Sync> Fit<'a, M> {
     /// Makes one of `steps` steps on the gradient of the loss of some examples, and returns that loss.
     fn step(&mut self, indices: &[usize], steps: usize) -> Result<f64> {
         let key = self.key.fork("step").at(self.step as u64);
-        let (gradient, model) = (&self.training.gradient, &self.model);
+        let (gradient, model, done) = (&self.training.gradient, &self.model, self.step as f64 / steps as f64);
         let work = |range: Range<usize>| {
             let (model, key) = (model.valid().train(), key.skip(range.start as u64));
-            gradient(&model, &indices[range], indices.len(), key)
+            gradient(&model, Part { indices: &indices[range], batch: indices.len(), key, done })
         };
         let mut sum = GradientsAccumulator::new();
         let mut loss = 0.0;

@@ -1,0 +1,183 @@
+//! Hidden units that see a part of the image: the same filters everywhere in training, couplings like any others in the
+//! computer.
+//!
+//! A unit of filter f at a place p of a grid of four pixels' spacing is coupled to the 12 × 12 pixels around it, with
+//! couplings L_f that its siblings elsewhere share, and feels the field
+//!
+//! ```text
+//! h_pf(t) = b_f(t) + β_pf + u_f(t) U_pf,class.      (59)
+//! ```
+
+use std::ops::Range;
+
+use burn::module::{Module, Param};
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::{Device, Tensor};
+use thermograd::{Key, Response};
+
+use crate::error::{Error, Result};
+use crate::generator::adiabatic::pull;
+use crate::training::network::rows;
+
+/// Pixels of a side of what a unit sees, between two places, and beyond the image.
+const WINDOW: usize = 12;
+const STRIDE: usize = 4;
+const PADDING: usize = 4;
+
+/// Local hidden units in training.
+#[derive(Module, Debug)]
+pub(crate) struct Local {
+    /// L, `[pixel of the window, filter]`.
+    filters: Param<Tensor<2>>,
+    /// The gain of all of them, `[1, knot]`.
+    pub(crate) gain: Param<Tensor<2>>,
+    /// b and u, `[knot, filter]`.
+    bias: Param<Tensor<2>>,
+    selection: Param<Tensor<2>>,
+    /// β, `[1, unit]`.
+    place: Param<Tensor<2>>,
+    /// U, `[class, unit]`.
+    class: Param<Tensor<2>>,
+    /// Rows and columns of the image.
+    #[module(skip)]
+    image: [usize; 2],
+}
+
+/// The numbers of places down and across.
+fn places(image: [usize; 2]) -> [usize; 2] {
+    image.map(|side| side / STRIDE)
+}
+
+/// The number of places of an image of so many pixels.
+pub(crate) fn places_of(pixels: usize) -> usize {
+    pixels / (STRIDE * STRIDE)
+}
+
+/// The rows or columns of an image that a place sees, with those of the window that are on it.
+fn seen(place: usize, side: usize) -> Range<usize> {
+    (place * STRIDE).saturating_sub(PADDING)..side.min(place * STRIDE + WINDOW - PADDING)
+}
+
+/// How many local units `filters` filters have on an image of these rows and columns.
+///
+/// # Errors
+/// [`Error::Request`] where the places do not cover the image evenly.
+pub(crate) fn units(filters: usize, image: [usize; 2]) -> Result<usize> {
+    if image.iter().any(|side| !side.is_multiple_of(STRIDE)) {
+        let [high, wide] = image;
+        return Err(Error::Request(format!(
+            "local hidden units need images whose sides are multiples of {STRIDE}, and these have {wide} × {high} pixels"
+        )));
+    }
+    Ok(filters * places(image).iter().product::<usize>())
+}
+
+/// The pairs of pixel and unit that couple, in order; unit f·places + p is that of filter f at place p.
+fn pairs(filters: usize, image: [usize; 2]) -> Vec<[usize; 2]> {
+    let ([high, wide], [down, across]) = (image, places(image));
+    let mut pairs = Vec::new();
+    for (pixel_row, pixel_column) in (0..high).flat_map(|row| (0..wide).map(move |column| (row, column))) {
+        for unit in 0..filters * down * across {
+            let place = unit % (down * across);
+            let (row, column) = (place / across, place % across);
+            if seen(row, high).contains(&pixel_row) && seen(column, wide).contains(&pixel_column) {
+                pairs.push([pixel_row * wide + pixel_column, unit]);
+            }
+        }
+    }
+    pairs
+}
+
+impl Local {
+    pub(crate) fn new(
+        [filters, knots, classes]: [usize; 3],
+        image: [usize; 2],
+        scale: f64,
+        key: Key,
+        device: &Device,
+    ) -> Result<Self> {
+        let units = units(filters, image)?;
+        let values = key.normals(0, WINDOW * WINDOW, filters);
+        let zeros = |shape: [usize; 2]| Param::from_tensor(Tensor::zeros(shape, device));
+        let ones = |shape: [usize; 2]| Param::from_tensor(Tensor::ones(shape, device));
+        Ok(Self {
+            filters: Param::from_tensor(rows(values, WINDOW * WINDOW, device) * scale),
+            gain: ones([1, knots]),
+            bias: zeros([knots, filters]),
+            selection: ones([knots, filters]),
+            place: zeros([1, units]),
+            class: zeros([classes, units]),
+            image,
+        })
+    }
+
+    /// The pairs of pixel and unit that couple.
+    pub(crate) fn pairs(&self) -> Vec<[usize; 2]> {
+        pairs(self.count(), self.image)
+    }
+
+    fn count(&self) -> usize {
+        self.filters.val().dims()[1]
+    }
+
+    /// One value a filter for each of its places: `[row, filter]` → `[row, unit]`.
+    fn spread(&self, values: Tensor<2>) -> Tensor<2> {
+        let ([rows, filters], places) = (values.dims(), places(self.image).iter().product::<usize>());
+        values.reshape([rows, filters, 1]).expand([rows, filters, places]).reshape([rows, filters * places])
+    }
+
+    /// What they exert on the visible units, without the gain of these.
+    ///
+    /// # Shapes
+    /// `x` `[row, pixel]`, times the gain of the visible units; `clock` `[row, knot]`; `label` `[row, knot · class]` →
+    /// `[row, pixel]`.
+    pub(crate) fn pull(
+        &self,
+        x: Tensor<2>,
+        clock: &Tensor<2>,
+        label: &Tensor<2>,
+        response: &Response,
+    ) -> Tensor<2> {
+        let [count, knots] = clock.dims();
+        // Rows have one class, or none.
+        let class =
+            label.clone().reshape([count as i64, knots as i64, -1]).sum_dim(1).reshape([count as i64, -1]);
+        let field = self.spread(clock.clone().matmul(self.bias.val()))
+            + self.place.val()
+            + self.spread(clock.clone().matmul(self.selection.val())) * class.matmul(self.class.val());
+        let gain = clock.clone().matmul(self.gain.val().transpose());
+        let ([high, wide], [down, across], filters) = (self.image, places(self.image), self.count());
+        let weight = self.filters.val().transpose().reshape([filters, 1, WINDOW, WINDOW]);
+        let to_units = |x: Tensor<2>| {
+            let options = ConvOptions::new([STRIDE; 2], [PADDING; 2], [1; 2], 1);
+            let x = x.reshape([count, 1, high, wide]);
+            conv2d(x, weight.clone(), None, options).reshape([count, filters * down * across])
+        };
+        let to_pixels = |hidden: Tensor<2>| {
+            let options = ConvTransposeOptions::new([STRIDE; 2], [PADDING; 2], [0; 2], [1; 2], 1);
+            let hidden = hidden.reshape([count, filters, down, across]);
+            conv_transpose2d(hidden, weight.clone(), None, options).reshape([count, high * wide])
+        };
+        pull(x, to_units, to_pixels, field, gain, response)
+    }
+
+    /// The couplings to the pixels, `[pixel, unit]`, and the fields of the clock and label units, `[knot, unit]` and
+    /// `[knot · class, unit]`.
+    pub(crate) fn couplings(&self) -> [Tensor<2>; 3] {
+        let (device, [high, wide]) = (self.filters.val().device(), self.image);
+        let (filters, [down, across]) = (self.count(), places(self.image));
+        let units = filters * down * across;
+        // The response of the units to every pixel alone.
+        let weight = self.filters.val().transpose().reshape([filters, 1, WINDOW, WINDOW]);
+        let pixels = Tensor::<2>::eye(high * wide, &device).reshape([high * wide, 1, high, wide]);
+        let options = ConvOptions::new([STRIDE; 2], [PADDING; 2], [1; 2], 1);
+        let to_visible = conv2d(pixels, weight, None, options).reshape([high * wide, units]);
+        let clock = self.spread(self.bias.val()) + self.place.val();
+        let [knots, _] = self.selection.val().dims();
+        let [classes, _] = self.class.val().dims();
+        let selection = self.spread(self.selection.val()).reshape([knots, 1, units]);
+        let label = selection * self.class.val().reshape([1, classes, units]);
+        [to_visible, clock, label.reshape([knots * classes, units])]
+    }
+}
