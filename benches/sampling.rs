@@ -3,7 +3,8 @@
 //! `cargo bench --workspace --bench sampling` prints, from one run of batch 32 × 1296 units × 100 steps: ours on all
 //! cores; the matrix products and the noise alone; and, if `python3 -c "import jax"` works (or `THERMOGRAD_PYTHON`
 //! names a Python where it does), the same job in JAX `lax.scan`, both with one dense coupling matrix and with the
-//! blocks that exist, and the products by the BLAS of its NumPy, with the ratios.
+//! blocks that exist, and the products by the BLAS of its NumPy, with the ratios. Last it prints how long steps take in which one of so
+//! many pairs is coupled, which is where the constant comes from that says which matrices are multiplied without their zeros.
 
 #[path = "peers/mod.rs"]
 mod peers;
@@ -12,7 +13,7 @@ use std::hint::black_box;
 
 use burn::tensor::{Device, Tensor};
 use peers::{peer, table};
-use thermograd::{Group, Key, Schedule, Shards, Substrate, SubstrateConfig, Topology};
+use thermograd::{Block, Group, Key, Pattern, Schedule, Shards, Substrate, SubstrateConfig, Topology};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -74,6 +75,19 @@ impl Job {
     }
 }
 
+/// A computer in which one of `few` pairs of visible and hidden units is coupled, by listed couplings.
+fn thinned(few: usize) -> Job {
+    let pairs = (0..VISIBLE).flat_map(|i| (0..HIDDEN).map(move |j| [i, j]));
+    // Far apart in every row and column.
+    let kept = pairs.filter(|[i, j]| (i * 7919 + j * 104_729) % 1009 < 1009 / few);
+    let block =
+        Block { from: "visible".into(), to: "hidden".into(), pattern: Pattern::Pairs(kept.collect()) };
+    let groups = vec![Group::free("visible", VISIBLE).unbiased(), Group::free("hidden", HIDDEN)];
+    let config = SubstrateConfig::new(Topology { groups, blocks: vec![block] }).with_kt(0.1);
+    let substrate = config.init(&Device::flex()).expect("a valid network").randomised(1.0, Key::new(1));
+    Job { field: substrate.field(&[]).expect("no clamped groups"), substrate, ..Job::new() }
+}
+
 fn main() {
     let job = Job::new();
     println!("batch {BATCH} x {UNITS} units x {STEPS} steps, {} threads", job.shards.threads);
@@ -96,4 +110,13 @@ fn main() {
             println!("JAX, the blocks there are {:7.2} ms = {:.2} x ours", 1e3 * blocks, blocks / ours);
         }
     }
+    let jobs = [1, 4, 6, 8, 16, 32].map(thinned);
+    table([
+        ("all pairs coupled", &mut || drop(black_box(jobs[0].sample()))),
+        ("one in 4", &mut || drop(black_box(jobs[1].sample()))),
+        ("one in 6", &mut || drop(black_box(jobs[2].sample()))),
+        ("one in 8", &mut || drop(black_box(jobs[3].sample()))),
+        ("one in 16", &mut || drop(black_box(jobs[4].sample()))),
+        ("one in 32", &mut || drop(black_box(jobs[5].sample()))),
+    ]);
 }

@@ -130,6 +130,9 @@ impl Setup {
         let judge_file = judge_file.unwrap_or_else(|| judgement::judge_file(&settings, &bench.data));
         let setup = Self { settings, bench, judge_file };
         setup.afford_all()?;
+        if setup.settings.mode == Mode::Classes && setup.settings.eval.is_none() {
+            setup.settings.classes.check(setup.bench.data.train.shape())?;
+        }
         if setup.settings.mode == Mode::Stored {
             // Checked before there is a run folder.
             setup.stored()?;
@@ -162,8 +165,7 @@ impl Setup {
         match s.mode {
             Mode::Stored => Ok(Model::Computer(self.train_stored(session)?)),
             Mode::Classes => {
-                let [_, rows, columns] = data.train.shape();
-                let denoiser = s.classes.init([rows, columns], CLASSES, *key, device)?;
+                let denoiser = s.classes.init(data.train.shape(), CLASSES, *key, device)?;
                 // Refuse before training what cannot be run afterwards.
                 denoiser.generator(s.noising, s.dt)?.substrate.check_step(s.dt)?;
                 let training = s.classes.training(&denoiser, s.noising, &data.train)?;

@@ -67,7 +67,7 @@ impl Sparse {
         }
     }
 
-    /// Adds xᵀg to `out` at the place of every entry.
+    /// Adds xᵀg to `out` at the place of every entry, and of no other.
     pub(crate) fn add_outer(&self, x: Strided, g: Strided, rows: usize, out: &mut [f32]) {
         for first in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - first);

@@ -97,7 +97,7 @@ fn the_report_of_a_brief_run_is_sound() {
     // Other settings than those of the checkpoints.
     let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
     std::fs::write(out.join("config.toml"), config.replace("\nhidden = 4\n", "\nhidden = 5\n")).unwrap();
-    fails(&["--resume", out.to_str().unwrap()], &["config.toml: hidden is 5, but this run began with 4"]);
+    fails(&["--resume", out.to_str().unwrap()], &["config.toml: hidden has 5, but this run began with 4"]);
     std::fs::remove_file(out.join("checkpoints/settings.toml.crc")).unwrap();
     fails(&["--resume", out.to_str().unwrap()], &["config.toml no longer matches checkpoints/teacher.bpk"]);
 }

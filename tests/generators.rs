@@ -249,7 +249,7 @@ fn stripes() -> Examples {
 }
 
 fn trained(config: &ClassesConfig, noising: Noising, examples: &Examples, threads: usize) -> Generator {
-    let denoiser = config.init([6, 6], 2, Key::new(128), &Device::flex()).unwrap();
+    let denoiser = config.init([1, 6, 6], 2, Key::new(128), &Device::flex()).unwrap();
     let training = config.training(&denoiser, noising, examples).unwrap();
     let fit = Fit::new(training, denoiser, Shards { size: 32, threads }, Key::new(129));
     run(fit).generator(noising, 5e-3).unwrap()
@@ -330,7 +330,7 @@ fn requests_that_cannot_be_met_are_refused() {
     let stored = untrained(coarse(), 1.0);
     let config = ClassesConfig { hidden: 8, ..ClassesConfig::default() };
     let classes =
-        config.init([6, 6], 3, Key::new(132), &Device::flex()).unwrap().generator(coarse(), 5e-3).unwrap();
+        config.init([1, 6, 6], 3, Key::new(132), &Device::flex()).unwrap().generator(coarse(), 5e-3).unwrap();
     let request =
         Request { count: 2, labels: None, label_strength: 1.0, hidden: HiddenUnits::Langevin, accounts: 0 };
     let refused = |generator: &Generator, request: &Request, part: &str| {
@@ -345,7 +345,7 @@ fn requests_that_cannot_be_met_are_refused() {
     refused(&classes, &labelled(vec![0]), "1 labels for 2 images");
     refused(&stored, &Request { count: 0, ..request.clone() }, "no image");
     let fast = Request { hidden: HiddenUnits::Adiabatic, ..request };
-    refused(&stored, &fast, "none within a group");
+    refused(&stored, &fast, "to visible units alone");
 
     let choose = |digits: &[usize], each| Stored::choose(&stripes(), digits, each).unwrap_err().to_string();
     assert!(choose(&[7], 1).contains("0 images of digit 7"));

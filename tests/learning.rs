@@ -175,7 +175,7 @@ fn the_size_of_shards_does_not_show() {
     let pathwise = |size| losses(pathwise.training(&start, &train).unwrap(), start.substrate.clone(), size);
 
     let classes = ClassesConfig { hidden: 16, bins: 10, recipe, ..ClassesConfig::default() };
-    let denoiser = classes.init([28, 28], 10, Key::new(94), &device).unwrap();
+    let denoiser = classes.init([1, 28, 28], 10, Key::new(94), &device).unwrap();
     let classes = |size| {
         let training = classes.training(&denoiser, Noising::default(), &train).unwrap();
         losses(training, denoiser.clone(), size)

@@ -228,9 +228,17 @@ fn images_of_classes_are_what_they_were() {
     let pixels = (0..64 * 36).map(|k| if (k / 36 + k % 6) % 2 == 0 { 240 } else { 10 }).collect();
     let examples = Examples::new(6, 6, pixels, (0..64).map(|k| (k % 2) as u8).collect()).unwrap();
     let recipe = Recipe { epochs: 1, batch: 32, warm_up: 0, ..ClassesConfig::default().recipe };
-    let config =
-        ClassesConfig { hidden: 16, hidden_mobility: 5.0, bins: 10, knots: 4, recipe, ..Default::default() };
-    let denoiser = config.init([6, 6], 2, Key::new(323), &Device::flex()).unwrap();
+    let config = ClassesConfig {
+        hidden: 16,
+        hidden_mobility: 5.0,
+        bins: 10,
+        knots: 4,
+        guidance: 0.0,
+        weighted: false,
+        recipe,
+        ..ClassesConfig::default()
+    };
+    let denoiser = config.init([1, 6, 6], 2, Key::new(323), &Device::flex()).unwrap();
     let training = config.training(&denoiser, noising(), &examples).unwrap();
     let fit = Fit::new(training, denoiser, Shards { size: 32, threads: 1 }, Key::new(324));
     let generator = run(fit).generator(noising(), 5e-3).unwrap();

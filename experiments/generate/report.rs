@@ -78,7 +78,13 @@ fn numbers(settings: &Settings, evaluation: &Evaluation, summary: &Summary) -> V
             "judge",
             format!("reads {:.2} % of the held-out images correctly", 100.0 * evaluation.judge_accuracy),
         ),
-        ("training", format!("{:.1} s", summary.train_seconds)),
+        (
+            "training",
+            match &settings.eval {
+                Some(file) => format!("none here: couplings of {}", file.display()),
+                None => format!("{:.1} s", summary.train_seconds),
+            },
+        ),
     ];
     if settings.mode == Mode::Diffusion {
         let macs = evaluation.digital_macs.unwrap_or(f64::NAN);
@@ -325,8 +331,8 @@ fn coupling_fields(generator: &Generator, width: usize) -> Result<Markup> {
             ("visible", "local") => {
                 // Of every filter, the unit in the middle.
                 let coupling = generator.substrate.coupling(index).transpose();
-                let ([units, _], places) = (coupling.dims(), generator.places());
-                let middle = (places / 2..units).step_by(places);
+                let ([units, _], [down, across]) = (coupling.dims(), generator.places(width));
+                let middle = (down / 2 * across + across / 2..units).step_by(down * across);
                 let rows = middle.map(|unit| coupling.clone().slice_dim(0, unit..unit + 1));
                 Tensor::cat(rows.collect(), 0)
             }

@@ -261,7 +261,7 @@ impl Default for Settings {
             samples: None,
             accounts: None,
             class: None,
-            label_strength: 2.2,
+            label_strength: 1.35,
             hidden_units: HiddenUnits::Langevin,
             guidance: 2.0,
             readout: None,

@@ -313,7 +313,11 @@ impl Run {
             let run = fs::read(out.join(Self::IDENTITY)).ok();
             let run = run.and_then(|bytes| serde_json::from_slice::<Identity>(&bytes).ok());
             let further = run.filter(|run| run.continues).map_or(String::new(), |run| {
-                format!(", or continue that run with: {} --resume {}", run.command, out.display())
+                format!(
+                    ", or continue that run with: {} --resume {}",
+                    run.command.replace('-', " "),
+                    out.display()
+                )
             });
             format!("{} is not empty; choose another --out{further}", out.display())
         };

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use thermograd::ranks;
+use toml::Table;
 
 use crate::say;
 use crate::workbench::data::Data;
@@ -26,12 +27,17 @@ fn check_ranks(settings: &str) -> Result<()> {
 const BEGUN: &str = "settings.toml.crc";
 
 /// Refuses to continue a run with other settings than it began with: its results would be those of neither.
-fn check_settings(run: &Run, text: &str) -> Result<()> {
-    let Some(begun) = run.kept(BEGUN)? else { return Ok(()) };
-    let begun = toml::from_str(&String::from_utf8(begun)?)?;
-    if let Some((name, [began, found])) = first_difference(&begun, &toml::from_str(text)?) {
+fn check_settings<S: Settings>(run: &Run, settings: &S) -> Result<()> {
+    let Some(begun) = run.kept(BEGUN)? else {
+        return run.keep(BEGUN, toml::to_string(settings)?.as_bytes());
+    };
+    // A setting that the program has gained since has its default.
+    let begun: Table = toml::from_str(&String::from_utf8(begun)?)?;
+    let begun =
+        Table::try_from(S::default().with(&begun).context("in the settings that this run began with")?)?;
+    if let Some((name, [began, found])) = first_difference(&begun, &Table::try_from(settings)?) {
         bail!(
-            "{}: {name} is {found}, but this run began with {began}; put it back, or begin a new run",
+            "{}: {name} has {found}, but this run began with {began}; put it back, or begin a new run",
             run.path(Run::SETTINGS).display()
         );
     }
@@ -67,7 +73,7 @@ impl Session {
                 let settings = S::read(&run.path(Run::SETTINGS))?;
                 let text = toml::to_string(&settings)?;
                 check_ranks(&text)?;
-                check_settings(&run, &text)?;
+                check_settings(&run, &settings)?;
                 (run, prepare(settings)?)
             }
             None => {

@@ -73,13 +73,13 @@ fn flat(table: &Table) -> BTreeMap<String, &Value> {
 
 /// The first setting that differs between two tables, and what it is in each; settings that change no result count as the same.
 pub fn first_difference(one: &Table, other: &Table) -> Option<(String, [String; 2])> {
-    const FREE: [&str; 5] = ["version", "data_dir", "backend", "device", "threads"];
-    let all = [flat(one), flat(other)];
+    const FREE: [&str; 4] = ["version", "data_dir", "backend", "device"];
+    // As text: a NaN is no other NaN.
+    let text = |(name, value): (String, &Value)| (name, value.to_string());
+    let all = [one, other].map(|table| flat(table).into_iter().map(text).collect::<BTreeMap<_, _>>());
     let names = all[0].keys().chain(all[1].keys()).filter(|name| !FREE.contains(&name.as_str()));
-    let differs = |name: &&String| all[0].get(*name) != all[1].get(*name);
-    let name = names.filter(differs).min()?;
-    let shown =
-        |all: &BTreeMap<String, &Value>| all.get(name).map_or("not set".into(), |value| value.to_string());
+    let name = names.filter(|name| all[0].get(*name) != all[1].get(*name)).min()?;
+    let shown = |all: &BTreeMap<String, String>| all.get(name).cloned().unwrap_or("no value".into());
     Some((name.clone(), [shown(&all[0]), shown(&all[1])]))
 }
 

@@ -38,7 +38,7 @@ use thermograd::{
 
 use crate::error::{Error, Result};
 use crate::generator::adiabatic::{full, group, pull, response};
-use crate::generator::local::Local;
+use crate::generator::local::{self, Local};
 use crate::generator::model::Generator;
 use crate::generator::noising::{LEVELS, Moment, Noising, Table};
 use crate::training::examples::Examples;
@@ -95,10 +95,10 @@ impl Default for ClassesConfig {
             knots: 11,
             scale: 0.05,
             bins: 50,
-            guidance: 0.0,
+            guidance: 0.5,
             guided_after: 0.3,
             dropped: 0.1,
-            weighted: false,
+            weighted: true,
             corrected: false,
             recipe,
         }
@@ -119,16 +119,25 @@ pub struct Denoiser {
 }
 
 impl ClassesConfig {
-    /// The untrained generator of images of some rows and columns in `classes` classes.
+    /// Refuses what cannot be made for images of some channels, rows and columns.
     ///
     /// # Errors
-    /// Those of [`SubstrateConfig::init`], and [`Error::Request`] for fewer than two knots, and for filters on images whose sides are no
+    /// [`Error::Request`] for fewer than two knots or no times, and for filters on images that have colours or sides that are no
     /// multiples of four.
-    pub fn init(&self, image: [usize; 2], classes: usize, key: Key, device: &Device) -> Result<Denoiser> {
-        let pixels = image.iter().product();
+    pub fn check(&self, image: [usize; 3]) -> Result<()> {
         if self.knots < 2 || self.bins == 0 {
             return Err(Error::Request("a course needs at least two knots and one time".into()));
         }
+        if self.filters > 0 { local::units(self.filters, image).map(drop) } else { Ok(()) }
+    }
+
+    /// The untrained generator of images of some channels, rows and columns in `classes` classes.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check) and [`SubstrateConfig::init`].
+    pub fn init(&self, image: [usize; 3], classes: usize, key: Key, device: &Device) -> Result<Denoiser> {
+        self.check(image)?;
+        let pixels = image.iter().product();
         let groups = vec![
             Group::clamped("clock", self.knots),
             Group::clamped("label", self.knots * classes),
@@ -365,19 +374,21 @@ mod tests {
     use crate::generator::adiabatic::Adiabatic;
     use crate::training::fit::Fit;
 
+    const PIXELS: usize = 12 * 16;
+
     fn noising() -> Noising {
         Noising { schedule: Schedule { dt: 1e-2, steps: 100 }, ..Noising::default() }
     }
 
-    /// Images of 8 × 8 random pixels of two classes.
+    /// Images of 12 rows and 16 columns of random pixels of two classes.
     fn examples() -> Examples {
         let mut rng = Key::new(1).rng();
-        let pixels = (0..32 * 64).map(|_| rng.random_range(0..=255)).collect();
-        Examples::new(8, 8, pixels, (0..32).map(|k| k % 2).collect()).unwrap()
+        let pixels = (0..32 * PIXELS).map(|_| rng.random_range(0..=255)).collect();
+        Examples::new(16, 12, pixels, (0..32).map(|k| k % 2).collect()).unwrap()
     }
 
     fn trained(config: &ClassesConfig, examples: &Examples) -> Denoiser {
-        let denoiser = config.init([8, 8], 2, Key::new(2), &Device::flex()).unwrap();
+        let denoiser = config.init([1, 12, 16], 2, Key::new(2), &Device::flex()).unwrap();
         let training = config.training(&denoiser, noising(), examples).unwrap();
         let mut fit = Fit::new(training, denoiser, Shards { size: 16, threads: 2 }, Key::new(3));
         let end = fit.run(|_, _| Ok::<_, Error>(std::ops::ControlFlow::Continue(())));
@@ -408,7 +419,7 @@ mod tests {
         assert!(course.gains["local"].iter().all(|gain| (gain - 1.0).abs() > 1e-3), "{:?}", course.gains);
         let (device, response) =
             (Device::flex(), response(&Group::free("h", 1).wells(-0.5, 1.0), 0.1).unwrap());
-        let x = rows(Key::new(4).normals(0, 4, 64), 4, &device);
+        let x = rows(Key::new(4).normals(0, 4, PIXELS), 4, &device);
         for (time, labelled) in [(0.5, true), (0.5, false), (0.2, true), (0.9, true)] {
             let clock: Vec<f32> = weights(&course.times, time).into_iter().map(|w| w as f32).collect();
             let classes: Vec<f32> =
@@ -442,14 +453,14 @@ mod tests {
     fn labels_are_dropped_and_times_counted() {
         let examples = examples();
         let config = ClassesConfig { bins: 8, ..ClassesConfig::default() };
-        let group = Group::free("visible", 64).unbiased();
+        let group = Group::free("visible", PIXELS).unbiased();
         let table = noising().table(&group, 0.1, 8).unwrap();
         let counts = counts(&table, &examples);
         assert!((counts.iter().sum::<f32>() / 8.0 - 1.0).abs() < 1e-5);
         let rms = |moments: &Vec<Moment>| {
             let of = |pixel: &u8| moments[usize::from(*pixel)].target.powi(2);
             let all = (0..32).flat_map(|index| examples.pixels(index)).map(of);
-            (all.sum::<f64>() / (32.0 * 64.0)).sqrt()
+            (all.sum::<f64>() / (32 * PIXELS) as f64).sqrt()
         };
         let weighed: Vec<f64> =
             table.moments.iter().zip(&counts).map(|(m, count)| f64::from(*count) * (rms(m) + 0.05)).collect();

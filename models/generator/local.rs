@@ -45,13 +45,8 @@ pub(crate) struct Local {
 }
 
 /// The numbers of places down and across.
-fn places(image: [usize; 2]) -> [usize; 2] {
+pub(crate) fn places(image: [usize; 2]) -> [usize; 2] {
     image.map(|side| side / STRIDE)
-}
-
-/// The number of places of an image of so many pixels.
-pub(crate) fn places_of(pixels: usize) -> usize {
-    pixels / (STRIDE * STRIDE)
 }
 
 /// The rows or columns of an image that a place sees, with those of the window that are on it.
@@ -59,18 +54,18 @@ fn seen(place: usize, side: usize) -> Range<usize> {
     (place * STRIDE).saturating_sub(PADDING)..side.min(place * STRIDE + WINDOW - PADDING)
 }
 
-/// How many local units `filters` filters have on an image of these rows and columns.
+/// How many local units `filters` filters have on an image of these channels, rows and columns.
 ///
 /// # Errors
-/// [`Error::Request`] where the places do not cover the image evenly.
-pub(crate) fn units(filters: usize, image: [usize; 2]) -> Result<usize> {
-    if image.iter().any(|side| !side.is_multiple_of(STRIDE)) {
-        let [high, wide] = image;
+/// [`Error::Request`] for images in colour, and where the places do not cover the image evenly.
+pub(crate) fn units(filters: usize, [channels, high, wide]: [usize; 3]) -> Result<usize> {
+    if channels != 1 || !high.is_multiple_of(STRIDE) || !wide.is_multiple_of(STRIDE) {
         return Err(Error::Request(format!(
-            "local hidden units need images whose sides are multiples of {STRIDE}, and these have {wide} × {high} pixels"
+            "local hidden units need images of one channel whose sides are multiples of {STRIDE}, and these have {channels} channels of \
+             {wide} × {high} pixels"
         )));
     }
-    Ok(filters * places(image).iter().product::<usize>())
+    Ok(filters * places([high, wide]).iter().product::<usize>())
 }
 
 /// The pairs of pixel and unit that couple, in order; unit f·places + p is that of filter f at place p.
@@ -92,12 +87,13 @@ fn pairs(filters: usize, image: [usize; 2]) -> Vec<[usize; 2]> {
 impl Local {
     pub(crate) fn new(
         [filters, knots, classes]: [usize; 3],
-        image: [usize; 2],
+        image: [usize; 3],
         scale: f64,
         key: Key,
         device: &Device,
     ) -> Result<Self> {
         let units = units(filters, image)?;
+        let [_, high, wide] = image;
         let values = key.normals(0, WINDOW * WINDOW, filters);
         let zeros = |shape: [usize; 2]| Param::from_tensor(Tensor::zeros(shape, device));
         let ones = |shape: [usize; 2]| Param::from_tensor(Tensor::ones(shape, device));
@@ -108,7 +104,7 @@ impl Local {
             selection: ones([knots, filters]),
             place: zeros([1, units]),
             class: zeros([classes, units]),
-            image,
+            image: [high, wide],
         })
     }
 

@@ -153,9 +153,9 @@ impl Generator {
         Some(labels.units / self.course.as_ref().map_or(1, |course| course.times.len()))
     }
 
-    /// How many local hidden units share the couplings of one filter.
-    pub fn places(&self) -> usize {
-        local::places_of(self.pixels())
+    /// The rows and columns of places where local hidden units share the couplings of one filter, on images of this width.
+    pub fn places(&self, width: usize) -> [usize; 2] {
+        local::places([self.pixels() / width, width])
     }
 
     /// The units that are pixels.

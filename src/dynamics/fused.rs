@@ -57,11 +57,20 @@ struct Term {
 /// A matrix, and its transpose once that is needed.
 #[derive(Debug)]
 enum Matrix {
-    Full { values: Vec<f32>, forward: Packed, backward: OnceLock<Packed> },
-    Few { forward: Sparse, backward: OnceLock<Sparse> },
+    Full {
+        values: Vec<f32>,
+        forward: Packed,
+        backward: OnceLock<Packed>,
+    },
+    /// Numbers that are listed, or else those of a matrix that are not zero: zeros add nothing to products, but have gradients.
+    Few {
+        listed: bool,
+        forward: Sparse,
+        backward: OnceLock<Sparse>,
+    },
 }
 
-/// A matrix of fewer numbers than one in so many is multiplied without its zeros (`benches/sampling.rs`).
+/// A matrix of which at most one number in so many is not zero is multiplied without its zeros (`benches/sampling.rs`).
 const FEW: usize = 8;
 
 impl Matrix {
@@ -79,7 +88,8 @@ impl Matrix {
             place: place as u32,
         };
         let entries = values.iter().enumerate().filter(|(_, value)| **value != 0.0).map(entry);
-        Self::Few { forward: Sparse::new(entries.collect(), sources, targets), backward: OnceLock::new() }
+        let forward = Sparse::new(entries.collect(), sources, targets);
+        Self::Few { listed: false, forward, backward: OnceLock::new() }
     }
 }
 
@@ -110,7 +120,7 @@ impl Fused {
             let pairs = sources.iter::<i64>().zip(targets.iter::<i64>());
             let entries: Vec<Entry> = pairs.zip(values(&listed)).enumerate().map(entry).collect();
             let (count, forward) = (entries.len(), Sparse::new(entries, units, units));
-            let matrix = Matrix::Few { forward, backward: OnceLock::new() };
+            let matrix = Matrix::Few { listed: true, forward, backward: OnceLock::new() };
             terms.push(Term { sources: 0..units, targets: 0..units, count, matrix });
         }
         let row = |tensor: &Tensor<2>| Some(values(&host(tensor)?).to_vec());
@@ -196,7 +206,7 @@ impl Fused {
                         .get_or_init(|| Packed::new(transposed(), targets.len(), sources.len()))
                         .add_product(g, batch, None, sum, self.units);
                 }
-                Matrix::Few { forward, backward } => {
+                Matrix::Few { forward, backward, .. } => {
                     let backward = backward.get_or_init(|| forward.transposed());
                     backward.add_product(g, batch, None, sum, self.units);
                 }
@@ -303,8 +313,8 @@ impl Fused {
             let x = Strided::rows(x, self.units).columns_from(sources.start);
             let g = Strided::rows(g, self.units).columns_from(targets.start);
             match matrix {
-                Matrix::Few { forward, .. } => forward.add_outer(x, g, batch, sum),
-                Matrix::Full { .. } => {
+                Matrix::Few { listed: true, forward, .. } => forward.add_outer(x, g, batch, sum),
+                Matrix::Few { listed: false, .. } | Matrix::Full { .. } => {
                     if held != Some(targets) {
                         Packed::pack(packed, g, batch, targets.len());
                         held = Some(targets);
