@@ -143,32 +143,37 @@ impl Local {
             + self.place.val()
             + self.spread(clock.clone().matmul(self.selection.val())) * class.matmul(self.class.val());
         let gain = clock.clone().matmul(self.gain.val().transpose());
-        let ([high, wide], [down, across], filters) = (self.image, places(self.image), self.count());
-        let weight = self.filters.val().transpose().reshape([filters, 1, WINDOW, WINDOW]);
-        let to_units = |x: Tensor<2>| {
-            let options = ConvOptions::new([STRIDE; 2], [PADDING; 2], [1; 2], 1);
-            let x = x.reshape([count, 1, high, wide]);
-            conv2d(x, weight.clone(), None, options).reshape([count, filters * down * across])
-        };
-        let to_pixels = |hidden: Tensor<2>| {
-            let options = ConvTransposeOptions::new([STRIDE; 2], [PADDING; 2], [0; 2], [1; 2], 1);
-            let hidden = hidden.reshape([count, filters, down, across]);
-            conv_transpose2d(hidden, weight.clone(), None, options).reshape([count, high * wide])
-        };
-        pull(x, to_units, to_pixels, field, gain, response)
+        pull(x, |x| self.to_units(x), |hidden| self.to_pixels(hidden), field, gain, response)
+    }
+
+    /// L of every filter, `[filter, 1, row, column]`.
+    fn weight(&self) -> Tensor<4> {
+        self.filters.val().transpose().reshape([self.count(), 1, WINDOW, WINDOW])
+    }
+
+    /// What units feel of pixels, without their gain: `[row, pixel]` → `[row, unit]`.
+    fn to_units(&self, x: Tensor<2>) -> Tensor<2> {
+        let ([count, _], [high, wide], [down, across]) = (x.dims(), self.image, places(self.image));
+        let options = ConvOptions::new([STRIDE; 2], [PADDING; 2], [1; 2], 1);
+        let x = x.reshape([count, 1, high, wide]);
+        conv2d(x, self.weight(), None, options).reshape([count, self.count() * down * across])
+    }
+
+    /// The transpose: `[row, unit]` → `[row, pixel]`.
+    fn to_pixels(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let ([count, _], [high, wide], [down, across]) = (hidden.dims(), self.image, places(self.image));
+        let options = ConvTransposeOptions::new([STRIDE; 2], [PADDING; 2], [0; 2], [1; 2], 1);
+        let hidden = hidden.reshape([count, self.count(), down, across]);
+        conv_transpose2d(hidden, self.weight(), None, options).reshape([count, high * wide])
     }
 
     /// The couplings to the pixels, `[pixel, unit]`, and the fields of the clock and label units, `[knot, unit]` and
     /// `[knot · class, unit]`.
     pub(crate) fn couplings(&self) -> [Tensor<2>; 3] {
-        let (device, [high, wide]) = (self.filters.val().device(), self.image);
-        let (filters, [down, across]) = (self.count(), places(self.image));
-        let units = filters * down * across;
-        // The response of the units to every pixel alone.
-        let weight = self.filters.val().transpose().reshape([filters, 1, WINDOW, WINDOW]);
-        let pixels = Tensor::<2>::eye(high * wide, &device).reshape([high * wide, 1, high, wide]);
-        let options = ConvOptions::new([STRIDE; 2], [PADDING; 2], [1; 2], 1);
-        let to_visible = conv2d(pixels, weight, None, options).reshape([high * wide, units]);
+        // What units feel of every pixel alone.
+        let pixels = Tensor::eye(self.image.iter().product(), &self.filters.val().device());
+        let to_visible = self.to_units(pixels);
+        let [_, units] = to_visible.dims();
         let clock = self.spread(self.bias.val()) + self.place.val();
         let [knots, _] = self.selection.val().dims();
         let [classes, _] = self.class.val().dims();
