@@ -269,6 +269,13 @@ fn broken_courses_are_refused() {
     refused(&|bad| drop(bad.tensors.remove("d.visible")), "wells of `visible`");
     refused(&|bad| bad.tensors.get_mut("d.visible").unwrap().1[2] = f32::NAN, "wells of `visible`");
     refused(&|bad| bad.tensors.get_mut("d.visible").unwrap().0 = vec![3, 2], "d.visible");
+    let gains = |count: usize| {
+        move |course: &mut Course| drop(course.gains.insert("visible".into(), vec![1.0; count]))
+    };
+    for (count, part) in [(0, "gains of `visible`"), (5, "neither one number nor 3")] {
+        let change = gains(count);
+        refused(&|bad| change(bad.description.course.as_mut().unwrap()), part);
+    }
     refused(&change(|course| course.times = vec![1.0, 0.0]), "does not follow");
     refused(&change(|course| course.times = vec![]), "there are no knots");
     refused(&change(|course| course.times = vec![0.0, 1.0, 2.0]), "3 knots");

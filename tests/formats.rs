@@ -43,6 +43,27 @@ fn moving() -> Couplings {
     Couplings::of(&substrate, Schedule::new(0.01, 1.0).unwrap(), None).with_course(Some(course)).from_noise()
 }
 
+/// Visible units with a gain each at every knot, and hidden ones with one for all of them.
+fn unit_gains() -> Couplings {
+    let groups = vec![Group::clamped("clock", 2), Group::free("visible", 3), Group::free("hidden", 2)];
+    let blocks = vec![Block::full("clock", "visible"), Block::full("visible", "hidden")];
+    let config = SubstrateConfig::new(Topology { groups, blocks });
+    let device = Device::flex();
+    let eighths = |from: i32, shape: [i32; 2]| {
+        let values: Vec<f32> = (from..from + shape[0] * shape[1]).map(|k| k as f32 / 8.0).collect();
+        Tensor::<1>::from_data(&values[..], &device).reshape(shape)
+    };
+    let substrate = config.init(&device).unwrap().with_coupling(0, eighths(1, [2, 3])).unwrap();
+    let substrate = substrate.with_coupling(1, eighths(-2, [3, 2])).unwrap();
+    let gains = [("visible", vec![0.25, 1.0, -0.5, 0.1_f32.into(), 2.0, 0.75]), ("hidden", vec![1.0, 0.5])];
+    let course = Course {
+        times: vec![0.0, 1.0],
+        gains: gains.map(|(name, gains)| (name.into(), gains)).into(),
+        ..Course::default()
+    };
+    Couplings::of(&substrate, Schedule::new(0.01, 1.0).unwrap(), None).with_course(Some(course)).from_noise()
+}
+
 /// The published classifier with few hidden units, and couplings that encode their position.
 fn classifier() -> Couplings {
     let description = thermograd::export::formats::parameters::published(3);
@@ -76,6 +97,7 @@ fn everything_comes_back_from_the_formats_that_hold_everything() {
     let mut named = exported();
     named.push(("classifier".into(), classifier()));
     named.push(("spins".into(), spins().couplings().unwrap()));
+    named.push(("gains of units".into(), unit_gains()));
     // Names with special characters for a table, and a block without pairs.
     let groups = [Group::clamped("a, \"b\"", 2), Group::free("line\nbreak", 3), Group::free("#", 1)];
     let mut odd = Topology::layered(groups);
@@ -251,16 +273,46 @@ fn sampled() -> Couplings {
     couplings
 }
 
-/// Files of spins keep their meaning.
+/// Files of spins, and of units with gains of their own, keep their meaning.
 #[test]
-fn golden_files_of_spins_keep_loading() {
-    for format in ["safetensors", "npz", "csv"] {
-        let file = format!("v4-spins.{format}");
-        let bytes = std::fs::read(golden().join(&file)).unwrap();
-        let format = Format::of_name(&file).unwrap();
-        assert_eq!(format.decode(&bytes).unwrap(), sampled(), "{file}");
-        if format != Format::Npz {
-            assert!(format.encode(&sampled()).unwrap() == bytes, "{file} would be written otherwise");
+fn golden_files_of_later_versions_keep_loading() {
+    for (name, couplings) in [("v4-spins", sampled()), ("v5-gains", unit_gains())] {
+        for format in ["safetensors", "npz", "csv"] {
+            let file = format!("{name}.{format}");
+            let bytes = std::fs::read(golden().join(&file)).unwrap();
+            let format = Format::of_name(&file).unwrap();
+            assert_eq!(format.decode(&bytes).unwrap(), couplings, "{file}");
+            if format != Format::Npz {
+                assert!(format.encode(&couplings).unwrap() == bytes, "{file} would be written otherwise");
+            }
+        }
+    }
+}
+
+/// The force of couplings on a unit is by its own gain and its partner's: −Σ_j s_i J_ij s_j x_j.
+#[test]
+fn gains_of_units_multiply_their_couplings() {
+    let couplings = unit_gains();
+    let (substrate, course) = (couplings.substrate(&Device::flex()).unwrap(), couplings.course().unwrap());
+    let clamped = Tensor::<2>::zeros([1, 1], &Device::flex());
+    let protocol = substrate.protocol(&course, &[clamped]).unwrap();
+    let x = [0.5, -1.0, 2.0, 0.25, -0.75];
+    let state = Tensor::<2>::from_data([x.map(|x| x as f32)], &Device::flex());
+    let pairs = couplings.pairs(&substrate.topology().blocks[1]).collect::<Vec<_>>();
+    for (time, gains) in [
+        (0.0, [0.25, 1.0, -0.5, 1.0, 1.0]),
+        (1.0, [0.1, 2.0, 0.75, 0.5, 0.5]),
+        (0.5, [0.175, 1.5, 0.125, 0.75, 0.75]),
+    ] {
+        let force = to_f64(substrate.potential().steered_force(state.clone(), protocol.at(time)));
+        let mut expected: Vec<f64> = to_f64(substrate.bias()).iter().map(|b| -b).collect();
+        for &([i, j], value) in &pairs {
+            let (i, j, both) = (i, 3 + j, f64::from(value) * gains[i] * gains[3 + j]);
+            expected[i] -= both * x[j];
+            expected[j] -= both * x[i];
+        }
+        for (force, expected) in force.iter().zip(&expected) {
+            assert!((force - expected).abs() < 1e-5, "{time}: {force} instead of {expected}");
         }
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Adiabatic<'a> {
         self.hidden.iter().fold(-h_visible, |force, Fast { columns, coupling, response }| {
             let (field, gain) = (part(&control.field, columns.clone()), gain(columns.clone()));
             let (to_units, to_pixels) = full(coupling.clone());
-            force - pull(scaled.clone(), to_units, to_pixels, field, gain, response) * s_visible.clone()
+            force - pull(scaled.clone(), to_units, to_pixels, field, gain, response).0 * s_visible.clone()
         })
     }
 }
@@ -105,11 +105,11 @@ pub(crate) fn group<'a>(topology: &'a Topology, name: &str) -> Result<&'a Group>
     Ok(&topology.groups[topology.group(name)?])
 }
 
-/// W s∘φ(−h − s∘Wᵀx) of equation (16), where x is s_v∘x of the visible units.
+/// W s∘φ(−h − s∘Wᵀx) of equation (16), where x is s_v∘x of the visible units, and φ.
 ///
 /// # Shapes
 /// `to_units` `[batch, visible]` → `[batch, hidden]` and `to_pixels` back; field and gain over hidden units, or the gain
-/// `[batch, 1]` → `[batch, visible]`.
+/// `[batch, 1]` → `[batch, visible]` and `[batch, hidden]`.
 pub(crate) fn pull(
     x: Tensor<2>,
     to_units: impl FnOnce(Tensor<2>) -> Tensor<2>,
@@ -117,9 +117,9 @@ pub(crate) fn pull(
     field: Tensor<2>,
     gain: Tensor<2>,
     response: &Response,
-) -> Tensor<2> {
-    let felt = -(field + to_units(x) * gain.clone());
-    to_pixels(response.of(&felt) * gain)
+) -> (Tensor<2>, Tensor<2>) {
+    let means = response.of(&-(field + to_units(x) * gain.clone()));
+    (to_pixels(means.clone() * gain), means)
 }
 
 /// The products with all of a matrix `[visible, hidden]`.

@@ -24,6 +24,17 @@
 //!
 //! as it is then, without a gradient: classifier-free guidance (J. Ho and T. Salimans, arXiv 2207.12598), taught to the couplings instead of
 //! computed while they run (as Z. Tang et al., arXiv 2502.12154, do for networks). For it some labels are dropped in training.
+//!
+//! Two more are about heat. Most of it is given off by hidden units that fall into the fields that they are in from the start;
+//! if fields and couplings rise from zero instead, between the first knot and the second, hidden units follow them and give off less. And what their order costs can be added to
+//! the loss,
+//!
+//! ```text
+//! λ ⟨φ²⟩/2⟨x²⟩₀      (60)
+//! ```
+//!
+//! in the mean over hidden units, with ⟨x²⟩₀ of one without a field: kT times this is the entropy that a unit loses, to lowest order in its mean φ, and what a slow
+//! change gives to the bath for it.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +44,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thermograd::network::protocol::weights;
 use thermograd::{
-    Block, Course, Group, Key, Pattern, Response, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
+    Block, Course, Group, Key, Pattern, Response, Schedule, Substrate, SubstrateConfig, Topology, Well,
+    to_f64,
 };
 
 use crate::error::{Error, Result};
@@ -77,6 +89,12 @@ pub struct ClassesConfig {
     pub weighted: bool,
     /// Whether the target is that of equation (57).
     pub corrected: bool,
+    /// Whether every hidden unit that is coupled to all pixels, and every filter, has a course of gains of its own.
+    pub unit_gains: bool,
+    /// Whether fields and couplings rise from zero between the first two knots.
+    pub rising: bool,
+    /// λ of equation (60).
+    pub heat_price: f64,
     /// Its training.
     pub recipe: Recipe,
 }
@@ -100,6 +118,9 @@ impl Default for ClassesConfig {
             dropped: 0.1,
             weighted: true,
             corrected: false,
+            unit_gains: false,
+            rising: false,
+            heat_price: 0.0,
             recipe,
         }
     }
@@ -112,10 +133,15 @@ pub struct Denoiser {
     substrate: Substrate,
     /// `[1, knot]`.
     gain: Param<Tensor<2>>,
+    /// `[knot, hidden]`, if hidden units have gains of their own.
+    hidden_gain: Option<Param<Tensor<2>>>,
     /// 2d, `[knot, visible]`.
     stiffness: Param<Tensor<2>>,
     /// Hidden units that are not in the substrate yet.
     local: Option<Local>,
+    /// Whether all is zero at the first knot.
+    #[module(skip)]
+    rising: bool,
 }
 
 impl ClassesConfig {
@@ -161,12 +187,18 @@ impl ClassesConfig {
         let (block, _) =
             substrate.topology().block_between("visible", "hidden").expect("the last of the pairs");
         let sizes = [self.filters, self.knots, classes];
-        let local =
-            (self.filters > 0).then(|| Local::new(sizes, image, self.scale, key.fork("filters"), device));
+        let gains = |count: usize| match self.unit_gains {
+            true => rows(waking(self.knots, count), self.knots, device),
+            false => Tensor::ones([self.knots, 1], device),
+        };
+        let local = (self.filters > 0)
+            .then(|| Local::new(sizes, gains(self.filters), image, self.scale, key.fork("filters"), device));
         Ok(Denoiser {
             local: local.transpose()?,
+            rising: self.rising,
             substrate: substrate.with_coupling(block, coupling)?,
             gain: Param::from_tensor(Tensor::ones([1, self.knots], device)),
+            hidden_gain: self.unit_gains.then(|| Param::from_tensor(gains(self.hidden))),
             stiffness: Param::from_tensor(Tensor::zeros([self.knots, pixels], device)),
         })
     }
@@ -194,32 +226,53 @@ impl ClassesConfig {
             };
             moments.iter().map(of).collect()
         };
+        let mut weights: Vec<Vec<f32>> = table.times.iter().map(at).collect();
+        if self.rising {
+            weights.iter_mut().for_each(|weights| weights[0] = 0.0);
+        }
         let noisy = Noisy {
-            weights: table.times.iter().map(at).collect(),
+            weights,
             counts: if self.weighted { counts(&table, examples) } else { vec![1.0; self.bins] },
             table: table.moments.iter().map(row).collect(),
             classes: group(topology, "label")?.units / self.knots,
             dropped: if self.guidance == 0.0 { 0.0 } else { self.dropped },
         };
-        let response = response(group(topology, "hidden")?, self.kt)?;
+        let hidden = group(topology, "hidden")?;
+        let response = response(hidden, self.kt)?;
         let (guidance, after) = (self.guidance, self.guided_after);
+        let (_, free) = Well::new(hidden, self.kt, 0.0)?.equilibrium(0.0).moments();
+        let price = self.heat_price / (2.0 * free);
         let gradient = move |model: &Denoiser, Part { indices, batch, key, done }: Part| {
             let drawn = noisy.draw(examples, indices, key, &model.gain.device().inner());
-            let force = model.force(&drawn, &drawn.label, &response)?;
+            let (force, order) = model.force(&drawn, &drawn.label, &response)?;
             let target = match guidance != 0.0 && done >= after {
                 true => {
-                    let anyone = model.valid().force(&drawn, &drawn.label.zeros_like(), &response)?;
+                    let (anyone, _) = model.valid().force(&drawn, &drawn.label.zeros_like(), &response)?;
                     // Rows without a label have the same force with and without.
                     drawn.target.clone() + (force.clone().inner() - anyone) * guidance
                 }
                 false => drawn.target.clone(),
             };
             let deviation = force - Tensor::from_inner(target);
-            let loss = (deviation.clone() * deviation * Tensor::from_inner(drawn.count)).mean();
+            let mut loss = (deviation.clone() * deviation * Tensor::from_inner(drawn.count)).mean();
+            if price > 0.0 {
+                loss = loss + order * price;
+            }
             Ok(backward(loss * (indices.len() as f64 / batch as f64), model))
         };
         Ok(Training::new("classes", self.recipe, examples.len(), gradient))
     }
+}
+
+/// Gains before training, `[knot, unit]`, of units that count most one after the other: 0.3 + 0.9 exp(−(τ − c)²/(2·0.25²)) at τ = t/t_f,
+/// with centres c from −0.1 to 1.1.
+fn waking(knots: usize, count: usize) -> Vec<f32> {
+    let at = |knot: usize, unit: usize| {
+        let time = knot as f64 / (knots - 1) as f64;
+        let centre = -0.1 + 1.2 * (unit as f64 + 0.5) / count as f64;
+        (0.3 + 0.9 * (-(time - centre).powi(2) / (2.0 * 0.25_f64.powi(2))).exp()) as f32
+    };
+    (0..knots).flat_map(|knot| (0..count).map(move |unit| at(knot, unit))).collect()
 }
 
 /// What each time counts: 1/(T_rms + 0.05) of the pixels there are, with a mean of 1.
@@ -300,8 +353,8 @@ fn times(knots: usize, end: f64) -> Vec<f64> {
 }
 
 impl Denoiser {
-    /// Equation (16) for each row of a batch, with these labels `[row, knot · class]`.
-    fn force(&self, drawn: &Drawn, label: &Tensor<2>, response: &Response) -> Result<Tensor<2>> {
+    /// Equation (16) for each row of a batch, with these labels `[row, knot · class]`, and ⟨φ²⟩ over all of its hidden units.
+    fn force(&self, drawn: &Drawn, label: &Tensor<2>, response: &Response) -> Result<(Tensor<2>, Tensor<1>)> {
         let pixels = drawn.x.dims()[1];
         let field = self.substrate.field(&[drawn.clock.clone(), label.clone()])?;
         let units = field.dims()[1];
@@ -309,39 +362,60 @@ impl Denoiser {
         let (h_visible, h_hidden) =
             (field.clone().slice_dim(1, 0..pixels) + wells, field.slice_dim(1, pixels..units));
         let gain = drawn.clock.clone().matmul(self.gain.val().transpose());
-        let one = Tensor::ones_like(&gain).detach();
+        let own = match &self.hidden_gain {
+            Some(gains) => drawn.clock.clone().matmul(gains.val()),
+            None => Tensor::ones_like(&gain).detach(),
+        };
         let (block, _) = self.substrate.topology().block_between("visible", "hidden").expect("made with it");
         let (to_units, to_pixels) = full(self.substrate.coupling(block));
         let x = drawn.x.clone() * gain.clone();
-        let mut pulls = pull(x.clone(), to_units, to_pixels, h_hidden, one, response);
+        let (mut pulls, means) = pull(x.clone(), to_units, to_pixels, h_hidden, own, response);
+        let (mut units, mut squares) = (means.dims()[1], means.square().sum());
+        let rows = drawn.x.dims()[0];
         if let Some(local) = &self.local {
-            pulls = pulls + local.pull(x, &drawn.clock, label, response);
+            let (more, means) = local.pull(x, &drawn.clock, label, response);
+            pulls = pulls + more;
+            units += means.dims()[1];
+            squares = squares + means.square().sum();
         }
-        Ok(-(h_visible + pulls * gain))
+        Ok((-(h_visible + pulls * gain), squares / (rows * units) as f64))
     }
 
     /// The computer with its local hidden units.
     fn whole(&self) -> Result<Substrate> {
         let substrate = self.substrate.valid();
-        let Some(local) = &self.local.as_ref().map(Module::valid) else { return Ok(substrate) };
         let mut config = substrate.config().clone();
         let topology = &mut config.topology;
-        let hidden = group(topology, "hidden")?.clone();
-        let [to_visible, clock, label] = local.couplings();
-        topology.groups.push(Group { name: "local".into(), units: to_visible.dims()[1], ..hidden });
-        topology.blocks.push(Block::full("clock", "local"));
-        topology.blocks.push(Block::full("label", "local"));
-        let pattern = Pattern::Pairs(local.pairs());
-        topology.blocks.push(Block { from: "visible".into(), to: "local".into(), pattern });
-        let old = substrate.topology().blocks.len();
-        let mut whole = config.init(substrate.options())?;
-        for block in 0..old {
-            whole = whole.with_coupling(block, substrate.coupling(block))?;
+        let mut couplings: Vec<_> =
+            (0..topology.blocks.len()).map(|block| substrate.coupling(block)).collect();
+        if let Some(local) = &self.local.as_ref().map(Module::valid) {
+            let hidden = group(topology, "hidden")?.clone();
+            let [to_visible, clock, label] = local.couplings();
+            topology.groups.push(Group { name: "local".into(), units: to_visible.dims()[1], ..hidden });
+            topology.blocks.push(Block::full("clock", "local"));
+            topology.blocks.push(Block::full("label", "local"));
+            let pattern = Pattern::Pairs(local.pairs());
+            topology.blocks.push(Block { from: "visible".into(), to: "local".into(), pattern });
+            couplings.extend([clock, label, to_visible]);
         }
-        for (block, coupling) in [clock, label, to_visible].into_iter().enumerate() {
-            whole = whole.with_coupling(old + block, coupling)?;
+        let knots = self.stiffness.val().dims()[0];
+        let mut whole = config.init(substrate.options())?;
+        for (block, coupling) in couplings.into_iter().enumerate() {
+            let from_knots = ["clock", "label"].contains(&&config.topology.blocks[block].from[..]);
+            whole = whole
+                .with_coupling(block, if from_knots { self.risen(coupling, knots) } else { coupling })?;
         }
         Ok(whole)
+    }
+
+    /// Values at every knot, one or more rows for each, without those of the first one if they rise from zero.
+    fn risen(&self, values: Tensor<2>, knots: usize) -> Tensor<2> {
+        if !self.rising {
+            return values;
+        }
+        let [rows, _] = values.dims();
+        let first = values.clone().slice_dim(0, 0..rows / knots);
+        Tensor::cat(vec![first.zeros_like(), values.slice_dim(0, rows / knots..rows)], 0)
     }
 
     /// The trained generator, to be run with time step `dt` for the duration of its training.
@@ -350,14 +424,19 @@ impl Denoiser {
     /// Those of [`Schedule::new`].
     pub fn generator(&self, noising: Noising, dt: f64) -> Result<Generator> {
         let end = noising.schedule.duration();
-        let gains = to_f64(self.gain.val().inner());
-        let wells = to_f64(self.stiffness.val().inner());
-        let mut all = BTreeMap::from([("visible".into(), gains.clone())]);
+        let knots = self.stiffness.val().dims()[0];
+        let risen = |values: Tensor<2>| to_f64(self.risen(values, knots));
+        let gains = risen(self.gain.val().inner().transpose());
+        let wells = risen(self.stiffness.val().inner());
+        let mut all = BTreeMap::from([("visible".into(), gains)]);
+        if let Some(gains) = &self.hidden_gain {
+            all.insert("hidden".into(), risen(gains.val().inner()));
+        }
         if let Some(local) = &self.local {
-            all.insert("local".into(), to_f64(local.gain.val().inner()));
+            all.insert("local".into(), risen(local.valid().gains()));
         }
         let course = Course {
-            times: times(gains.len(), end),
+            times: times(knots, end),
             gains: all,
             wells: BTreeMap::from([("visible".into(), wells.iter().map(|k| 0.5 * *k as f32).collect())]),
             kt: None,
@@ -368,7 +447,7 @@ impl Denoiser {
 
 #[cfg(test)]
 mod tests {
-    use thermograd::Shards;
+    use thermograd::{Couplings, Shards};
 
     use super::*;
     use crate::generator::adiabatic::Adiabatic;
@@ -397,9 +476,15 @@ mod tests {
     }
 
     /// The forces that are trained are those of the couplings that leave: local units with their shared filters, fields and gains
-    /// included, with and without a label, at a knot and between two.
+    /// included, of a group or of every unit, with and without a label, at a knot and between two.
     #[test]
     fn trained_forces_are_those_of_the_exported_couplings() {
+        for (unit_gains, rising) in [(false, false), (true, false), (true, true)] {
+            exported_forces_are_trained(unit_gains, rising);
+        }
+    }
+
+    fn exported_forces_are_trained(unit_gains: bool, rising: bool) {
         let recipe = Recipe { epochs: 10, batch: 32, learning_rate: 3e-2, ..Recipe::default() };
         let config = ClassesConfig {
             hidden: 5,
@@ -409,19 +494,33 @@ mod tests {
             guidance: 0.3,
             weighted: true,
             corrected: true,
+            unit_gains,
+            rising,
             recipe,
             ..ClassesConfig::default()
         };
         let examples = examples();
         let denoiser = trained(&config, &examples);
         let generator = denoiser.generator(noising(), 1e-3).unwrap();
+        // Through a file.
+        let couplings = Couplings::decode(&generator.couplings().encode().unwrap()).unwrap();
+        let generator = Generator::from_couplings(&couplings, noising(), &Device::flex()).unwrap();
         let course = generator.course.clone().unwrap();
-        assert!(course.gains["local"].iter().all(|gain| (gain - 1.0).abs() > 1e-3), "{:?}", course.gains);
+        assert_eq!(course.gains["local"].len(), if unit_gains { 3 * 3 * 12 } else { 3 });
+        assert_eq!(course.gains.get("hidden").map(Vec::len), unit_gains.then_some(3 * 5));
+        let changed = course.gains["local"].iter().all(|gain| (gain - 1.0).abs() > 1e-3);
+        assert!(changed, "{:?}", course.gains);
+        let first =
+            course.gains.values().map(|gains| gains[0]).chain([f64::from(course.wells["visible"][0])]);
+        assert!(first.into_iter().all(|first| (first == 0.0) == rising), "{course:?}");
         let (device, response) =
             (Device::flex(), response(&Group::free("h", 1).wells(-0.5, 1.0), 0.1).unwrap());
         let x = rows(Key::new(4).normals(0, 4, PIXELS), 4, &device);
         for (time, labelled) in [(0.5, true), (0.5, false), (0.2, true), (0.9, true)] {
-            let clock: Vec<f32> = weights(&course.times, time).into_iter().map(|w| w as f32).collect();
+            let mut clock: Vec<f32> = weights(&course.times, time).into_iter().map(|w| w as f32).collect();
+            if rising {
+                clock[0] = 0.0;
+            }
             let classes: Vec<f32> =
                 (0..8).map(|k| if labelled && k % 2 == k / 2 % 2 { 1.0 } else { 0.0 }).collect();
             let label = (0..4).flat_map(|row| {
@@ -435,7 +534,7 @@ mod tests {
                 label: rows(label.collect(), 4, &device),
                 count: Tensor::ones([4, 1], &device),
             };
-            let trained = denoiser.force(&drawn, &drawn.label, &response).unwrap();
+            let (trained, _) = denoiser.force(&drawn, &drawn.label, &response).unwrap();
             let clamped = [Tensor::ones([4, 1], &device), rows(classes, 4, &device)];
             let protocol = generator.substrate.protocol(&course, &clamped).unwrap();
             let exported = Adiabatic::new(&generator.substrate, &protocol).unwrap().force(time, &x);

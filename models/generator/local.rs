@@ -30,8 +30,8 @@ const PADDING: usize = 4;
 pub(crate) struct Local {
     /// L, `[pixel of the window, filter]`.
     filters: Param<Tensor<2>>,
-    /// The gain of all of them, `[1, knot]`.
-    pub(crate) gain: Param<Tensor<2>>,
+    /// The gains of all of them, `[knot, 1]`, or of each filter, `[knot, filter]`.
+    gain: Param<Tensor<2>>,
     /// b and u, `[knot, filter]`.
     bias: Param<Tensor<2>>,
     selection: Param<Tensor<2>>,
@@ -87,6 +87,7 @@ fn pairs(filters: usize, image: [usize; 2]) -> Vec<[usize; 2]> {
 impl Local {
     pub(crate) fn new(
         [filters, knots, classes]: [usize; 3],
+        gain: Tensor<2>,
         image: [usize; 3],
         scale: f64,
         key: Key,
@@ -99,7 +100,7 @@ impl Local {
         let ones = |shape: [usize; 2]| Param::from_tensor(Tensor::ones(shape, device));
         Ok(Self {
             filters: Param::from_tensor(rows(values, WINDOW * WINDOW, device) * scale),
-            gain: ones([1, knots]),
+            gain: Param::from_tensor(gain),
             bias: zeros([knots, filters]),
             selection: ones([knots, filters]),
             place: zeros([1, units]),
@@ -117,32 +118,41 @@ impl Local {
         self.filters.val().dims()[1]
     }
 
+    /// The gain of all units at each knot, `[knot, 1]`, or that of each, `[knot, unit]`.
+    pub(crate) fn gains(&self) -> Tensor<2> {
+        let gain = self.gain.val();
+        if gain.dims()[1] == 1 { gain } else { self.spread(gain) }
+    }
+
     /// One value a filter for each of its places: `[row, filter]` → `[row, unit]`.
     fn spread(&self, values: Tensor<2>) -> Tensor<2> {
         let ([rows, filters], places) = (values.dims(), places(self.image).iter().product::<usize>());
         values.reshape([rows, filters, 1]).expand([rows, filters, places]).reshape([rows, filters * places])
     }
 
-    /// What they exert on the visible units, without the gain of these.
+    /// What they exert on the visible units, without the gain of these, and their means.
     ///
     /// # Shapes
     /// `x` `[row, pixel]`, times the gain of the visible units; `clock` `[row, knot]`; `label` `[row, knot · class]` →
-    /// `[row, pixel]`.
+    /// `[row, pixel]` and `[row, unit]`.
     pub(crate) fn pull(
         &self,
         x: Tensor<2>,
         clock: &Tensor<2>,
         label: &Tensor<2>,
         response: &Response,
-    ) -> Tensor<2> {
+    ) -> (Tensor<2>, Tensor<2>) {
         let [count, knots] = clock.dims();
+        // How much there is of all knots.
+        let there = clock.clone().sum_dim(1);
         // Rows have one class, or none.
         let class =
-            label.clone().reshape([count as i64, knots as i64, -1]).sum_dim(1).reshape([count as i64, -1]);
+            label.clone().reshape([count as i64, knots as i64, -1]).sum_dim(1).reshape([count as i64, -1])
+                / there.clone().clamp_min(1e-6);
         let field = self.spread(clock.clone().matmul(self.bias.val()))
-            + self.place.val()
+            + self.place.val() * there
             + self.spread(clock.clone().matmul(self.selection.val())) * class.matmul(self.class.val());
-        let gain = clock.clone().matmul(self.gain.val().transpose());
+        let gain = clock.clone().matmul(self.gains());
         pull(x, |x| self.to_units(x), |hidden| self.to_pixels(hidden), field, gain, response)
     }
 

@@ -1,28 +1,36 @@
 //! What the average of so many sweeps is expected to read.
 //!
-//! The mean of the R output spins of class c over G sweeps has
+//! The means M_c of the R output spins of every class c over G sweeps have
 //!
 //! ```text
-//! M_c:  mean m_c, variance f(G) v_c,      v_c = ⟨1 − m²⟩_c/R + p_c Σ_l Σ_h ((B^l_ch)² − U^l_ch) (1 − m_h²)/k + Σ_d L_cd² v_d   (28)
-//! B^l = B^(l+1) g^(l+1) A^(l+1),     U^l_ch = Σ_n (B^(l+1)_cn g_n A_nh)²/k,     p_c = 1 − Σ_h u_ch (1 − m_h²)/Σ_h w_ch² (1 − m_h²),     w the B of the last hidden layer
-//! w_ch = ⟨g A_h⟩_c,     u_ch = ⟨(g A_h)²⟩_c/R,     L_cd = Σ_h w_ch g_h γ R⟨A_h⟩_d,     g = (1 − m²)/√(1 + πs/2)
+//! means m_c, covariances f(G) C_cd,      C = E + K + L C Lᵀ,      E_cd = δ_cd ⟨1 − m²⟩_c/R      (28)
+//! K_cd = p_cd Σ_l Σ_h (B^l_ch B^l_dh − U^l_cdh) (1 − m_h²)/k
+//! B^l = B^(l+1) g^(l+1) A^(l+1),     U^l_cdh = Σ_n B^(l+1)_cn B^(l+1)_dn (g_n A_nh)²/k
+//! B_ch = ⟨g A_h⟩_c in the last hidden layer, where U = 0,     L_cd = Σ_h B_ch g_h γ R⟨A_h⟩_d
+//! m = ⟨tanh(f + √s z)⟩,     g = ⟨1 − tanh²(f + √s z)⟩ over normal z
+//! p_cc = 1 − Σ_h u_ch (1 − m_h²)/Σ_h B_ch² (1 − m_h²),     u_ch = ⟨(g A_h)²⟩_c/R,     p_cd = 1 for d ≠ c
 //! ```
 //!
-//! m is from passes of the closure, one up and some more that take the way back into account, ⟨⟩_c the mean over the output
-//! spins of a class, h the spins of the last hidden layer, k copies each, and s the variance of a spin's field, which softens
-//! its response g. The first term of v_c is all the noise of every output spin. The second is what the noise of the layers below
-//! does to two of them at once: B is how the outputs of a class answer to a spin of layer l, by way of the layers between; w²
+//! f and s are the mean and the variance of a spin's field, ⟨⟩_c is the mean over the output spins of a class, h the spins of
+//! the last hidden layer, k copies each. m is from passes of the closure, one up and some more that take the way back into
+//! account, and then some by these means over the noise. To the variance that independent spins below leave, s adds what comes
+//! back from the outputs to the last hidden layer, γ² Σ_n A_nh² (1 − m_n²); and, for the outputs, what the layers below that one do to
+//! several of its spins at once, which is their part of K_cc over ⟨g⟩_c². Where spins come back to themselves by way of another
+//! layer, the noise that comes along takes away what that adds to their means.
+//!
+//! E is all the noise of every output spin. K is what the noise of the layers below
+//! does to two of them at once: B is how the outputs of a class answer to a spin of layer l, by way of the layers between; B²
 //! counts an output with itself too, which u takes out, and p is what that leaves in the last hidden layer, and is taken to leave of
-//! the others. U takes out the same of hidden spins: what the layer below does to one alone is in its 1 − m² already. In the third, a fluctuation of class d
-//! comes back to c by way of that layer, multiplied by L_cd: linear response by the naive mean field, with the covariances between
-//! classes left out.
+//! the others. U takes out the same of hidden spins: what the layer below does to one alone is in its 1 − m² already. At last, a fluctuation of class d
+//! comes back to c by way of the last hidden layer, multiplied by L_cd: linear response by the naive mean field.
 //!
 //! f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are correlated
 //! as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many.
 //!
-//! Of many spins and sweeps M_c is nearly normal. Few, R·G up to 32, are counted: the spins of a class are independent, each with
-//! its own mean, in a common field that is normal and such that M_c has the same variance, and ties are shared. Classes are taken
-//! as independent.
+//! Classes share the noise C − E. Given it they are independent: the chance that the right one is the largest is a mean over
+//! a few draws of what they share, for every image its own. Of many spins and sweeps M_c is nearly normal. Few, R·G up to 32, are counted: the spins of a class
+//! are independent, each with its own mean, in a common field that is normal, such that M_c has the same variance, and correlated
+//! with those of other classes as C − E is; and ties are shared.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -46,8 +54,8 @@ pub struct Expected {
     spins: Vec<f64>,
     /// m_c, `[image, class]`.
     means: Vec<f64>,
-    /// v_c, `[image, class]`.
-    variances: Vec<f64>,
+    /// C, `[image, class, class]`.
+    covariances: Vec<f64>,
 }
 
 /// The cheapest average that is expected to reach an accuracy.
@@ -74,7 +82,7 @@ impl IsingNet {
     ) -> Expected {
         let network = self.valid();
         let shards = Shards { size: shards.size.min(100), ..shards };
-        let (mut spins, mut means, mut variances) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut spins, mut means, mut covariances) = (Vec::new(), Vec::new(), Vec::new());
         // In chunks, so that progress can be told.
         let chunk = shards.size * 2 * shards.threads;
         for start in (0..examples.len()).step_by(chunk) {
@@ -82,28 +90,19 @@ impl IsingNet {
             let parts = shards.map(count, |range| {
                 let indices: Vec<usize> = range.map(|index| start + index).collect();
                 let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
-                let means = network.steady(inputs, passes);
-                let (m, v) = network.outputs(&means);
-                let last = means.last().expect("a layer").clone();
-                (to_f64(last), to_f64(m), to_f64(v))
+                let (spins, c) = network.outputs(inputs, passes);
+                (to_f64(spins.clone()), to_f64(network.class_means(spins)), to_f64(c))
             });
-            for (last, m, v) in parts {
+            for (last, m, c) in parts {
                 spins.extend(last);
                 means.extend(m);
-                variances.extend(v);
+                covariances.extend(c);
             }
             progress((start + count) as f64 / examples.len() as f64);
         }
         let labels = (0..examples.len()).map(|index| examples.label(index)).collect();
         let (classes, outputs) = (self.classes, *self.spins().last().expect("a layer"));
-        Expected { classes, labels, replicas: outputs / classes, shards, spins, means, variances }
-    }
-
-    /// Mean magnetisations of every layer by the closure.
-    pub(crate) fn steady(&self, inputs: Tensor<2>, passes: usize) -> Vec<Tensor<2>> {
-        let up = self.pass(inputs, Forward::Closure, Key::new(0));
-        // Half of the old: the layers may go round each other.
-        self.settled(&up.fields[0], up.values, passes, 0.5)
+        Expected { classes, labels, replicas: outputs / classes, shards, spins, means, covariances }
     }
 
     /// Means of every layer after so many passes of the closure that take the way back into account. What is new counts by
@@ -133,96 +132,202 @@ impl IsingNet {
         means
     }
 
-    /// m_c and v_c of (28), `[image, class]`.
-    fn outputs(&self, means: &[Tensor<2>]) -> (Tensor<2>, Tensor<2>) {
+    /// Another pass through all layers, which counts the noise of every field. What is new counts by the part `new`.
+    fn passed(&self, clamped: &Tensor<2>, means: &mut [Tensor<2>], new: f64) -> Passed {
         let last = self.layers.len() - 1;
-        let (m, hidden) = (means[last].clone(), means[last - 1].clone());
-        let [images, spins] = m.dims();
+        let mut passed = Passed { slopes: Vec::new(), fields: Vec::new(), variances: Vec::new() };
+        for layer in 0..=last {
+            let (mut field, variance) = match layer {
+                0 => (clamped.clone(), clamped.zeros_like()),
+                _ => self.forward_moments(layer, means[layer - 1].clone()),
+            };
+            let (mut all, mut still) = (variance.clone(), layer == 0);
+            if let Some(above) = means.get(layer + 1)
+                && let Some(down) = self.feedback(layer, above.clone())
+            {
+                field = field + down;
+                if layer + 1 == last {
+                    // Of the outputs, which every spin below is coupled to.
+                    let weight = self.layers[last].weight() * (self.factor(last) * self.gamma(layer));
+                    all = all + self.spread(last, above.clone()).matmul(weight.square().transpose());
+                    still = false;
+                }
+            }
+            let (mean, slope) = if still { without_noise(&field) } else { in_noise(&field, &all) };
+            means[layer] = means[layer].clone() * (1.0 - new) + mean * new;
+            passed.slopes.push(slope);
+            passed.fields.push(field);
+            passed.variances.push(variance);
+        }
+        passed
+    }
+
+    /// The means of the output spins and C of (28), `[image, spin]` and `[image, class, class]`.
+    fn outputs(&self, inputs: Tensor<2>, passes: usize) -> (Tensor<2>, Tensor<3>) {
+        let last = self.layers.len() - 1;
+        let up = self.pass(inputs, Forward::Closure, Key::new(0));
+        let clamped = up.fields[0].clone();
+        // Half of the old: the layers may go round each other.
+        let mut means = self.settled(&clamped, up.values, passes, 0.5);
+        for _ in 0..if self.is_feed_forward() { 0 } else { PASSES_OF_NOISE } {
+            self.passed(&clamped, &mut means, 0.5);
+        }
+        let Passed { slopes, fields, variances } = self.passed(&clamped, &mut means, 1.0);
+        let [images, spins] = means[last].dims();
         let (classes, replicas) = (self.classes, spins / self.classes);
         let weight = self.layers[last].weight() * self.factor(last);
-        // ⟨A_h⟩_c, `[spin below, class]`.
-        let towards = self.class_means(weight.clone());
-        let spread = self.spread(last - 1, hidden.clone());
-        let response = |layer: usize, m: Tensor<2>| {
-            let slope = m.square() * -1.0 + 1.0;
-            match layer {
-                0 => slope,
-                _ => softened(slope, self.forward_moments(layer, means[layer - 1].clone()).1),
-            }
-        };
-        let slope = response(last, m.clone());
-        let nearest = response(last - 1, hidden);
-        let back = nearest.clone() * (self.gamma(last - 1) * replicas as f64);
-        // Σ_l Σ_h ((B^l_ch)² − U^l_ch) (1 − m_h²)/k over the hidden layers below the last one.
-        let from_below = |w: Tensor<2>| {
-            let (mut sum, mut answer) = (w.clone().sum_dim(1) * 0.0, w * nearest.clone());
-            for layer in (0..last - 1).rev() {
-                let (_, variance) = self.forward_moments(layer + 1, means[layer].clone());
-                let own = (answer.clone().square() * variance).sum_dim(1) / self.copies(layer + 1) as f64;
-                answer = self.layers[layer + 1].back(answer) * self.factor(layer + 1);
-                let spread = self.spread(layer, means[layer].clone());
-                sum = sum + (answer.clone().square() * spread).sum_dim(1) - own;
-                answer = answer * response(layer, means[layer].clone());
-            }
-            sum
-        };
-        let (noise, gains): (Vec<_>, Vec<_>) = (0..classes)
+        // `[image, spin]` for every class.
+        let each = |row: Tensor<2>| row.unsqueeze_dim::<3>(1);
+        let spread = self.spread(last - 1, means[last - 1].clone());
+        let (nearest, own): (Vec<_>, Vec<_>) = (0..classes)
             .map(|class| {
                 let of = class * replicas..(class + 1) * replicas;
-                let [slope, weight] = [&slope, &weight].map(|x| x.clone().slice_dim(1, of.clone()));
-                let w = slope.clone().matmul(weight.clone().transpose()) / replicas as f64;
-                let own = slope.square().matmul(weight.square().transpose()) / (replicas * replicas) as f64;
-                let all = (w.clone().square() * spread.clone()).sum_dim(1);
-                let pairs = all.clone() - (own * spread.clone()).sum_dim(1);
-                // Of what comes from below, as much is between two of them.
-                let noise = pairs.clone() + from_below(w.clone()) * pairs / all.clamp_min(1e-30);
-                let gain = (w * back.clone()).matmul(towards.clone()).square();
-                (noise, gain.reshape([images, 1, classes]))
+                let [slope, weight] = [&slopes[last], &weight].map(|x| x.clone().slice_dim(1, of.clone()));
+                let b = slope.clone().matmul(weight.clone().transpose()) / replicas as f64;
+                let u = slope.square().matmul(weight.square().transpose()) / (replicas * replicas) as f64;
+                (b, (u * spread.clone()).sum_dim(1))
             })
             .unzip();
-        let alone = m.clone().square() * -1.0 + 1.0;
-        let fresh = self.class_means(alone) / replicas as f64 + Tensor::cat(noise, 1);
-        let gains = Tensor::cat(gains, 1);
-        let mut v = fresh.clone();
-        for _ in 0..PASSES_OF_NOISE {
-            let back = (gains.clone() * v.reshape([images, 1, classes])).sum_dim(2);
-            v = fresh.clone() + back.reshape([images, classes]);
+        // B of the last hidden layer, `[image, class, spin below]`.
+        let b = Tensor::stack::<3>(nearest, 1);
+        let products = |b: Tensor<3>, spread: Tensor<2>| (b.clone() * each(spread)).matmul(b.transpose());
+        let all = products(b.clone(), spread);
+        let mut below = all.zeros_like();
+        let mut answer = b.clone() * each(slopes[last - 1].clone());
+        for layer in (0..last - 1).rev() {
+            let variance = variances[layer + 1].clone() / self.copies(layer + 1) as f64;
+            below = below - products(answer.clone(), variance);
+            let rows = answer.reshape([(images * classes) as i64, -1]);
+            let down = self.layers[layer + 1].back(rows) * self.factor(layer + 1);
+            answer = down.reshape([images as i64, classes as i64, -1]);
+            below = below + products(answer.clone(), self.spread(layer, means[layer].clone()));
+            answer = answer * each(slopes[layer].clone());
         }
-        (self.class_means(m), v)
+        let same = Tensor::<2>::eye(classes, &weight.device()).unsqueeze_dim::<3>(0);
+        let diagonal = |c: &Tensor<3>| (c.clone() * same.clone()).sum_dim(2);
+        // What the layers below add to the variance of the field of every output spin.
+        let slope = self.class_means(slopes[last].clone()).clamp_min(1e-6);
+        let wider = diagonal(&below).reshape([images, classes]).clamp_min(0.0) / slope.clone().square();
+        let wider = wider.reshape([images, classes, 1]).expand([images, classes, replicas]);
+        let variance = variances[last].clone() + wider.reshape([images, spins]);
+        let (m, softer) = in_noise(&fields[last], &variance);
+        let softer = (self.class_means(softer) / slope).reshape([images, classes, 1]);
+        // p: of what a class shares with itself, as much is between two of its spins.
+        let own = Tensor::cat(own, 1).reshape([images, classes, 1]) / diagonal(&all).clamp_min(1e-30);
+        let shared = all + below;
+        let shared =
+            (shared.clone() - shared * same.clone() * own) * softer.clone() * softer.clone().swap_dims(1, 2);
+        let alone = self.class_means(m.clone().square() * -1.0 + 1.0) / replicas as f64;
+        let fresh = shared + same * alone.reshape([images, classes, 1]);
+        // ⟨A_h⟩_c, `[spin below, class]`.
+        let towards = self.class_means(weight) * (self.gamma(last - 1) * replicas as f64);
+        let back = (b * each(slopes[last - 1].clone()) * softer).matmul(towards.unsqueeze_dim(0));
+        let mut c = fresh.clone();
+        for _ in 0..PASSES_OF_NOISE {
+            c = fresh.clone() + back.clone().matmul(c).matmul(back.clone().transpose());
+        }
+        (m, c)
     }
+}
+
+/// What a pass finds of every layer, `[image, spin]`.
+struct Passed {
+    /// g.
+    slopes: Vec<Tensor<2>>,
+    fields: Vec<Tensor<2>>,
+    /// Those of the fields from below.
+    variances: Vec<Tensor<2>>,
+}
+
+/// tanh, and its slope.
+fn without_noise(field: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let mean = mean_spin(field.clone());
+    (mean.clone(), mean.square() * -1.0 + 1.0)
+}
+
+/// The mean of tanh over normal fields, and that of its slope, by a sum over nine of them.
+fn in_noise(field: &Tensor<2>, variance: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let sd = variance.clone().sqrt();
+    let (mut mean, mut slope) = (field.zeros_like(), field.zeros_like());
+    for z in -4..=4 {
+        let z = f64::from(z);
+        let weight = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
+        let (spin, steep) = without_noise(&(field.clone() + sd.clone() * z));
+        mean = mean + spin * weight;
+        slope = slope + steep * weight;
+    }
+    (mean, slope)
 }
 
 /// Spins of a class in all sweeps up to which their number is counted.
 const FEW: usize = 32;
 
+/// Draws of the noise that classes share, each with its opposite: of an image, and of all of them at least.
+const DRAWS: usize = 2;
+const ALL_DRAWS: usize = 20_000;
+
 impl Expected {
-    /// v_c, `[image, class]`.
-    pub fn variances(&self) -> &[f64] {
-        &self.variances
+    /// C, `[image, class, class]`.
+    pub fn covariances(&self) -> &[f64] {
+        &self.covariances
     }
 
-    /// The accuracy that the average of `sweeps` sweeps is expected to have at an autocorrelation time τ.
+    /// The accuracy that the average of `sweeps` sweeps is expected to have at an autocorrelation time τ. What classes share is
+    /// drawn by a key of its own, the same for any number of sweeps.
     pub fn accuracy(&self, sweeps: usize, tau: f64) -> f64 {
-        let (left, few) = (variance_left(sweeps, tau), self.replicas * sweeps <= FEW);
+        let left = variance_left(sweeps, tau);
+        let width = self.classes * DRAWS.max(ALL_DRAWS / self.labels.len().max(1));
+        let key = Key::new(0).fork("shared noise");
         let right = self.shards.map(self.labels.len(), |range| {
-            let images = self.images().zip(self.spins.chunks(self.classes * self.replicas));
-            let images = images.skip(range.start).take(range.len());
-            let right = images.map(|((label, m, v), spins)| {
-                if !few {
-                    return chance(label, m, v, left);
-                }
-                let of = |(m, v): (&[f64], &f64)| counts(sweeps, m, v * left);
-                let all: Vec<Vec<f64>> = spins.chunks(self.replicas).zip(v).map(of).collect();
-                chance_of_few(label, &all)
-            });
-            right.sum::<f64>()
+            let normals = key.skip(range.start as u64).normals(0, range.len(), width);
+            let images = range.zip(normals.chunks(width));
+            images.map(|(image, normals)| self.chance(image, sweeps, left, normals)).sum::<f64>()
         });
         right.into_iter().sum::<f64>() / self.labels.len() as f64
     }
 
+    /// The chance that one image is read right, if f(G) is `left`: the mean over what classes share.
+    fn chance(&self, image: usize, sweeps: usize, left: f64, normals: &[f32]) -> f64 {
+        let (n, label) = (self.classes, self.labels[image]);
+        let m = &self.means[image * n..][..n];
+        let spins = self.spins[image * n * self.replicas..][..n * self.replicas].chunks(self.replicas);
+        let c = &self.covariances[image * n * n..][..n * n];
+        let all = |k: usize| left * c[k * n + k];
+        // What classes share: all but what each of them has alone, which is `own` of one sweep.
+        let root = |own: &dyn Fn(f64) -> f64| {
+            let own: Vec<f64> =
+                spins.clone().map(own_variance).enumerate().map(|(k, e)| own(e).min(all(k))).collect();
+            let shared = |i: usize, j: usize| left * c[i * n + j] - if i == j { own[i] } else { 0.0 };
+            (Root::new(n, shared), own)
+        };
+        let mean = |chance: &dyn Fn(&[f64]) -> f64| {
+            let pair = |z: &[f32]| [1.0, -1.0].map(|sign| z.iter().map(|z| sign * f64::from(*z)).collect());
+            let draws: Vec<Vec<f64>> = normals.chunks(n).flat_map(pair).collect();
+            draws.iter().map(|z| chance(z)).sum::<f64>() / draws.len() as f64
+        };
+        if self.replicas * sweeps > FEW {
+            let (root, own) = root(&|e| left * e);
+            return mean(&|z| {
+                let m: Vec<f64> = root.times(z).zip(m).map(|(shift, m)| m + shift).collect();
+                chance_of_normals(label, &m, &own)
+            });
+        }
+        // Of so few, each is drawn alone in every sweep.
+        let (root, own) = root(&|e| e / sweeps as f64);
+        let classes: Vec<Common> =
+            spins.enumerate().map(|(k, m)| Common::matched(sweeps, m, all(k))).collect();
+        mean(&|z| {
+            let shifts =
+                root.times(z).enumerate().map(|(k, shift)| shift / (all(k) - own[k]).max(1e-30).sqrt());
+            let all = classes.iter().zip(shifts).map(|(class, z)| class.counts(sweeps, z));
+            chance_of_few(label, &all.collect::<Vec<_>>())
+        })
+    }
+
     /// The accuracy of an average that lasts for ever.
     pub fn limit(&self) -> f64 {
-        self.images().map(|(label, m, _)| shares(m)[label]).sum::<f64>() / self.labels.len() as f64
+        let images = self.labels.iter().zip(self.means.chunks(self.classes));
+        images.map(|(&label, m)| shares(m)[label]).sum::<f64>() / self.labels.len() as f64
     }
 
     /// The fewest sweeps that are expected to reach `accuracy`, at most `most`.
@@ -239,10 +344,47 @@ impl Expected {
         }
         Some(Cheapest { sweeps: enough, accuracy: self.accuracy(enough, tau) })
     }
+}
 
-    fn images(&self) -> impl Iterator<Item = (usize, &[f64], &[f64])> {
-        let rows = self.means.chunks(self.classes).zip(self.variances.chunks(self.classes));
-        self.labels.iter().zip(rows).map(|(&label, (m, v))| (label, m, v))
+/// ⟨1 − m²⟩/R of spins of means `m`: the variance of their mean if each is drawn alone.
+fn own_variance(m: &[f64]) -> f64 {
+    let r = m.len() as f64;
+    m.iter().map(|m| 1.0 - m * m).sum::<f64>() / (r * r)
+}
+
+/// The Cholesky factor of a matrix of covariances, where what rounding has left below zero counts as none.
+struct Root {
+    n: usize,
+    lower: Vec<f64>,
+}
+
+impl Root {
+    fn new(n: usize, matrix: impl Fn(usize, usize) -> f64) -> Self {
+        let mut lower = vec![0.0; n * n];
+        for j in 0..n {
+            for i in j..n {
+                let known: f64 = (0..j).map(|k| lower[i * n + k] * lower[j * n + k]).sum();
+                let rest = matrix(i, j) - known;
+                let pivot = lower[j * n + j];
+                if i == j && rest < 0.0 {
+                    // More than there is: as much as there is.
+                    let part = (matrix(j, j).max(0.0) / known).sqrt();
+                    lower[j * n..j * n + j].iter_mut().for_each(|value| *value *= part);
+                }
+                lower[i * n + j] = if i == j {
+                    rest.max(0.0).sqrt()
+                } else if pivot > 1e-6 * matrix(j, j).sqrt() {
+                    rest / pivot
+                } else {
+                    0.0
+                };
+            }
+        }
+        Self { n, lower }
+    }
+
+    fn times<'a>(&'a self, z: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+        self.lower.chunks(self.n).map(move |row| row.iter().zip(z).map(|(l, z)| l * z).sum())
     }
 }
 
@@ -252,9 +394,9 @@ fn variance_left(sweeps: usize, tau: f64) -> f64 {
     ((1.0 + a) / (1.0 - a) - 2.0 * a * (1.0 - a.powf(g)) / (g * (1.0 - a).powi(2))) / g
 }
 
-/// The chance that of independent normals of means m and variances v·`scale`, that of `label` is the largest.
-fn chance(label: usize, m: &[f64], v: &[f64], scale: f64) -> f64 {
-    let sd = |class: usize| (v[class] * scale).sqrt().max(1e-9);
+/// The chance that of independent normals of means m and variances v, that of `label` is the largest.
+fn chance_of_normals(label: usize, m: &[f64], v: &[f64]) -> f64 {
+    let sd = |class: usize| v[class].sqrt().max(1e-9);
     // A step that resolves the narrowest of the others, within limits.
     let narrowest = (0..m.len()).map(sd).fold(f64::INFINITY, f64::min);
     let points = (24.0 * (sd(label) / narrowest).clamp(1.0, 20.0)) as i32;
@@ -294,6 +436,34 @@ impl Common {
         Self { fields: m.iter().map(field).collect(), sd }
     }
 
+    /// Spins of means `m`, read so many times, in a common field of which their mean has the variance `v`, or without one if
+    /// that is less than independent spins have.
+    fn matched(times: usize, m: &[f64], v: f64) -> Self {
+        let mean = m.iter().sum::<f64>() / m.len() as f64;
+        let matched = |sd: f64| {
+            let mut common = Self::new(m, sd);
+            // What the softened fields leave of the mean.
+            for _ in 0..20 {
+                let (found, _, slope) = common.moments(times);
+                let off = mean - found;
+                if off.abs() < 1e-3 * (1.0 - mean.abs()) {
+                    break;
+                }
+                let shift = (off / slope.max(1e-9)).clamp(-0.5, 0.5);
+                common.fields.iter_mut().for_each(|field| *field += shift);
+            }
+            common
+        };
+        let (mut low, mut high) = (0.0, 8.0);
+        if Self::new(m, 0.0).moments(times).1 < v {
+            for _ in 0..10 {
+                let middle = 0.5 * (low + high);
+                if matched(middle).moments(times).1 < v { low = middle } else { high = middle }
+            }
+        }
+        matched(low)
+    }
+
     /// The mean of the mean spin, its variance where each spin is read so many times, and the mean of 1 − tanh².
     fn moments(&self, times: usize) -> (f64, f64, f64) {
         let (r, mut moments) = (self.fields.len() as f64, [0.0; 3]);
@@ -311,58 +481,27 @@ impl Common {
         (mean, square - mean * mean + (1.0 - own) / (r * times as f64), 1.0 - own)
     }
 
-    /// The probabilities that 0 to all of the spins are up, each read so many times.
-    fn counts(&self, times: usize) -> Vec<f64> {
-        let mut all = vec![0.0; self.fields.len() * times + 1];
-        for (z, weight) in nodes() {
-            let mut once = vec![1.0];
-            for field in &self.fields {
-                let up = 0.5 + 0.5 * (field + self.sd * z).tanh();
-                once.push(0.0);
-                for k in (0..once.len()).rev() {
-                    once[k] = once[k] * (1.0 - up) + if k > 0 { once[k - 1] * up } else { 0.0 };
-                }
+    /// The probabilities that 0 to all of the spins are up, each read so many times, where the common field is z standard
+    /// deviations.
+    fn counts(&self, times: usize, z: f64) -> Vec<f64> {
+        let mut once = vec![1.0];
+        for field in &self.fields {
+            let up = 0.5 + 0.5 * (field + self.sd * z).tanh();
+            once.push(0.0);
+            for k in (0..once.len()).rev() {
+                once[k] = once[k] * (1.0 - up) + if k > 0 { once[k - 1] * up } else { 0.0 };
             }
-            let mut sum = once.clone();
-            for _ in 1..times {
-                let mut next = vec![0.0; sum.len() + once.len() - 1];
-                for (i, a) in sum.iter().enumerate() {
-                    next[i..].iter_mut().zip(&once).for_each(|(next, b)| *next += a * b);
-                }
-                sum = next;
-            }
-            all.iter_mut().zip(sum).for_each(|(all, p)| *all += weight * p);
         }
-        all
+        let mut sum = once.clone();
+        for _ in 1..times {
+            let mut next = vec![0.0; sum.len() + once.len() - 1];
+            for (i, a) in sum.iter().enumerate() {
+                next[i..].iter_mut().zip(&once).for_each(|(next, b)| *next += a * b);
+            }
+            sum = next;
+        }
+        sum
     }
-}
-
-/// The probabilities that 0 to R·G spins are up: those of means `m`, read G times in a common field of which their mean has the
-/// variance `v`, or what independent spins have if that is more.
-fn counts(times: usize, m: &[f64], v: f64) -> Vec<f64> {
-    let mean = m.iter().sum::<f64>() / m.len() as f64;
-    let matched = |sd: f64| {
-        let mut common = Common::new(m, sd);
-        // What the softened fields leave of the mean.
-        for _ in 0..20 {
-            let (found, _, slope) = common.moments(times);
-            let off = mean - found;
-            if off.abs() < 1e-3 * (1.0 - mean.abs()) {
-                break;
-            }
-            let shift = (off / slope.max(1e-9)).clamp(-0.5, 0.5);
-            common.fields.iter_mut().for_each(|field| *field += shift);
-        }
-        common
-    };
-    let (mut low, mut high) = (0.0, 8.0);
-    if Common::new(m, 0.0).moments(times).1 < v {
-        for _ in 0..10 {
-            let middle = 0.5 * (low + high);
-            if matched(middle).moments(times).1 < v { low = middle } else { high = middle }
-        }
-    }
-    matched(low).counts(times)
 }
 
 /// Nodes and weights of Gauss–Legendre quadrature on [0, 1], exact for nine other classes and fewer.
@@ -392,6 +531,15 @@ fn chance_of_few(label: usize, all: &[Vec<f64>]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The probabilities of counts of spins of means m whose mean has the variance v.
+    fn counts(times: usize, m: &[f64], v: f64) -> Vec<f64> {
+        let (common, mut all) = (Common::matched(times, m, v), vec![0.0; m.len() * times + 1]);
+        for (z, weight) in nodes() {
+            all.iter_mut().zip(common.counts(times, z)).for_each(|(all, p)| *all += weight * p);
+        }
+        all
+    }
 
     /// Counts have the mean and the variance they are made from, and shares of few are those of all outcomes of three classes.
     #[test]
@@ -430,7 +578,48 @@ mod tests {
         // Of many it is the normal chance.
         let p: Vec<Vec<f64>> = (0..3).map(|class| counts(200, &[m[class]; 4], 0.1 * v[class])).collect();
         let many = chance_of_few(0, &p);
-        assert!((many - chance(0, &m, &v, 0.1)).abs() < 0.01, "{many}");
+        assert!((many - chance_of_normals(0, &m, &v.map(|v| 0.1 * v))).abs() < 0.01, "{many}");
+    }
+
+    /// Two classes that share noise: Φ(Δm/√(f(G) (C₁₁ + C₂₂ − 2C₁₂))) of many sweeps, and of one the chance of two spins in
+    /// normal fields, by a sum over both.
+    #[test]
+    fn shared_noise_moves_classes_together_or_apart() {
+        let (images, m) = (20_000, [0.1, 0.0]);
+        for apart in [-0.3, 0.3] {
+            let own = m.map(|m: f64| 1.0 - m * m);
+            let c = [own[0] + 0.4, -apart, -apart, own[1] + 0.4];
+            let expected = |replicas: usize, c: [f64; 4]| Expected {
+                classes: 2,
+                labels: vec![0; images],
+                replicas,
+                shards: Shards { size: 1000, threads: 2 },
+                spins: m.iter().flat_map(|m| vec![*m; replicas]).collect::<Vec<_>>().repeat(images),
+                means: m.repeat(images),
+                covariances: c.repeat(images),
+            };
+            let phi = |z: f64| 0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2);
+            let exact = phi(0.1 * 8.0 / (c[0] + c[3] - 2.0 * c[1]).sqrt());
+            let found = expected(1, c).accuracy(64, 0.5);
+            // At most coins, one an image.
+            let noise = 4.9 * 0.5 / (images as f64).sqrt();
+            println!("{apart}: {found} ± {noise}, {exact}");
+            assert!((found - exact).abs() < noise);
+            let c = [own[0] / 8.0 + 0.2, -apart / 2.0, -apart / 2.0, own[1] / 8.0 + 0.2];
+            let classes = [0, 3].map(|k| Common::matched(1, &[m[k / 3]; 8], c[k]));
+            let rho = c[1] / 0.2;
+            let pairs = nodes().into_iter().flat_map(|a| nodes().map(|b| (a, b)));
+            let exact: f64 = pairs
+                .map(|((x, p), (y, q))| {
+                    let second = rho * x + (1.0 - rho * rho).sqrt() * y;
+                    let all = [classes[0].counts(1, x), classes[1].counts(1, second)];
+                    p * q * chance_of_few(0, &all)
+                })
+                .sum();
+            let found = expected(8, c).accuracy(1, 0.5);
+            println!("{apart}: {found} ± {noise}, {exact}");
+            assert!((found - exact).abs() < noise);
+        }
     }
 
     #[test]
@@ -454,9 +643,9 @@ mod tests {
             (0.3, [1.0, 1e-4]),
         ] {
             let exact = 0.5 * libm::erfc(-gap / (v[0] + v[1]).sqrt() * std::f64::consts::FRAC_1_SQRT_2);
-            let found = chance(0, &[gap, 0.0], &v, 1.0);
+            let found = chance_of_normals(0, &[gap, 0.0], &v);
             assert!((found - exact).abs() < 2e-3, "{found} instead of {exact}");
         }
-        assert!((chance(3, &[0.0; 10], &[1.0; 10], 0.1) - 0.1).abs() < 1e-4);
+        assert!((chance_of_normals(3, &[0.0; 10], &[0.1; 10]) - 0.1).abs() < 1e-4);
     }
 }

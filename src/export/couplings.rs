@@ -12,7 +12,7 @@ use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 
 use crate::error::{Error, Problem, Result};
 use crate::export::description::{Description, Normalisation, Start};
-use crate::network::protocol::Course;
+use crate::network::protocol::{Course, gain_of};
 use crate::network::quadratic::{check_confinement, free_pairs};
 use crate::network::substrate::Substrate;
 use crate::network::topology::{Block, Group, Pattern};
@@ -150,9 +150,15 @@ impl Couplings {
     pub fn with_course(mut self, mut course: Option<Course>) -> Self {
         if let Some(course) = &mut course {
             let knots = course.times.len();
+            let mut keep = |name: String, values: Vec<f32>| {
+                self.tensors.insert(name, (vec![knots, values.len() / knots.max(1)], values));
+            };
             for (group, values) in &mut course.wells {
-                let shape = vec![knots, values.len() / knots.max(1)];
-                self.tensors.insert(format!("d.{group}"), (shape, std::mem::take(values)));
+                keep(format!("d.{group}"), std::mem::take(values));
+            }
+            for (group, gains) in course.gains.iter_mut().filter(|(_, gains)| gains.len() != knots) {
+                let gains = std::mem::take(gains).into_iter().map(|gain| gain as f32).collect();
+                keep(format!("s.{group}"), gains);
             }
         }
         self.description.course = course;
@@ -165,6 +171,11 @@ impl Couplings {
         for (group, values) in &mut course.wells {
             if let Some((_, found)) = self.tensors.get(&format!("d.{group}")) {
                 values.clone_from(found);
+            }
+        }
+        for (group, gains) in course.gains.iter_mut().filter(|(_, gains)| gains.is_empty()) {
+            if let Some((_, found)) = self.tensors.get(&format!("s.{group}")) {
+                *gains = found.iter().map(|&gain| f64::from(gain)).collect();
             }
         }
         Some(course)
@@ -211,11 +222,12 @@ impl Couplings {
         let Some(course) = self.course() else {
             return check_confinement(topology, None, None, || free_pairs(topology, of_block));
         };
-        let last = course.times.len() - 1;
+        let (knots, last) = (course.times.len(), course.times.len() - 1);
         for knot in 0..=last {
             let both = knot..=last.min(knot + 1);
-            let gain = |group: &Group| {
-                let of = |gains: &Vec<f64>| both.clone().map(|knot| gains[knot].abs()).fold(0.0, f64::max);
+            let gain = |group: &Group, unit: usize| {
+                let at = |gains: &Vec<f64>, knot| gain_of(gains, knots, knot, unit).abs();
+                let of = |gains: &Vec<f64>| both.clone().map(|knot| at(gains, knot)).fold(0.0, f64::max);
                 course.gains.get(&group.name).map_or(1.0, of)
             };
             let shift = |group: &Group, unit: usize| {
@@ -224,7 +236,7 @@ impl Couplings {
                     |wells: &Vec<f32>| both.clone().map(|knot| at(wells, knot)).fold(f64::INFINITY, f64::min);
                 course.wells.get(&group.name).map_or(0.0, of)
             };
-            let (gains, shifts) = (topology.unit_values(|group, _| gain(group)), topology.unit_values(shift));
+            let (gains, shifts) = (topology.unit_values(gain), topology.unit_values(shift));
             check_confinement(topology, Some(shifts), Some(gains), || free_pairs(topology, of_block))?;
         }
         Ok(())

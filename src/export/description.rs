@@ -69,7 +69,7 @@ pub struct Description {
     /// How inputs are prepared.
     pub normalisation: Option<Normalisation>,
     /// How gains, wells, temperature and clamped values change in time; they are constant if none. The shifts of the
-    /// wells are separate tensors.
+    /// wells are separate tensors, and so are gains of single units, whose lists are empty here.
     pub course: Option<Course>,
     /// A constant added to V, for spin models whose energies are to be compared.
     pub offset: f64,
@@ -209,6 +209,10 @@ impl Description {
             for group in course.wells.keys() {
                 tensors
                     .insert(format!("d.{group}"), vec![course.times.len(), topology.columns(group)?.len()]);
+            }
+            for (group, _) in course.gains.iter().filter(|(_, gains)| gains.is_empty()) {
+                tensors
+                    .insert(format!("s.{group}"), vec![course.times.len(), topology.columns(group)?.len()]);
             }
         }
         Ok(tensors)

@@ -7,6 +7,7 @@
 //! | 2 | only the sentence on the dynamics said whether units start from noise; no course of kT, one constant per group |
 //! | 3 | written where units follow Langevin dynamics |
 //! | 4 | written where units are spins: it says how they are sampled |
+//! | 5 | written where units of a group have gains of their own: they are tensors |
 //!
 //! Every version is read.
 
@@ -24,7 +25,10 @@ use crate::network::topology::{Block, Group, Pattern, PerUnit, Topology};
 use crate::schedule::Schedule;
 
 /// The newest version of the description that this code writes and reads.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
+
+/// The newest version that knew no gains of single units.
+const NO_UNIT_GAINS: u32 = 4;
 
 /// The newest version that knew no spins.
 pub const NO_SPINS: u32 = 3;
@@ -139,6 +143,7 @@ struct ScheduleFile {
 #[serde(deny_unknown_fields)]
 struct CourseFile {
     times: Vec<f64>,
+    /// One for each knot; none if the values are the tensor `s.<group>`.
     gains: BTreeMap<String, Vec<f64>>,
     /// The groups whose wells move; the values are the tensors `d.<group>`.
     wells: Vec<String>,
@@ -201,7 +206,13 @@ fn write(description: &Description, pairs: bool) -> DescriptionFile {
         },
     };
     DescriptionFile {
-        version: if sampling.is_some() { VERSION } else { NO_SPINS },
+        version: if course.as_ref().is_some_and(|course| course.gains.values().any(Vec::is_empty)) {
+            VERSION
+        } else if sampling.is_some() {
+            NO_UNIT_GAINS
+        } else {
+            NO_SPINS
+        },
         energy: if sampling.is_some() {
             SPINS
         } else if course.is_some() {
@@ -246,7 +257,7 @@ fn group_file(group: &Group) -> GroupFile {
 
 fn read(file: DescriptionFile) -> Result<Description> {
     if file.sampling.is_some() && file.version <= NO_SPINS {
-        let reason = format!("version {} knows no `sampling`; {VERSION} does", file.version);
+        let reason = format!("version {} knows no `sampling`; {NO_UNIT_GAINS} does", file.version);
         return Err(Problem::Description(reason).into());
     }
     let start = match file.start {

@@ -173,7 +173,8 @@ impl Protocol {
 pub struct Course {
     /// The times of the knots.
     pub times: Vec<f64>,
-    /// The gain of the units of a free group at each knot; groups that are not listed have gain one.
+    /// The gain of the units of a free group at each knot, one for all of them or one for each, `[knot, unit]` row-major; groups
+    /// that are not listed have gain one.
     pub gains: BTreeMap<String, Vec<f64>>,
     /// The shift added to J₂ of each unit of a free group at each knot, `[knot, unit]` row-major; groups that are not
     /// listed have none.
@@ -191,10 +192,10 @@ impl Course {
         check_times(&self.times)?;
         let knots = self.times.len();
         for (name, gains) in &self.gains {
-            topology.columns(name)?;
-            if gains.len() != knots || gains.iter().any(|gain| !gain.is_finite()) {
+            let units = topology.columns(name)?.len();
+            if ![knots, knots * units].contains(&gains.len()) || gains.iter().any(|gain| !gain.is_finite()) {
                 return Err(Error::Protocol(format!(
-                    "gains of `{name}` are not one number for each of {knots} knots"
+                    "gains of `{name}` are neither one number nor {units} for each of {knots} knots"
                 )));
             }
         }
@@ -218,6 +219,12 @@ impl Course {
             None => Ok(()),
         }
     }
+}
+
+/// The gain of a unit at a knot, of one gain a knot or one a knot and unit.
+pub(crate) fn gain_of(gains: &[f64], knots: usize, knot: usize, unit: usize) -> f64 {
+    let each = gains.len() / knots;
+    gains[knot * each + unit % each]
 }
 
 fn check_times(times: &[f64]) -> Result<()> {
@@ -253,7 +260,9 @@ impl Substrate {
                 Tensor::cat((0..knots).map(at).collect(), 1)
             };
             let field = self.field(&clamped.iter().map(held).collect::<Vec<_>>())?;
-            let gain = |group: &Group, _| course.gains.get(&group.name).map_or(1.0, |gains| gains[knot]);
+            let gain = |group: &Group, unit| {
+                course.gains.get(&group.name).map_or(1.0, |gains| gain_of(gains, knots, knot, unit))
+            };
             let well = |group: &Group, unit| {
                 let shift = |wells: &Vec<f32>| f64::from(wells[knot * group.units + unit]);
                 course.wells.get(&group.name).map_or(0.0, shift)

@@ -1,10 +1,12 @@
 //! A table for people and spreadsheets.
 //!
 //! ```text
-//! # thermograd {"version":3,…}                 the description, on one line
-//! kind,from,i,to,j,value J,input,0,hidden,3,0.25                      J_ij between unit i of a group and unit j of
-//! another, each pair once b,hidden,3,,,-1.5                            the bias of a unit d,visible,2,,7,0.1
-//! the shift of the well of unit j at knot i, if wells move
+//! # thermograd {"version":3,…}      the description, on one line
+//! kind,from,i,to,j,value
+//! J,input,0,hidden,3,0.25          J_ij between unit i of a group and unit j of another, each pair once
+//! b,hidden,3,,,-1.5                the bias of a unit
+//! d,visible,2,,7,0.1               the shift of the well of unit j at knot i, if wells move
+//! s,hidden,2,,7,0.9                the gain of unit j at knot i, if units have gains of their own
 //! ```
 //!
 //! Rows may come in any order; the rows of a block with listed pairs are also its list of pairs. Units count from 0.
@@ -37,9 +39,9 @@ pub(super) fn encode(couplings: &Couplings) -> Result<Vec<u8>> {
             let value = value.to_string();
             match kind {
                 "b" => row(["b", group, &index.to_string(), "", "", &value]),
-                "d" => {
+                "d" | "s" => {
                     let (knot, unit) = (index / shape[1], index % shape[1]);
-                    row(["d", group, &knot.to_string(), "", &unit.to_string(), &value]);
+                    row([kind, group, &knot.to_string(), "", &unit.to_string(), &value]);
                 }
                 _ => {}
             }
@@ -73,9 +75,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Couplings> {
         let line = record.position().map_or(0, |position| position.line() as usize);
         let name = match &record[0] {
             "J" => format!("J.{}-{}", &record[1], &record[3]),
-            kind @ ("b" | "d") => format!("{kind}.{}", &record[1]),
+            kind @ ("b" | "d" | "s") => format!("{kind}.{}", &record[1]),
             other => {
-                return Err(Problem::Line { line, reason: format!("no kind `{other}`: J, b or d") }.into());
+                return Err(Problem::Line { line, reason: format!("no kind `{other}`: J, b, d or s") }.into());
             }
         };
         let second = if &record[0] == "b" { 0 } else { number(&record[4], line)? };
