@@ -287,6 +287,14 @@ fn golden_files_of_later_versions_keep_loading() {
             }
         }
     }
+    let older = std::fs::read_to_string(golden().join("v5-gains.csv"))
+        .unwrap()
+        .replace("\"version\":5", "\"version\":3");
+    let error = Format::Csv.decode(older.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("version 3 knows no gains of single units"), "{error}");
+    let inline = older.replace("\"visible\":[]", "\"visible\":[1.0,1.0,1.0,1.0,1.0,1.0]");
+    let error = Format::Csv.decode(inline.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("6 gains of `visible` for 2 knots"), "{error}");
 }
 
 /// The force of couplings on a unit is by its own gain and its partner's: −Σ_j s_i J_ij s_j x_j.

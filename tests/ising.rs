@@ -359,8 +359,8 @@ fn the_read_out_is_what_is_expected_of_it() {
         let tau = net.tau(&test, 20, 400, Key::new(62), |_| {}).unwrap().unwrap();
         let expected = net.expected(&test, 20, SHARDS, |_| {});
         let sweeps = Sweeps { burn_in: net.burn_in(tau.tau), read: 100 };
-        // The covariances of class means between sweeps are C of (28): in sum over a hundred images, 1000 sweeps know the
-        // variances and those of differences within a fraction of a percent, and the rest is the closure's.
+        // The covariances of class means between sweeps are C of (28): from a hundred images 1000 sweeps know the variances within a
+        // fraction of a percent, and the rest is the closure's; covariances are few percent of them, and known less well.
         for (what, derived, measured) in
             noise_of(&net, &test, &expected, 100, sweeps.burn_in..sweeps.burn_in + 1000)
         {
@@ -368,7 +368,8 @@ fn the_read_out_is_what_is_expected_of_it() {
                 "{realisation:?}: {what} {derived} derived, {measured} measured: {}",
                 derived / measured
             );
-            assert!((derived / measured - 1.0).abs() < 0.06, "{what}: {derived} is not {measured}");
+            let most = if what == "variance" { 0.06 } else { 0.2 };
+            assert!((derived / measured - 1.0).abs() < most, "{what}: {derived} is not {measured}");
         }
         // One point, and what is left of the noise of reading the same images many times,
         // which is at most that of independent coins; the first marks are read more often, since they have more of it.
@@ -396,7 +397,7 @@ fn the_read_out_is_what_is_expected_of_it() {
 }
 
 /// C of (28) in networks of three hidden layers and random couplings, where spins of a layer share the noise of those below, with
-/// one copy of every spin and with four: within a tenth, which is what its closure and its linear response leave.
+/// one copy of every spin and with four: within a twentieth, and covariances within a fifth, which is what its closure and its linear response leave.
 #[test]
 fn the_noise_of_deep_layers_reaches_the_outputs_once() {
     for replicas in [1, 4] {
@@ -416,16 +417,17 @@ fn the_noise_of_deep_layers_reaches_the_outputs_once() {
                 "{replicas} copies: {what} {derived} derived, {measured} measured: {}",
                 derived / measured
             );
+            let most = if what == "variance" { 0.05 } else { 0.2 };
             assert!(
-                (derived / measured - 1.0).abs() < 0.1,
+                (derived / measured - 1.0).abs() < most,
                 "{replicas}, {what}: {derived} is not {measured}"
             );
         }
     }
 }
 
-/// What is derived and what some sweeps have, in sum over images: of the variances of class means, and of those of differences
-/// between two classes.
+/// What is derived and what some sweeps have: the variances of class means, in sum over images, and the covariances of any two,
+/// each multiplied by what is derived of it, so that those that are wrong or missing show.
 fn noise_of(
     net: &IsingNet,
     examples: &Examples,
@@ -436,38 +438,34 @@ fn noise_of(
     let inputs =
         examples.clamped(&(0..images).collect::<Vec<_>>(), net.normalisation(), None, &Device::flex());
     let gibbs = LayeredGibbs::new(net, inputs, Key::new(81));
-    let covariances = &expected.covariances()[..images * 100];
-    // Ten classes, and their sum.
-    let (mut sum, mut squares) = (vec![0.0; images * 11], vec![0.0; images * 11]);
+    let (mut sum, mut products) = (vec![0.0; images * 10], vec![0.0; images * 100]);
     run(&gibbs, gibbs.start(Key::new(82)), sweeps.end, |step| {
         if sweeps.contains(&step.index) {
             let outputs = to_f64(step.after.0.last().unwrap().clone());
             let replicas = outputs.len() / (10 * images);
             for (image, spins) in outputs.chunks(10 * replicas).enumerate() {
                 let mean = |spins: &[f64]| spins.iter().sum::<f64>() / replicas as f64;
-                let all = spins.chunks(replicas).chain([spins]).map(mean);
-                for (k, mean) in all.enumerate() {
-                    sum[11 * image + k] += mean;
-                    squares[11 * image + k] += mean * mean;
+                let means: Vec<f64> = spins.chunks(replicas).map(mean).collect();
+                for i in 0..10 {
+                    sum[10 * image + i] += means[i];
+                    for j in 0..10 {
+                        products[100 * image + 10 * i + j] += means[i] * means[j];
+                    }
                 }
             }
         }
     })
     .unwrap();
     let n = sweeps.len() as f64;
-    let variances: Vec<f64> =
-        sum.iter().zip(&squares).map(|(sum, square)| square / n - (sum / n).powi(2)).collect();
-    let total: f64 = variances.iter().skip(10).step_by(11).sum();
-    let [measured, derived] = [
-        [variances.iter().sum::<f64>() - total, total],
-        [covariances.chunks(10).enumerate().map(|(k, row)| row[k % 10]).sum(), covariances.iter().sum()],
-    ];
-    // Σ_cd (C_cc + C_dd − 2C_cd).
-    let differences = |[each, total]: [f64; 2]| 2.0 * (10.0 * each - total);
-    [
-        ("variance", derived[0], measured[0]),
-        ("variance of differences", differences(derived), differences(measured)),
-    ]
+    let [mut variances, mut covariances] = [[0.0; 2]; 2];
+    for (place, &derived) in expected.covariances()[..images * 100].iter().enumerate() {
+        let (image, i, j) = (place / 100, place / 10 % 10, place % 10);
+        let measured = products[place] / n - sum[10 * image + i] * sum[10 * image + j] / (n * n);
+        let (sums, by) = if i == j { (&mut variances, 1.0) } else { (&mut covariances, derived) };
+        sums[0] += by * derived;
+        sums[1] += by * measured;
+    }
+    [("variance", variances[0], variances[1]), ("covariance", covariances[0], covariances[1])]
 }
 
 /// A network that was trained without the way back reads better where all of it comes back, once it has been trained on

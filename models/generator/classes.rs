@@ -33,8 +33,8 @@
 //! λ ⟨φ²⟩/2⟨x²⟩₀      (60)
 //! ```
 //!
-//! in the mean over hidden units, with ⟨x²⟩₀ of one without a field: kT times this is the entropy that a unit loses, to lowest order in its mean φ, and what a slow
-//! change gives to the bath for it.
+//! in the mean over hidden units, with ⟨x²⟩₀ of one without a field: kT/λ times this is the free energy that the order of a unit costs, to lowest order in
+//! its mean φ. Of it a slow change gives the bath the part 1 − d ln⟨x²⟩₀/d ln T, which is nearly 0.9 with the wells that are the default.
 
 use std::collections::BTreeMap;
 
@@ -148,11 +148,14 @@ impl ClassesConfig {
     /// Refuses what cannot be made for images of some channels, rows and columns.
     ///
     /// # Errors
-    /// [`Error::Request`] for fewer than two knots or no times, and for filters on images that have colours or sides that are no
+    /// [`Error::Request`] for fewer than two knots or no times, a price of heat below zero, and for filters on images that have colours or sides that are no
     /// multiples of four.
     pub fn check(&self, image: [usize; 3]) -> Result<()> {
         if self.knots < 2 || self.bins == 0 {
             return Err(Error::Request("a course needs at least two knots and one time".into()));
+        }
+        if !self.heat_price.is_finite() || self.heat_price < 0.0 {
+            return Err(Error::Request(format!("a price of heat cannot be {}", self.heat_price)));
         }
         if self.filters > 0 { local::units(self.filters, image).map(drop) } else { Ok(()) }
     }

@@ -3,34 +3,35 @@
 //! The means M_c of the R output spins of every class c over G sweeps have
 //!
 //! ```text
-//! means m_c, covariances f(G) C_cd,      C = E + K + L C Lᵀ,      E_cd = δ_cd ⟨1 − m²⟩_c/R      (28)
-//! K_cd = p_cd Σ_l Σ_h (B^l_ch B^l_dh − U^l_cdh) (1 − m_h²)/k
-//! B^l = B^(l+1) g^(l+1) A^(l+1),     U^l_cdh = Σ_n B^(l+1)_cn B^(l+1)_dn (g_n A_nh)²/k
+//! means m_c, covariances f(G) C_cd,      C_cd = E_cd + p_cd (K + L C Lᵀ)_cd,      E_cd = δ_cd ⟨1 − m²⟩_c/R      (28)
+//! K_cd = Σ_l [Σ_h B^l_ch B^l_dh (1 − m_h²)/k − U^l_cd],      B^l = B^(l+1) g^(l+1) A^(l+1)
+//! U^l_cd = Σ_n B^(l+1)_cn B^(l+1)_dn g_n² s_n/k,      s_n = Σ_h A_nh² [(1 − m_h²)/k + (1 − 1/k) g_h² s_h]
 //! B_ch = ⟨g A_h⟩_c in the last hidden layer, where U = 0,     L_cd = Σ_h B_ch g_h γ R⟨A_h⟩_d
 //! m = ⟨tanh(f + √s z)⟩,     g = ⟨1 − tanh²(f + √s z)⟩ over normal z
 //! p_cc = 1 − Σ_h u_ch (1 − m_h²)/Σ_h B_ch² (1 − m_h²),     u_ch = ⟨(g A_h)²⟩_c/R,     p_cd = 1 for d ≠ c
 //! ```
 //!
 //! f and s are the mean and the variance of a spin's field, ⟨⟩_c is the mean over the output spins of a class, h the spins of
-//! the last hidden layer, k copies each. m is from passes of the closure, one up and some more that take the way back into
-//! account, and then some by these means over the noise. To the variance that independent spins below leave, s adds what comes
+//! the layer below, k copies each, n those of the layer above. Copies share their field, and what it does to them. m is from
+//! passes of the closure, one up and some more that take the way back into
+//! account, and then some by these means over the noise. There s has two parts more: what comes
 //! back from the outputs to the last hidden layer, γ² Σ_n A_nh² (1 − m_n²); and, for the outputs, what the layers below that one do to
-//! several of its spins at once, which is their part of K_cc over ⟨g⟩_c². Where spins come back to themselves by way of another
-//! layer, the noise that comes along takes away what that adds to their means.
+//! several of its spins at once, which is their part of K_cc, less what copies have of it in s, over ⟨g⟩_c². Where spins come back to themselves by way of another
+//! layer, the noise that comes along takes away what that adds to their means; noise that comes back to layers further down is left out.
 //!
 //! E is all the noise of every output spin. K is what the noise of the layers below
 //! does to two of them at once: B is how the outputs of a class answer to a spin of layer l, by way of the layers between; B²
 //! counts an output with itself too, which u takes out, and p is what that leaves in the last hidden layer, and is taken to leave of
-//! the others. U takes out the same of hidden spins: what the layer below does to one alone is in its 1 − m² already. At last, a fluctuation of class d
+//! the others, and of what comes back. U takes out the same of hidden spins: what the layers below do to one alone is in its 1 − m² already. At last, a fluctuation of class d
 //! comes back to c by way of the last hidden layer, multiplied by L_cd: linear response by the naive mean field.
 //!
 //! f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are correlated
 //! as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many.
 //!
-//! Classes share the noise C − E. Given it they are independent: the chance that the right one is the largest is a mean over
+//! Classes share K and what comes back, p aside; C_cc holds E less what p takes from K, which none shares. Given what they share they are independent: the chance that the right one is the largest is a mean over
 //! a few draws of what they share, for every image its own. Of many spins and sweeps M_c is nearly normal. Few, R·G up to 32, are counted: the spins of a class
 //! are independent, each with its own mean, in a common field that is normal, such that M_c has the same variance, and correlated
-//! with those of other classes as C − E is; and ties are shared.
+//! with those of other classes as what they share is; and ties are shared.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -56,6 +57,8 @@ pub struct Expected {
     means: Vec<f64>,
     /// C, `[image, class, class]`.
     covariances: Vec<f64>,
+    /// The part of C_cc that class c shares with no other, `[image, class]`.
+    own: Vec<f64>,
 }
 
 /// The cheapest average that is expected to reach an accuracy.
@@ -82,7 +85,8 @@ impl IsingNet {
     ) -> Expected {
         let network = self.valid();
         let shards = Shards { size: shards.size.min(100), ..shards };
-        let (mut spins, mut means, mut covariances) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut spins, mut means) = (Vec::new(), Vec::new());
+        let (mut covariances, mut own) = (Vec::new(), Vec::new());
         // In chunks, so that progress can be told.
         let chunk = shards.size * 2 * shards.threads;
         for start in (0..examples.len()).step_by(chunk) {
@@ -90,19 +94,21 @@ impl IsingNet {
             let parts = shards.map(count, |range| {
                 let indices: Vec<usize> = range.map(|index| start + index).collect();
                 let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
-                let (spins, c) = network.outputs(inputs, passes);
-                (to_f64(spins.clone()), to_f64(network.class_means(spins)), to_f64(c))
+                let (spins, c, own) = network.outputs(inputs, passes);
+                let means = network.class_means(spins.clone());
+                (to_f64(spins), to_f64(means), to_f64(c), to_f64(own))
             });
-            for (last, m, c) in parts {
+            for (last, m, c, e) in parts {
                 spins.extend(last);
                 means.extend(m);
                 covariances.extend(c);
+                own.extend(e);
             }
             progress((start + count) as f64 / examples.len() as f64);
         }
         let labels = (0..examples.len()).map(|index| examples.label(index)).collect();
         let (classes, outputs) = (self.classes, *self.spins().last().expect("a layer"));
-        Expected { classes, labels, replicas: outputs / classes, shards, spins, means, covariances }
+        Expected { classes, labels, replicas: outputs / classes, shards, spins, means, covariances, own }
     }
 
     /// Means of every layer after so many passes of the closure that take the way back into account. What is new counts by
@@ -139,7 +145,13 @@ impl IsingNet {
         for layer in 0..=last {
             let (mut field, variance) = match layer {
                 0 => (clamped.clone(), clamped.zeros_like()),
-                _ => self.forward_moments(layer, means[layer - 1].clone()),
+                _ => {
+                    let (below, factor) = (means[layer - 1].clone(), self.factor(layer));
+                    // Copies of a spin are in one field.
+                    let spread = self.spread(layer - 1, below.clone()) + self.alike(layer - 1, &passed);
+                    let (mean, variance) = self.layers[layer].moments(below, spread);
+                    (mean * factor, variance * factor.powi(2))
+                }
             };
             let (mut all, mut still) = (variance.clone(), layer == 0);
             if let Some(above) = means.get(layer + 1)
@@ -162,8 +174,15 @@ impl IsingNet {
         passed
     }
 
-    /// The means of the output spins and C of (28), `[image, spin]` and `[image, class, class]`.
-    fn outputs(&self, inputs: Tensor<2>, passes: usize) -> (Tensor<2>, Tensor<3>) {
+    /// What the noise of their common field does to all copies of a spin, (1 − 1/k) g² s of a hidden layer.
+    fn alike(&self, layer: usize, passed: &Passed) -> Tensor<2> {
+        let part = 1.0 - 1.0 / self.copies(layer) as f64;
+        passed.slopes[layer].clone().square() * passed.variances[layer].clone() * part
+    }
+
+    /// The means of the output spins, `[image, spin]`, C of (28), `[image, class, class]`, and the part of C_cc that class c
+    /// shares with no other, `[image, class]`.
+    fn outputs(&self, inputs: Tensor<2>, passes: usize) -> (Tensor<2>, Tensor<3>, Tensor<2>) {
         let last = self.layers.len() - 1;
         let up = self.pass(inputs, Forward::Closure, Key::new(0));
         let clamped = up.fields[0].clone();
@@ -172,7 +191,8 @@ impl IsingNet {
         for _ in 0..if self.is_feed_forward() { 0 } else { PASSES_OF_NOISE } {
             self.passed(&clamped, &mut means, 0.5);
         }
-        let Passed { slopes, fields, variances } = self.passed(&clamped, &mut means, 1.0);
+        let passed = self.passed(&clamped, &mut means, 1.0);
+        let Passed { slopes, fields, variances } = &passed;
         let [images, spins] = means[last].dims();
         let (classes, replicas) = (self.classes, spins / self.classes);
         let weight = self.layers[last].weight() * self.factor(last);
@@ -205,28 +225,35 @@ impl IsingNet {
         }
         let same = Tensor::<2>::eye(classes, &weight.device()).unsqueeze_dim::<3>(0);
         let diagonal = |c: &Tensor<3>| (c.clone() * same.clone()).sum_dim(2);
-        // What the layers below add to the variance of the field of every output spin.
+        // What the layers below add to the variance of the field of every output spin, and is not there yet.
         let slope = self.class_means(slopes[last].clone()).clamp_min(1e-6);
-        let wider = diagonal(&below).reshape([images, classes]).clamp_min(0.0) / slope.clone().square();
+        let there = (b.clone().square() * each(self.alike(last - 1, &passed))).sum_dim(2);
+        let wider =
+            (diagonal(&below) - there).reshape([images, classes]).clamp_min(0.0) / slope.clone().square();
         let wider = wider.reshape([images, classes, 1]).expand([images, classes, replicas]);
         let variance = variances[last].clone() + wider.reshape([images, spins]);
         let (m, softer) = in_noise(&fields[last], &variance);
         let softer = (self.class_means(softer) / slope).reshape([images, classes, 1]);
-        // p: of what a class shares with itself, as much is between two of its spins.
-        let own = Tensor::cat(own, 1).reshape([images, classes, 1]) / diagonal(&all).clamp_min(1e-30);
-        let shared = all + below;
-        let shared =
-            (shared.clone() - shared * same.clone() * own) * softer.clone() * softer.clone().swap_dims(1, 2);
+        let shared = (all.clone() + below) * softer.clone() * softer.clone().swap_dims(1, 2);
+        // 1 − p: as much of what a class shares with itself is of an output and itself.
+        let itself = Tensor::cat(own, 1).reshape([images, classes, 1]) / diagonal(&all).clamp_min(1e-30);
         let alone = self.class_means(m.clone().square() * -1.0 + 1.0) / replicas as f64;
-        let fresh = shared + same * alone.reshape([images, classes, 1]);
+        let own = alone - (diagonal(&shared) * itself.clone()).reshape([images, classes]);
+        let fresh = shared + same.clone() * own.clone().reshape([images, classes, 1]);
         // ⟨A_h⟩_c, `[spin below, class]`.
         let towards = self.class_means(weight) * (self.gamma(last - 1) * replicas as f64);
         let back = (b * each(slopes[last - 1].clone()) * softer).matmul(towards.unsqueeze_dim(0));
+        let others = same.clone() * itself * -1.0 + 1.0;
+        // A mean of spins cannot vary by more.
+        let most = (self.class_means(m.clone()).square() * -1.0 + 1.0).reshape([images, classes, 1]);
         let mut c = fresh.clone();
         for _ in 0..PASSES_OF_NOISE {
-            c = fresh.clone() + back.clone().matmul(c).matmul(back.clone().transpose());
+            let returned = back.clone().matmul(c).matmul(back.clone().transpose());
+            c = fresh.clone() + returned * others.clone();
+            let excess = (diagonal(&c).reshape([images, classes, 1]) - most.clone()).clamp_min(0.0);
+            c = c - same.clone() * excess;
         }
-        (m, c)
+        (m, c, own)
     }
 }
 
@@ -245,13 +272,11 @@ fn without_noise(field: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     (mean.clone(), mean.square() * -1.0 + 1.0)
 }
 
-/// The mean of tanh over normal fields, and that of its slope, by a sum over nine of them.
+/// The mean of tanh over normal fields, and that of its slope.
 fn in_noise(field: &Tensor<2>, variance: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let sd = variance.clone().sqrt();
     let (mut mean, mut slope) = (field.zeros_like(), field.zeros_like());
-    for z in -4..=4 {
-        let z = f64::from(z);
-        let weight = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
+    for (z, weight) in nodes() {
         let (spin, steep) = without_noise(&(field.clone() + sd.clone() * z));
         mean = mean + spin * weight;
         slope = slope + steep * weight;
@@ -293,32 +318,25 @@ impl Expected {
         let spins = self.spins[image * n * self.replicas..][..n * self.replicas].chunks(self.replicas);
         let c = &self.covariances[image * n * n..][..n * n];
         let all = |k: usize| left * c[k * n + k];
-        // What classes share: all but what each of them has alone, which is `own` of one sweep.
-        let root = |own: &dyn Fn(f64) -> f64| {
-            let own: Vec<f64> =
-                spins.clone().map(own_variance).enumerate().map(|(k, e)| own(e).min(all(k))).collect();
-            let shared = |i: usize, j: usize| left * c[i * n + j] - if i == j { own[i] } else { 0.0 };
-            (Root::new(n, shared), own)
-        };
+        let own: Vec<f64> =
+            (0..n).map(|k| (left * self.own[image * n + k]).clamp(0.0, all(k).max(0.0))).collect();
+        let shared = |i: usize, j: usize| left * c[i * n + j] - if i == j { own[i] } else { 0.0 };
+        let root = Root::new(n, shared);
         let mean = |chance: &dyn Fn(&[f64]) -> f64| {
             let pair = |z: &[f32]| [1.0, -1.0].map(|sign| z.iter().map(|z| sign * f64::from(*z)).collect());
             let draws: Vec<Vec<f64>> = normals.chunks(n).flat_map(pair).collect();
             draws.iter().map(|z| chance(z)).sum::<f64>() / draws.len() as f64
         };
         if self.replicas * sweeps > FEW {
-            let (root, own) = root(&|e| left * e);
             return mean(&|z| {
                 let m: Vec<f64> = root.times(z).zip(m).map(|(shift, m)| m + shift).collect();
                 chance_of_normals(label, &m, &own)
             });
         }
-        // Of so few, each is drawn alone in every sweep.
-        let (root, own) = root(&|e| e / sweeps as f64);
         let classes: Vec<Common> =
             spins.enumerate().map(|(k, m)| Common::matched(sweeps, m, all(k))).collect();
         mean(&|z| {
-            let shifts =
-                root.times(z).enumerate().map(|(k, shift)| shift / (all(k) - own[k]).max(1e-30).sqrt());
+            let shifts = root.times(z).enumerate().map(|(k, shift)| shift / shared(k, k).max(1e-30).sqrt());
             let all = classes.iter().zip(shifts).map(|(class, z)| class.counts(sweeps, z));
             chance_of_few(label, &all.collect::<Vec<_>>())
         })
@@ -344,12 +362,6 @@ impl Expected {
         }
         Some(Cheapest { sweeps: enough, accuracy: self.accuracy(enough, tau) })
     }
-}
-
-/// ⟨1 − m²⟩/R of spins of means `m`: the variance of their mean if each is drawn alone.
-fn own_variance(m: &[f64]) -> f64 {
-    let r = m.len() as f64;
-    m.iter().map(|m| 1.0 - m * m).sum::<f64>() / (r * r)
 }
 
 /// The Cholesky factor of a matrix of covariances, where what rounding has left below zero counts as none.
@@ -455,7 +467,8 @@ impl Common {
             common
         };
         let (mut low, mut high) = (0.0, 8.0);
-        if Self::new(m, 0.0).moments(times).1 < v {
+        // One value of ±1 varies as its mean says, and by no more.
+        if m.len() * times > 1 && Self::new(m, 0.0).moments(times).1 < v {
             for _ in 0..10 {
                 let middle = 0.5 * (low + high);
                 if matched(middle).moments(times).1 < v { low = middle } else { high = middle }
@@ -588,7 +601,7 @@ mod tests {
         let (images, m) = (20_000, [0.1, 0.0]);
         for apart in [-0.3, 0.3] {
             let own = m.map(|m: f64| 1.0 - m * m);
-            let c = [own[0] + 0.4, -apart, -apart, own[1] + 0.4];
+            let c = [own[0] / 2.0 + 0.2, -apart / 2.0, -apart / 2.0, own[1] / 2.0 + 0.2];
             let expected = |replicas: usize, c: [f64; 4]| Expected {
                 classes: 2,
                 labels: vec![0; images],
@@ -596,11 +609,12 @@ mod tests {
                 shards: Shards { size: 1000, threads: 2 },
                 spins: m.iter().flat_map(|m| vec![*m; replicas]).collect::<Vec<_>>().repeat(images),
                 means: m.repeat(images),
+                own: [c[0] - 0.2, c[3] - 0.2].repeat(images),
                 covariances: c.repeat(images),
             };
             let phi = |z: f64| 0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2);
             let exact = phi(0.1 * 8.0 / (c[0] + c[3] - 2.0 * c[1]).sqrt());
-            let found = expected(1, c).accuracy(64, 0.5);
+            let found = expected(2, c).accuracy(64, 0.5);
             // At most coins, one an image.
             let noise = 4.9 * 0.5 / (images as f64).sqrt();
             println!("{apart}: {found} ± {noise}, {exact}");

@@ -260,6 +260,18 @@ fn read(file: DescriptionFile) -> Result<Description> {
         let reason = format!("version {} knows no `sampling`; {NO_UNIT_GAINS} does", file.version);
         return Err(Problem::Description(reason).into());
     }
+    if let Some(CourseFile { times, gains, .. }) = &file.course {
+        let unit_gains = |gains: &Vec<f64>| gains.is_empty() && !times.is_empty();
+        if file.version <= NO_UNIT_GAINS && gains.values().any(unit_gains) {
+            let reason = format!("version {} knows no gains of single units; {VERSION} does", file.version);
+            return Err(Problem::Description(reason).into());
+        }
+        if let Some((name, gains)) = gains.iter().find(|(_, gains)| ![0, times.len()].contains(&gains.len()))
+        {
+            let reason = format!("{} gains of `{name}` for {} knots", gains.len(), times.len());
+            return Err(Problem::Description(reason).into());
+        }
+    }
     let start = match file.start {
         Some(StartFile::Rest) => Start::Rest,
         Some(StartFile::Noise) => Start::Noise,

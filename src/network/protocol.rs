@@ -193,7 +193,9 @@ impl Course {
         let knots = self.times.len();
         for (name, gains) in &self.gains {
             let units = topology.columns(name)?.len();
-            if ![knots, knots * units].contains(&gains.len()) || gains.iter().any(|gain| !gain.is_finite()) {
+            if ![knots, knots * units].contains(&gains.len())
+                || gains.iter().any(|gain| !(*gain as f32).is_finite())
+            {
                 return Err(Error::Protocol(format!(
                     "gains of `{name}` are neither one number nor {units} for each of {knots} knots"
                 )));
