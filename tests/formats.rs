@@ -433,7 +433,7 @@ fn hostile_headers_are_errors() {
     };
     refused(Format::Safetensors, &described(&"[".repeat(100_000)), "recursion limit");
     refused(Format::Safetensors, &described("{}"), "no version");
-    changed("\"version\":3", "\"version\":5", "newer than 4");
+    changed("\"version\":3", "\"version\":6", "newer than 5");
     changed("\"version\":3", "\"version\":0", "version 0");
     changed("\"version\":3", "\"version\":3,\"version\":3", "`version` occurs twice");
     changed("\"start\":\"rest\",", "", "missing field `start`");
