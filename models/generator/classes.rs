@@ -26,7 +26,7 @@
 //! computed while they run (as Z. Tang et al., arXiv 2502.12154, do for networks). For it some labels are dropped in training.
 //!
 //! Two more are about heat. Most of it is given off by hidden units that fall into the fields that they are in from the start;
-//! if fields and couplings rise from zero instead, between the first knot and the second, hidden units follow them and give off less. And what their order costs can be added to
+//! fields and couplings can rise from zero instead, between the first knot and the second, slowly enough for hidden units to follow. And what their order costs can be added to
 //! the loss,
 //!
 //! ```text
