@@ -21,7 +21,9 @@ use thermograd_experiments::workbench::run::{check_export, load};
 use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, afford, bar};
 use thermograd_models::generator::metrics::{Nearest, nearest};
 use thermograd_models::generator::stored;
-use thermograd_models::{Diffusion, Examples, Fit, Generator, Parameters, Request, Rule, Samples, Stored};
+use thermograd_models::{
+    Denoiser, Diffusion, Examples, Fit, Generator, Parameters, Request, Rule, Samples, Stored,
+};
 
 use crate::settings::{Arguments, Mode, Settings};
 use crate::summary::Summary;
@@ -170,6 +172,10 @@ impl Setup {
                 denoiser.generator(s.noising, s.dt)?.substrate.check_step(s.dt)?;
                 let training = s.classes.training(&denoiser, s.noising, &data.train)?;
                 let denoiser = session.train(Fit::new(training, denoiser, *shards, *key))?;
+                let denoiser = match s.classes.refinement.steps {
+                    0 => denoiser,
+                    _ => self.refine(session, denoiser)?,
+                };
                 Ok(Model::Computer(denoiser.generator(s.noising, s.dt)?))
             }
             Mode::Diffusion => {
@@ -178,6 +184,18 @@ impl Setup {
                 Ok(Model::Network(session.train(fit)?))
             }
         }
+    }
+
+    /// Trains a generator of classes on its own samples.
+    fn refine(&self, session: &Session, denoiser: Denoiser) -> Result<Denoiser> {
+        /// Images that are compared with each other.
+        const TOGETHER: usize = 256;
+        let (s, Bench { data, shards, key, .. }) = (&self.settings, &self.bench);
+        let (refinement, key) = (s.classes.refinement, key.fork("refinement"));
+        let training =
+            refinement.training(&denoiser, s.noising, s.dt, s.label_strength, &data.train, *shards, key)?;
+        let together = Shards { size: TOGETHER, ..*shards };
+        session.train(Fit::new(training, denoiser, together, key))
     }
 
     /// The images to store.

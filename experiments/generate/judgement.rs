@@ -11,7 +11,7 @@ use thermograd::{Estimate, Key, Shards, ranks};
 use thermograd_experiments::workbench::{Data, Session, output, run};
 use thermograd_models::generator::judge::CODE;
 use thermograd_models::generator::noising::level;
-use thermograd_models::{Examples, Fit, Judge, Parameters, Reference, Scores};
+use thermograd_models::{Denoised, Examples, Fit, Judge, Parameters, Reference, Scores};
 
 use crate::settings::{Mode, Settings};
 use crate::{CLASSES, Gallery, Model, Setup};
@@ -34,6 +34,8 @@ pub struct Evaluation {
     pub heat_kt: Option<Estimate>,
     /// Work done by the protocol, in units of kT.
     pub work_kt: Option<Estimate>,
+    /// What is left to know along the run of a computer that draws classes.
+    pub denoising: Option<Vec<Denoised>>,
     /// Multiply–accumulates per image of the conventional network.
     pub digital_macs: Option<f64>,
 }
@@ -114,6 +116,7 @@ impl Setup {
             calibration: known.map(scores).collect::<Result<_>>()?,
             heat_kt: estimate(&gallery.heat),
             work_kt: estimate(&gallery.work),
+            denoising: self.denoising(model)?,
             digital_macs: match model {
                 Model::Network(network) => {
                     let looks = if s.guidance == 1.0 { 1.0 } else { 2.0 };
@@ -122,6 +125,17 @@ impl Setup {
                 Model::Computer(_) => None,
             },
         })
+    }
+
+    /// How well a computer that draws classes denoises held-out images along its run.
+    fn denoising(&self, model: &Model) -> Result<Option<Vec<Denoised>>> {
+        /// Images and times.
+        const LOOKED_AT: (usize, usize) = (1000, 25);
+        let (Mode::Classes, Model::Computer(generator)) = (self.settings.mode, model) else {
+            return Ok(None);
+        };
+        let (some, key) = (self.bench.data.held_out.first(LOOKED_AT.0), self.bench.key.fork("denoising"));
+        Ok(Some(generator.denoising(&some, LOOKED_AT.1, self.bench.shards, key)?))
     }
 
     /// An equal number of real images, class means, means of two images and noise, whose metrics put those of

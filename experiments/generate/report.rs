@@ -11,7 +11,7 @@ use thermograd_experiments::report::{
 use thermograd_experiments::workbench::{Metric, name};
 use thermograd_models::generator::adiabatic::ADIABATIC_STEP;
 use thermograd_models::generator::noising::level;
-use thermograd_models::{Generator, HiddenUnits, Scores};
+use thermograd_models::{Denoised, Generator, HiddenUnits, Scores};
 
 use crate::judgement::Evaluation;
 use crate::settings::{Mode, Settings};
@@ -58,6 +58,7 @@ pub fn page(
             (film.strip(width)?)
             (noising(setup, generator, width)?)
             (film.energy()?)
+            @if let Some(denoising) = &evaluation.denoising { (left_to_know(denoising)?) }
             (coupling_fields(generator, width)?)
         }
         (learning(metrics, "one trajectory")?)
@@ -283,6 +284,26 @@ impl Film {
             (row("row three", &charts))
         })
     }
+}
+
+/// How well the computer denoises along its run.
+fn left_to_know(denoising: &[Denoised]) -> Result<Markup> {
+    let line = |name, colour, value: fn(&Denoised) -> f64| {
+        let points = denoising.iter().map(|denoised| (denoised.time, value(denoised))).collect();
+        Line { name, colour: COLOURS[colour], width: 3, points }
+    };
+    let lines = [line("computer", 0, |d| d.left), line("class alone", 1, |d| d.within_classes)];
+    let (title, x, y) = ("what is left to know of an image", "time, 1/μ", "part of its variance");
+    let chart = Chart { title, x, y, size: (560, 320), y_range: None }.svg(&lines)?;
+    Ok(html! {
+        h2 { "Denoising along the run" }
+        p {
+            "Held-out images that are as noisy as they should be at that time: the mean square of what the force of the computer misses of the \
+             force that would reverse their noising, as a part of the variance of that force over images, hidden units at their mean. The second line is that of one who \
+             knows the class and nothing else."
+        }
+        (row("row", &[chart]))
+    })
 }
 
 /// Noising of real images, which the computer has learnt to reverse.

@@ -53,6 +53,7 @@ use crate::generator::adiabatic::{full, group, pull, response};
 use crate::generator::local::{self, Local};
 use crate::generator::model::Generator;
 use crate::generator::noising::{LEVELS, Moment, Noising, Table};
+use crate::generator::refinement::Refinement;
 use crate::training::examples::Examples;
 use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::rows;
@@ -97,6 +98,8 @@ pub struct ClassesConfig {
     pub heat_price: f64,
     /// Its training.
     pub recipe: Recipe,
+    /// Training on its own samples after that.
+    pub refinement: Refinement,
 }
 
 impl Default for ClassesConfig {
@@ -122,6 +125,7 @@ impl Default for ClassesConfig {
             rising: false,
             heat_price: 0.0,
             recipe,
+            refinement: Refinement::default(),
         }
     }
 }
@@ -144,12 +148,34 @@ pub struct Denoiser {
     rising: bool,
 }
 
+/// The parameters of the computer that a denoiser is.
+pub(crate) struct Exported {
+    pub(crate) config: SubstrateConfig,
+    /// Of every block, `[unit, unit]`.
+    pub(crate) couplings: Vec<Tensor<2>>,
+    /// `[knot, free unit]`.
+    pub(crate) gains: Tensor<2>,
+    /// d, `[knot, free unit]`.
+    pub(crate) wells: Tensor<2>,
+}
+
+impl Exported {
+    /// The computer without its course.
+    pub(crate) fn substrate(&self) -> Result<Substrate> {
+        let mut substrate = self.config.init(&self.wells.device())?;
+        for (block, coupling) in self.couplings.iter().enumerate() {
+            substrate = substrate.with_coupling(block, coupling.clone())?;
+        }
+        Ok(substrate)
+    }
+}
+
 impl ClassesConfig {
     /// Refuses what cannot be made for images of some channels, rows and columns.
     ///
     /// # Errors
     /// [`Error::Request`] for fewer than two knots or no times, a price of heat below zero, and for filters on images that have colours or sides that are no
-    /// multiples of four.
+    /// multiples of four; those of [`Refinement::check`].
     pub fn check(&self, image: [usize; 3]) -> Result<()> {
         if self.knots < 2 || self.bins == 0 {
             return Err(Error::Request("a course needs at least two knots and one time".into()));
@@ -157,6 +183,7 @@ impl ClassesConfig {
         if !self.heat_price.is_finite() || self.heat_price < 0.0 {
             return Err(Error::Request(format!("a price of heat cannot be {}", self.heat_price)));
         }
+        self.refinement.check()?;
         if self.filters > 0 { local::units(self.filters, image).map(drop) } else { Ok(()) }
     }
 
@@ -384,31 +411,40 @@ impl Denoiser {
         Ok((-(h_visible + pulls * gain), squares / (rows * units) as f64))
     }
 
-    /// The computer with its local hidden units.
-    fn whole(&self) -> Result<Substrate> {
-        let substrate = self.substrate.valid();
+    /// The computer that it is, with its local hidden units.
+    pub(crate) fn exported(&self) -> Result<Exported> {
+        let substrate = &self.substrate;
         let mut config = substrate.config().clone();
         let topology = &mut config.topology;
         let mut couplings: Vec<_> =
             (0..topology.blocks.len()).map(|block| substrate.coupling(block)).collect();
-        if let Some(local) = &self.local.as_ref().map(Module::valid) {
-            let hidden = group(topology, "hidden")?.clone();
+        let (knots, device) = (self.stiffness.dims()[0], self.stiffness.device());
+        let over = |gains: Tensor<2>, units: usize| gains.expand([knots, units]);
+        let pixels = self.stiffness.dims()[1];
+        let hidden = group(topology, "hidden")?.clone();
+        let own = self.hidden_gain.as_ref().map(Param::val);
+        let own = own.unwrap_or_else(|| Tensor::ones([knots, 1], &device.clone().inner()));
+        let mut gains = vec![over(self.gain.val().transpose(), pixels), over(own, hidden.units)];
+        if let Some(local) = &self.local {
             let [to_visible, clock, label] = local.couplings();
-            topology.groups.push(Group { name: "local".into(), units: to_visible.dims()[1], ..hidden });
+            let units = to_visible.dims()[1];
+            topology.groups.push(Group { name: "local".into(), units, ..hidden });
             topology.blocks.push(Block::full("clock", "local"));
             topology.blocks.push(Block::full("label", "local"));
             let pattern = Pattern::Pairs(local.pairs());
             topology.blocks.push(Block { from: "visible".into(), to: "local".into(), pattern });
             couplings.extend([clock, label, to_visible]);
+            gains.push(over(local.gains(), units));
         }
-        let knots = self.stiffness.val().dims()[0];
-        let mut whole = config.init(substrate.options())?;
-        for (block, coupling) in couplings.into_iter().enumerate() {
-            let from_knots = ["clock", "label"].contains(&&config.topology.blocks[block].from[..]);
-            whole = whole
-                .with_coupling(block, if from_knots { self.risen(coupling, knots) } else { coupling })?;
+        for (block, coupling) in topology.blocks.iter().zip(&mut couplings) {
+            if ["clock", "label"].contains(&&block.from[..]) {
+                coupling.inplace(|coupling| self.risen(coupling, knots));
+            }
         }
-        Ok(whole)
+        let gains = self.risen(Tensor::cat(gains, 1), knots);
+        let still = Tensor::zeros([knots, gains.dims()[1] - pixels], &device.inner());
+        let wells = self.risen(Tensor::cat(vec![self.stiffness.val() * 0.5, still], 1), knots);
+        Ok(Exported { config, couplings, gains, wells })
     }
 
     /// Values at every knot, one or more rows for each, without those of the first one if they rise from zero.
@@ -444,7 +480,7 @@ impl Denoiser {
             wells: BTreeMap::from([("visible".into(), wells.iter().map(|k| 0.5 * *k as f32).collect())]),
             kt: None,
         };
-        Generator::new(self.whole()?, Some(course), Schedule::new(dt, end)?, noising)
+        Generator::new(self.valid().exported()?.substrate()?, Some(course), Schedule::new(dt, end)?, noising)
     }
 }
 

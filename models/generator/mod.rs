@@ -6,6 +6,8 @@
 //! | [`noising`] | images to noise: what the generator reverses |
 //! | [`stored`] | a generator that stores a few images, trained in three ways |
 //! | [`classes`] | a generator of digits by class, trained without simulation |
+//! | [`denoising`] | how well it denoises at every time of its run |
+//! | [`refinement`] | its training on its own samples |
 //! | [`adiabatic`] | sampling with hidden units at their mean instead of simulated ones |
 //! | `local` | hidden units that see a part of the image |
 //! | [`diffusion`] | the conventional denoising network to compare with |
@@ -13,10 +15,12 @@
 
 pub mod adiabatic;
 pub mod classes;
+pub mod denoising;
 pub mod diffusion;
 pub mod judge;
 mod local;
 pub mod metrics;
 pub mod model;
 pub mod noising;
+pub mod refinement;
 pub mod stored;

@@ -174,7 +174,7 @@ impl Generator {
     }
 
     /// The values of the clamped groups for some images of a request that has been checked.
-    fn clamped(&self, request: &Request, rows: Range<usize>) -> Vec<Tensor<2>> {
+    pub(crate) fn clamped(&self, request: &Request, rows: Range<usize>) -> Vec<Tensor<2>> {
         let options = self.substrate.options();
         let label = |classes: usize| -> Tensor<2> {
             let labels = request.labels.as_ref().expect("a request with labels");
@@ -216,7 +216,7 @@ impl Generator {
     }
 
     /// The course of the control parameters for some images of a request.
-    fn protocol(&self, clamped: &[Tensor<2>]) -> Result<Protocol> {
+    pub(crate) fn protocol(&self, clamped: &[Tensor<2>]) -> Result<Protocol> {
         Ok(match &self.course {
             Some(course) => self.substrate.protocol(course, clamped)?,
             None => self.substrate.field(clamped)?.into(),
@@ -250,6 +250,31 @@ impl Generator {
             progress((start + count) as f64 / request.count as f64);
         }
         Ok(samples)
+    }
+
+    /// The states of all images of a request at the last knot but one, and the time from there to the end. Up to it hidden units are at
+    /// their mean, and then in equilibrium without couplings.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub(crate) fn at_the_last_knot_but_one(&self, request: &Request, key: Key) -> Result<(Tensor<2>, f64)> {
+        self.check(request)?;
+        let protocol = self.protocol(&self.clamped(request, 0..request.count))?;
+        let end = self.schedule.duration();
+        let times = self.course.as_ref().map_or(&[][..], |course| &course.times);
+        let until = times.len().checked_sub(2).map_or(0.0, |knot| times[knot].clamp(0.0, end));
+        let x0 = self.substrate.uncoupled_equilibrium(request.count, key.fork("noise"))?;
+        let (pixels, units) = (self.pixels(), x0.dims()[1]);
+        let hidden = x0.clone().slice_dim(1, pixels..units);
+        let steps = (until / ADIABATIC_STEP).ceil() as usize;
+        if steps == 0 {
+            return Ok((x0, end));
+        }
+        let fast = Adiabatic::new(&self.substrate, &protocol)?;
+        let feedback = |time: f64, x: &Tensor<2>| -fast.force(time, x);
+        let (x0, schedule) = (x0.slice_dim(1, 0..pixels), Schedule { dt: until / steps as f64, steps });
+        let x = fast.visible.simulate_with_feedback(x0, feedback, schedule, key, |_| {})?;
+        Ok((Tensor::cat(vec![x, hidden], 1), end - until))
     }
 
     /// Draws some images of a request in one batch. `observe` sees every step, and the ledger so far if there is one.

@@ -10,4 +10,4 @@
 pub mod examples;
 pub mod fit;
 pub mod network;
-mod parts;
+pub(crate) mod parts;

@@ -11,6 +11,7 @@
 //! detailed balance for any spacing. Time is integrated by the trapezoidal rule (Crank and Nicolson 1947), of second
 //! order. This describes uncoupled units completely, so moments of whole networks of them need no simulation.
 
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
@@ -308,9 +309,25 @@ impl Response {
     }
 
     /// ⟨x⟩ under each force of a tensor, differentiable.
+    ///
+    /// With tanh y = 2σ(2y) − 1 of the logistic function, and its slope worked out here: Burn's tanh is slow on processors, and would be
+    /// computed twice.
     pub fn of<const D: usize>(&self, force: &Tensor<D>) -> Tensor<D> {
-        let term = |&(c, scale): &(f64, f64)| (force.clone() * (1.0 / scale)).tanh() * c;
-        self.terms.iter().map(term).reduce(|a, b| a + b).expect("terms")
+        let still = force.clone().detach();
+        let logistic = |scale: f64| sigmoid(still.clone() * (2.0 / scale));
+        let all = self.terms.iter().map(|(c, _)| c).sum::<f64>();
+        let add = |a: Tensor<D>, b: Tensor<D>| a + b;
+        if !force.is_autodiff() {
+            let sum = self.terms.iter().map(|&(c, scale)| logistic(scale) * (2.0 * c)).reduce(add);
+            return sum.expect("terms") - all;
+        }
+        let term = |&(c, scale): &(f64, f64)| {
+            let up = logistic(scale);
+            (up.clone() * (2.0 * c), (up.clone() - up.square()) * (4.0 * c / scale))
+        };
+        let sums = self.terms.iter().map(term).reduce(|(a, b), (c, d)| (a + c, b + d));
+        let (mean, slope) = sums.expect("terms");
+        mean - all + (force.clone() - still) * slope
     }
 }
 
@@ -358,6 +375,28 @@ mod tests {
             assert_eq!(response.at(0.0), 0.0);
             let exact = well.equilibrium(-1.3).moments().0;
             assert!((response.at(-1.3) - exact).abs() < 5e-3);
+        }
+    }
+
+    /// Tensors have the values and slopes of the sum itself.
+    #[test]
+    fn the_response_of_tensors_is_that_of_numbers() {
+        let well = Well::new(&Group::free("unit", 1).wells(-0.5, 1.0), 0.1, 6.0).unwrap();
+        let response = well.response(6.0).unwrap();
+        let forces: Vec<f32> = (-60..=60).map(|k| 0.1 * k as f32).collect();
+        let force = Tensor::<1>::from_floats(&forces[..], &burn::tensor::Device::flex());
+        let plain = crate::to_f64(response.of(&force));
+        let force = force.autodiff().require_grad();
+        let mean = response.of(&force);
+        let slopes = crate::to_f64(force.grad(&mean.clone().sum().backward()).unwrap());
+        for (((f, plain), mean), slope) in forces.iter().zip(plain).zip(crate::to_f64(mean)).zip(slopes) {
+            let (f, h) = (f64::from(*f), 1e-5);
+            let expected = (response.at(f + h) - response.at(f - h)) / (2.0 * h);
+            assert!(
+                (mean - response.at(f)).abs() < 1e-6 && (mean - plain).abs() < 1e-6,
+                "{f}: {mean} {plain}"
+            );
+            assert!((slope - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{f}: {slope} {expected}");
         }
     }
 
