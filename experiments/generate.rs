@@ -266,15 +266,15 @@ impl Setup {
         Ok(generator)
     }
 
-    /// Draws the requested images.
-    fn draw(&self, model: &Model, progress: impl FnMut(f64)) -> Result<Gallery> {
+    /// Draws the requested images with labels of some strength.
+    fn draw(&self, model: &Model, strength: f64, progress: impl FnMut(f64)) -> Result<Gallery> {
         let s = &self.settings;
         let key = self.bench.key.fork("samples");
         let asked: Vec<usize> = (0..s.count()).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
         let shards = Shards { size: s.shard, ..self.bench.shards };
         let samples = match model {
             Model::Computer(generator) => {
-                let request = self.request(generator, asked.clone());
+                let request = self.request(generator, asked.clone(), strength);
                 generator.sample(&request, shards, key, progress)?
             }
             Model::Network(network) => Samples {
@@ -307,13 +307,13 @@ impl Setup {
         }
     }
 
-    /// The request for images of these classes.
-    fn request(&self, generator: &Generator, labels: Vec<usize>) -> Request {
+    /// The request for images of these classes, by labels of some strength.
+    fn request(&self, generator: &Generator, labels: Vec<usize>, label_strength: f64) -> Request {
         let s = &self.settings;
         Request {
             count: labels.len(),
             labels: (generator.classes().is_some() || s.class.is_some()).then_some(labels),
-            label_strength: s.label_strength,
+            label_strength,
             hidden: s.hidden_units,
             accounts: s.accounts.unwrap_or(usize::MAX),
         }
@@ -322,8 +322,15 @@ impl Setup {
     /// Draws images, and writes and prints the results.
     fn report(&self, session: &Session, model: &Model) -> Result<()> {
         let judge = self.judge(session)?;
-        let gallery = session.shown("images", |progress| self.draw(model, progress))?;
-        let evaluation = self.evaluation(model, judge, &gallery)?;
+        let draw = |strength: f64, what: &str| {
+            session
+                .shown(what, |progress| self.draw(model, strength, progress))
+                .map(|drawn| (strength, drawn))
+        };
+        let (strength, gallery) = draw(self.settings.label_strength, "images")?;
+        let others = self.settings.strengths.iter().filter(|other| **other != strength);
+        let others = others.map(|&other| draw(other, &format!("images at {other}")));
+        let evaluation = self.evaluation(model, judge, &gallery, &others.collect::<Result<Vec<_>>>()?)?;
         let summary = Summary::new(&self.settings, &evaluation, session.seconds());
         let run = &session.run;
         run.write_json("evaluation.json", &evaluation)?;

@@ -28,6 +28,9 @@ pub struct Evaluation {
     pub judge_accuracy: f64,
     /// By read-out.
     pub generated: BTreeMap<String, Scores>,
+    /// At all label strengths that images were drawn at, if there are several, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strengths: Vec<AtStrength>,
     /// The same metrics for real images, class means, means of two images and noise.
     pub calibration: BTreeMap<String, Scores>,
     /// Heat given to the bath, in units of kT.
@@ -38,6 +41,17 @@ pub struct Evaluation {
     pub denoising: Option<Vec<Denoised>>,
     /// Multiply–accumulates per image of the conventional network.
     pub digital_macs: Option<f64>,
+}
+
+/// Images drawn at one label strength.
+#[derive(Serialize)]
+pub struct AtStrength {
+    /// The value of the clamped label unit.
+    pub strength: f64,
+    /// Heat given to the bath, in units of kT.
+    pub heat_kt: Option<Estimate>,
+    /// By read-out.
+    pub generated: BTreeMap<String, Scores>,
 }
 
 impl Setup {
@@ -93,7 +107,13 @@ impl Setup {
     }
 
     /// Computes all metrics of generated images.
-    pub fn evaluation(&self, model: &Model, judge: Judge, gallery: &Gallery) -> Result<Evaluation> {
+    pub fn evaluation(
+        &self,
+        model: &Model,
+        judge: Judge,
+        gallery: &Gallery,
+        others: &[(f64, Gallery)],
+    ) -> Result<Evaluation> {
         let (s, data, shards) = (&self.settings, &self.bench.data, self.bench.shards);
         let held_out: Vec<usize> = (0..data.held_out.len()).collect();
         let read = judge.opinion_of(&data.held_out, &held_out, shards).classes;
@@ -104,15 +124,28 @@ impl Setup {
         let scores = |(name, (images, labels)): (&str, (&[f32], &[usize]))| {
             Ok((name.to_owned(), reference.scores(images, labels, kept.as_ref())?))
         };
-        let drawn = gallery.drawn.iter().map(|(name, drawn)| (*name, (&drawn.images[..], &drawn.labels[..])));
+        let generated = |gallery: &Gallery| -> Result<BTreeMap<_, _>> {
+            let drawn = gallery.drawn.iter();
+            drawn.map(|(name, drawn)| scores((*name, (&drawn.images[..], &drawn.labels[..])))).collect()
+        };
         let calibration = self.calibration()?;
         let known = calibration.iter().map(|(name, (images, labels))| (*name, (&images[..], &labels[..])));
         let estimate = |values: &[f64]| (!values.is_empty()).then(|| Estimate::of(values));
+        let at = |strength: f64, gallery: &Gallery| -> Result<AtStrength> {
+            Ok(AtStrength { strength, heat_kt: estimate(&gallery.heat), generated: generated(gallery)? })
+        };
+        let mut strengths =
+            others.iter().map(|(strength, gallery)| at(*strength, gallery)).collect::<Result<Vec<_>>>()?;
+        if !strengths.is_empty() {
+            strengths.push(at(s.label_strength, gallery)?);
+            strengths.sort_by(|a, b| a.strength.total_cmp(&b.strength));
+        }
         let which = if s.against_held_out { "held-out training" } else { "test" };
         Ok(Evaluation {
             reference: format!("{} {which} images", self.real().len()),
             judge_accuracy,
-            generated: drawn.map(scores).collect::<Result<_>>()?,
+            generated: generated(gallery)?,
+            strengths,
             calibration: known.map(scores).collect::<Result<_>>()?,
             heat_kt: estimate(&gallery.heat),
             work_kt: estimate(&gallery.work),

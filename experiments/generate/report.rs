@@ -13,7 +13,7 @@ use thermograd_models::generator::adiabatic::ADIABATIC_STEP;
 use thermograd_models::generator::noising::level;
 use thermograd_models::{Denoised, Generator, HiddenUnits, Scores};
 
-use crate::judgement::Evaluation;
+use crate::judgement::{AtStrength, Evaluation};
 use crate::settings::{Mode, Settings};
 use crate::summary::{Summary, kt};
 use crate::{CLASSES, Drawn, Gallery, Model, Setup};
@@ -51,6 +51,7 @@ pub fn page(
     let body = html! {
         (facts(&numbers(&setup.settings, evaluation, summary)))
         (scores(evaluation))
+        @if !evaluation.strengths.is_empty() { (by_heat(&evaluation.strengths)?) }
         (grid(gallery, width, summary)?)
         (neighbours(setup, gallery, width)?)
         @if let (Some(generator), Some(film), Some((condensing, _))) = (computer, &film, &digits) {
@@ -194,7 +195,7 @@ impl Film {
     fn shoot(setup: &Setup, generator: &Generator) -> Result<Self> {
         let s = &setup.settings;
         let labels: Vec<usize> = (0..FILMED).map(|k| s.class.unwrap_or(k % CLASSES)).collect();
-        let request = setup.request(generator, labels);
+        let request = setup.request(generator, labels, s.label_strength);
         let (white, kt, pixels) = (generator.white()?, generator.substrate.kt(), generator.pixels());
         let mut film = Self { times: Vec::new(), frames: Vec::new(), account: Vec::new(), pixels };
         let seen = |x: &Tensor<2>| -> Vec<f32> {
@@ -284,6 +285,39 @@ impl Film {
             (row("row three", &charts))
         })
     }
+}
+
+/// Quality against heat, or against the strength of labels where heat is unknown.
+fn by_heat(strengths: &[AtStrength]) -> Result<Markup> {
+    let known = strengths.iter().all(|at| at.heat_kt.is_some());
+    let x = if known { "heat of an image, kT" } else { "label strength" };
+    let chart = |y: &str, value: fn(&Scores) -> f64| {
+        let line = |(colour, name): (usize, &'static str)| {
+            let of = |at: &AtStrength| {
+                let x = at.heat_kt.filter(|_| known).map_or(at.strength, |heat| heat.mean);
+                at.generated.get(name).map(|scores| (x, value(scores)))
+            };
+            Line {
+                name,
+                colour: COLOURS[colour],
+                width: 3,
+                points: strengths.iter().filter_map(of).collect(),
+            }
+        };
+        let lines = [(0, "force"), (1, "raw")].map(line);
+        Chart { title: y, x, y, size: (380, 280), y_range: None }.svg(&lines)
+    };
+    let charts = [
+        chart("Fréchet distance", |scores| scores.frechet)?,
+        chart("accuracy, %", |scores| 100.0 * scores.accuracy)?,
+        chart("recall", |scores| scores.recall)?,
+    ];
+    let told: Vec<String> = strengths.iter().map(|at| at.strength.to_string()).collect();
+    Ok(html! {
+        h2 { "Label strengths" }
+        p { "As many images at each of the label strengths " (told.join(", ")) ", along the lines in this order." }
+        (row("row three", &charts))
+    })
 }
 
 /// How well the computer denoises along its run.

@@ -76,6 +76,9 @@ pub struct Arguments {
     /// Classes: value of the clamped label unit.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     label_strength: Option<f64>,
+    /// Classes: other label strengths to draw images at, for a curve of their quality against heat.
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_negative_numbers = true)]
+    strengths: Option<Vec<f64>>,
     /// Classes: how hidden units are treated.
     #[arg(long, value_enum)]
     hidden_units: Option<Hidden>,
@@ -226,6 +229,8 @@ pub struct Settings {
     pub class: Option<usize>,
     /// Value of the clamped label unit.
     pub label_strength: f64,
+    /// Other values of it, at which as many images are drawn.
+    pub strengths: Vec<f64>,
     /// How hidden units are run.
     pub hidden_units: HiddenUnits,
     /// Strength of the guidance of the conventional network.
@@ -262,6 +267,7 @@ impl Default for Settings {
             accounts: None,
             class: None,
             label_strength: 1.35,
+            strengths: Vec::new(),
             hidden_units: HiddenUnits::Langevin,
             guidance: 2.0,
             readout: None,
@@ -302,6 +308,7 @@ impl Arguments {
             ),
             ("class", "all, in turn".into()),
             ("label_strength", d.label_strength.to_string()),
+            ("strengths", "none".into()),
             ("hidden_units", format!("{:?}", d.hidden_units).to_lowercase()),
             ("guidance", d.guidance.to_string()),
             (
@@ -329,6 +336,7 @@ impl Arguments {
         s.samples = self.samples.or(s.samples);
         set(&mut s.dt, self.dt);
         set(&mut s.label_strength, self.label_strength);
+        set(&mut s.strengths, self.strengths.clone());
         set(&mut s.guidance, self.guidance);
         set(&mut s.stored.images, self.images);
         set(&mut s.stored.trainer, self.trainer);
@@ -398,6 +406,7 @@ impl Arguments {
             ("--readout", self.readout.is_some(), !diffusion, "a conventional network has one read-out"),
             ("--class", self.class.is_some(), labels || diffusion, no_labels),
             ("--label-strength", self.label_strength.is_some(), labels, no_labels),
+            ("--strengths", self.strengths.is_some(), labels, no_labels),
             ("--hidden-units", self.hidden_units.is_some(), labels, no_labels),
             ("--guidance", self.guidance.is_some(), diffusion, "only with --mode diffusion"),
             ("--export", self.run.export.is_some(), !diffusion, "a conventional network has no couplings"),
@@ -443,6 +452,7 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ] {
             ensure!(value.is_finite(), "{name}: must be finite");
         }
+        ensure!(self.strengths.iter().all(|strength| strength.is_finite()), "strengths: must be finite");
         ensure!(
             self.noising.fade > 0.0 && self.noising.fade <= 1.0,
             "noising.fade: must be above 0, at most 1"

@@ -121,7 +121,7 @@ impl Default for ClassesConfig {
             dropped: 0.1,
             weighted: true,
             corrected: false,
-            unit_gains: false,
+            unit_gains: true,
             rising: false,
             heat_price: 0.0,
             recipe,

@@ -11,8 +11,6 @@
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::tensor::module::{conv_transpose2d, conv2d};
-use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor};
 use thermograd::{Key, Response};
 
@@ -24,6 +22,14 @@ use crate::training::network::rows;
 const WINDOW: usize = 12;
 const STRIDE: usize = 4;
 const PADDING: usize = 4;
+
+/// Blocks of pixels of a side of what a unit sees.
+const BLOCKS: usize = WINDOW / STRIDE;
+
+/// Where the blocks of a window are, in blocks from its first.
+fn offsets() -> impl Iterator<Item = [usize; 2]> {
+    (0..BLOCKS).flat_map(|row| (0..BLOCKS).map(move |column| [row, column]))
+}
 
 /// Local hidden units in training.
 #[derive(Module, Debug)]
@@ -156,25 +162,43 @@ impl Local {
         pull(x, |x| self.to_units(x), |hidden| self.to_pixels(hidden), field, gain, response)
     }
 
-    /// L of every filter, `[filter, 1, row, column]`.
-    fn weight(&self) -> Tensor<4> {
-        self.filters.val().transpose().reshape([self.count(), 1, WINDOW, WINDOW])
+    /// L with the pixels of a window block by block, `[block and pixel in it, filter]`.
+    fn weight(&self) -> Tensor<2> {
+        let filters = self.filters.val().reshape([BLOCKS, STRIDE, BLOCKS, STRIDE, self.count()]);
+        filters.swap_dims(1, 2).reshape([WINDOW * WINDOW, self.count()])
     }
 
-    /// What units feel of pixels, without their gain: `[row, pixel]` → `[row, unit]`.
+    /// What units feel of pixels, without their gain: `[row, pixel]` → `[row, unit]`. One product of all windows; convolutions with
+    /// filters as large as these are many times slower.
     fn to_units(&self, x: Tensor<2>) -> Tensor<2> {
-        let ([count, _], [high, wide], [down, across]) = (x.dims(), self.image, places(self.image));
-        let options = ConvOptions::new([STRIDE; 2], [PADDING; 2], [1; 2], 1);
-        let x = x.reshape([count, 1, high, wide]);
-        conv2d(x, self.weight(), None, options).reshape([count, self.count() * down * across])
+        let ([count, _], [down, across]) = (x.dims(), places(self.image));
+        // Blocks of pixels, with a margin of one block.
+        let x = x.reshape([count, down, STRIDE, across, STRIDE]).swap_dims(2, 3);
+        let x = x.reshape([count, down, across, STRIDE * STRIDE]).pad([(0, 0), (1, 1), (1, 1), (0, 0)], 0.0);
+        let windows = offsets().map(|[row, column]| {
+            x.clone().slice_dim(1, row..row + down).slice_dim(2, column..column + across)
+        });
+        let windows = Tensor::cat(windows.collect(), 3).reshape([count * down * across, WINDOW * WINDOW]);
+        let units = windows.matmul(self.weight()).reshape([count, down * across, self.count()]);
+        units.swap_dims(1, 2).reshape([count, self.count() * down * across])
     }
 
     /// The transpose: `[row, unit]` → `[row, pixel]`.
     fn to_pixels(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let ([count, _], [high, wide], [down, across]) = (hidden.dims(), self.image, places(self.image));
-        let options = ConvTransposeOptions::new([STRIDE; 2], [PADDING; 2], [0; 2], [1; 2], 1);
-        let hidden = hidden.reshape([count, self.count(), down, across]);
-        conv_transpose2d(hidden, self.weight(), None, options).reshape([count, high * wide])
+        let ([count, _], [down, across]) = (hidden.dims(), places(self.image));
+        let hidden = hidden.reshape([count, self.count(), down * across]).swap_dims(1, 2);
+        let windows = hidden.reshape([count * down * across, self.count()]).matmul(self.weight().transpose());
+        let windows = windows.reshape([count, down, across, WINDOW * WINDOW]);
+        let block = STRIDE * STRIDE;
+        let padded = offsets().enumerate().map(|(k, [row, column])| {
+            let [before, after] = [[row, column], [BLOCKS - 1 - row, BLOCKS - 1 - column]];
+            let part = windows.clone().slice_dim(3, k * block..(k + 1) * block);
+            part.pad([(0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)], 0.0)
+        });
+        let x = padded.reduce(|a, b| a + b).expect("offsets");
+        let x = x.slice_dim(1, 1..down + 1).slice_dim(2, 1..across + 1);
+        let x = x.reshape([count, down, across, STRIDE, STRIDE]).swap_dims(2, 3);
+        x.reshape([count, down * across * block])
     }
 
     /// The couplings to the pixels, `[pixel, unit]`, and the fields of the clock and label units, `[knot, unit]` and
