@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use thermograd::{Couplings, Schedule, Shards};
+use thermograd::{Couplings, Scale, Schedule, Shards};
 use thermograd_experiments::say;
 use thermograd_experiments::workbench::run::{check_export, load};
 use thermograd_experiments::workbench::{Bench, Metric, SHARD, Session, afford, bar};
@@ -115,6 +115,12 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
         "{} makes images of {pixels} pixels, but those of the data set have {asked}",
         file.display()
     );
+    for (index, (knob, value)) in arguments.imperfection.iter().enumerate() {
+        let key = setup.bench.key.fork("device").at(index as u64);
+        let device = knob.device(&generator.substrate, *value, Scale::Unit, key).context("--imperfection")?;
+        generator = generator.with_substrate(device.substrate);
+    }
+    generator.substrate.check_step(generator.schedule.dt).context("--imperfection")?;
     let session = Session::evaluation("generate --eval", arguments.run.out.as_deref(), &setup.settings)?;
     setup.report(&session, &Model::Computer(generator))
 }

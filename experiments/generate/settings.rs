@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thermograd::Schedule;
 use thermograd_experiments::workbench::run::try_place;
 use thermograd_experiments::workbench::{
-    DataFlags, RunFlags, Settings as _, Source, check_recipes, name, parse, refuse_useless, set, version,
-    with_defaults,
+    DataFlags, Knob, RunFlags, Settings as _, Source, check_recipes, name, parse, refuse_useless, set,
+    version, with_defaults,
 };
 use thermograd_models::{
     ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
@@ -97,6 +97,10 @@ pub struct Arguments {
     /// Draw with exported couplings, in any format, instead of training.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "mode", "trainer", "cycles", "gain", "hidden", "epochs"])]
     pub eval: Option<PathBuf>,
+    /// Draw on a device that differs from the file: bits=4, mismatch=0.1, range, fan-in, temperature, wells or unit-mismatch; may be
+    /// repeated. The seed stands for the specimen.
+    #[arg(long, value_name = "KNOB=VALUE", requires = "eval", value_parser = imperfect)]
+    pub imperfection: Vec<(Knob, f64)>,
     /// File in which the judge is kept between runs.
     #[arg(long, value_name = "FILE")]
     pub judge: Option<PathBuf>,
@@ -104,6 +108,17 @@ pub struct Arguments {
     pub data: DataFlags,
     #[command(flatten)]
     pub run: RunFlags,
+}
+
+/// An imperfection that a generator can have, and how much of it.
+fn imperfect(text: &str) -> Result<(Knob, f64), String> {
+    let (knob, value) = text.split_once('=').ok_or("KNOB=VALUE is expected, as in bits=4")?;
+    let knob = Knob::from_str(knob, false).map_err(|_| format!("{knob} is not one of the imperfections"))?;
+    if matches!(knob, Knob::ReadOut | Knob::Bandwidth) {
+        return Err(format!("{} is not simulated for generators", knob.title()));
+    }
+    let value = value.parse().map_err(|_| format!("{value} is not a number"))?;
+    Ok((knob, value))
 }
 
 /// What kind of generator.
@@ -217,6 +232,9 @@ pub struct Settings {
     pub source: Source,
     /// The couplings that were evaluated; none in a run that trains.
     pub eval: Option<PathBuf>,
+    /// How the device differed from them, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imperfections: Vec<String>,
     /// What kind of generator.
     pub mode: Mode,
     /// Compare with held-out training images instead of the test set.
@@ -261,6 +279,7 @@ impl Default for Settings {
             version: version(),
             source: Source::default(),
             eval: None,
+            imperfections: Vec::new(),
             mode: Mode::Stored,
             against_held_out: false,
             samples: None,
@@ -328,6 +347,8 @@ impl Arguments {
         let s = &mut settings;
         self.data.set(&mut s.source)?;
         s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
+        s.imperfections =
+            self.imperfection.iter().map(|(knob, value)| format!("{}={value}", name(knob))).collect();
         self.run.check(&self.judge)?;
         if let Some(judge) = self.judge.as_ref().filter(|judge| !judge.is_file()) {
             try_place(judge)?;
