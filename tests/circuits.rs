@@ -5,7 +5,8 @@ use std::process::Command;
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
 use thermograd::{
-    Block, Circuit, Estimate, Group, Key, Scales, Schedule, Substrate, SubstrateConfig, Topology, to_f64,
+    Block, Circuit, Control, Course, Estimate, Group, Key, Protocol, Scales, Schedule, Substrate,
+    SubstrateConfig, Topology, to_f64,
 };
 
 use crate::common::{Reader, distance, double, ngspice, per_unit, random, reader, tails};
@@ -46,7 +47,7 @@ fn a_netlist_says_what_it_reads() {
     let (field, start) = classifier.prepare(test, &[5]).unwrap();
     let circuit = Circuit {
         substrate: &classifier.substrate,
-        field: &to_f64(field),
+        protocol: &field.into(),
         start: &to_f64(start),
         schedule: Schedule { steps: 50, ..classifier.schedule },
         scales: Scales::thermal(1e-15, 1e-9, 300.0),
@@ -77,7 +78,7 @@ fn deviation(circuit: &Circuit) -> f64 {
         Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), substrate.options())
     };
     let cold = substrate.clone().with_config(substrate.config().clone().with_kt(0.0)).unwrap();
-    let path = cold.trajectory(row(circuit.start), row(circuit.field), fine, 1, Key::new(0)).unwrap();
+    let path = cold.trajectory(row(circuit.start), circuit.protocol.clone(), fine, 1, Key::new(0)).unwrap();
     let (states, units) = (to_f64(path.states), substrate.free_units());
     let mut worst = 0.0_f64;
     let table = run(circuit);
@@ -105,7 +106,7 @@ fn without_noise_a_circuit_follows_the_path_of_a_classifier() {
         let (field, start) = classifier.prepare(test, &[image]).unwrap();
         let circuit = Circuit {
             substrate: &classifier.substrate,
-            field: &to_f64(field),
+            protocol: &field.into(),
             start: &to_f64(start),
             schedule: classifier.schedule,
             scales,
@@ -129,7 +130,7 @@ fn without_noise_a_circuit_follows_the_path_of_a_generator() {
     let start = to_f64(substrate.uncoupled_equilibrium(1, Key::new(192)).unwrap());
     let circuit = Circuit {
         substrate: &substrate,
-        field: &to_f64(substrate.field(&[]).unwrap()),
+        protocol: &substrate.field(&[]).unwrap().into(),
         start: &start,
         schedule: Schedule::new(5e-3, 0.25).unwrap(),
         scales: Scales::thermal(1e-15, 1e-9, 300.0),
@@ -138,6 +139,59 @@ fn without_noise_a_circuit_follows_the_path_of_a_generator() {
     let deviation = deviation(&circuit);
     println!("generator: {deviation:.1e} of the largest displacement");
     assert!(deviation < 1e-3, "{deviation}");
+}
+
+/// The same with labels, and with fields, gains of single units and wells that move in time.
+#[test]
+fn without_noise_a_circuit_follows_control_parameters() {
+    if !ngspice() {
+        return;
+    }
+    let groups = vec![
+        Group::clamped("label", 6),
+        Group::free("visible", 12),
+        Group::free("hidden", 7).wells(-0.5, 1.0).mobility(10.0),
+    ];
+    let blocks = vec![
+        Block::full("label", "visible"),
+        Block::full("label", "hidden"),
+        Block::full("visible", "hidden"),
+    ];
+    let (substrate, _) = random(&Topology { groups, blocks }, 1.0, 1, Key::new(197));
+    let values = |fork: &str, count: usize, about: f64| -> Vec<f64> {
+        let normals = Key::new(198).fork(fork).normals(0, 1, count);
+        normals.into_iter().map(|z| about + 0.5 * f64::from(z)).collect()
+    };
+    let course = Course {
+        times: vec![0.0, 0.1, 0.25],
+        gains: [("visible".into(), values("visible", 3, 1.0)), ("hidden".into(), values("hidden", 21, 1.0))]
+            .into(),
+        wells: [("visible".into(), values("wells", 36, 0.5).into_iter().map(|d| d as f32).collect())].into(),
+        kt: None,
+    };
+    let label = Tensor::from_data(TensorData::new(vec![0.0, 1.0], [1, 2]), substrate.options());
+    let protocol = substrate.protocol(&course, &[label]).unwrap();
+    let start = to_f64(substrate.uncoupled_equilibrium(1, Key::new(199)).unwrap());
+    let circuit = Circuit {
+        substrate: &substrate,
+        protocol: &protocol,
+        start: &start,
+        schedule: Schedule::new(5e-3, 0.25).unwrap(),
+        scales: Scales::thermal(1e-15, 1e-9, 300.0),
+        noise: false,
+    };
+    let moving = deviation(&circuit);
+    // What is there to see: with the gains of the first knot throughout, or without any.
+    let still = |change: fn(&mut Control)| {
+        let mut control = protocol.at(0.0);
+        change(&mut control);
+        let (table, other) = (run(&circuit), run(&Circuit { protocol: &control.into(), ..circuit }));
+        distance(&table.last().unwrap().1, &other.last().unwrap().1)
+    };
+    let seen = [still(|_| {}), still(|control| control.gain = None), still(|control| control.well = None)];
+    println!("control parameters: {moving:.1e} of the largest displacement; {seen:.2?} by what moves");
+    assert!(moving < 1e-3, "{moving}");
+    assert!(seen.iter().all(|seen| *seen > 0.05), "{seen:?}");
 }
 
 /// The circuit and this crate read the same number of digits correctly, and their outputs have the same spread.
@@ -181,7 +235,7 @@ fn with_noise_a_circuit_classifies_as_the_simulation_does() {
         expected.extend(ours[ours.len() / 2..].chunks(10).map(distance));
         let circuit = Circuit {
             substrate,
-            field: &to_f64(field),
+            protocol: &field.into(),
             start: &to_f64(start),
             schedule: classifier.schedule,
             scales: Scales::thermal(1e-15, 1e-9, 300.0),
@@ -225,7 +279,7 @@ fn the_noise_of_a_circuit_has_the_power_of_the_bath() {
     let schedule = Schedule::new(5e-3, 1000.0).unwrap();
     let circuit = Circuit {
         substrate: &substrate,
-        field: &[0.0; UNITS],
+        protocol: &Tensor::<2>::zeros([1, UNITS], double()).into(),
         start: &[0.0; UNITS],
         schedule,
         scales: Scales::thermal(1e-15, 1e-9, 300.0),
@@ -288,9 +342,14 @@ fn a_netlist_says_what_its_numbers_mean() {
     let substrate = SubstrateConfig::new(topology).init(double()).unwrap();
     let substrate = substrate.with_pair_couplings(0, &[3.0]).unwrap();
     let scales = Scales { volts: 0.5, farads: 2e-12, seconds: 1e-6, kelvin: 300.0 };
+    let row = |values: Vec<f64>| -> Protocol {
+        let count = values.len();
+        Tensor::<2>::from_data(TensorData::new(values, [1, count]), double()).into()
+    };
+    let protocol = row(vec![7.0, -1.0]);
     let circuit = Circuit {
         substrate: &substrate,
-        field: &[7.0, -1.0],
+        protocol: &protocol,
         start: &[0.0, 0.25],
         schedule: Schedule { dt: 1e-3, steps: 10 },
         scales,
@@ -319,7 +378,10 @@ fn a_netlist_says_what_its_numbers_mean() {
         assert!(message.contains(part), "{message}");
     };
     refused(circuit, "a b; shell", "cannot be named");
-    refused(Circuit { field: &[1.0], ..circuit }, "x", "field");
+    refused(Circuit { protocol: &row(vec![1.0]), ..circuit }, "x", "control parameters");
+    refused(Circuit { protocol: &row(vec![1.0, f64::INFINITY]), ..circuit }, "x", "control parameters");
+    let warm = Control::from(Tensor::<2>::zeros([1, 2], double())).with_kt(0.2);
+    refused(Circuit { protocol: &warm.into(), ..circuit }, "x", "temperature");
     refused(Circuit { start: &[1.0, f64::NAN], ..circuit }, "x", "start");
     refused(Circuit { scales: Scales { farads: 0.0, ..scales }, ..circuit }, "x", "farads");
 }

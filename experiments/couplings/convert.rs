@@ -81,11 +81,6 @@ fn field(task: &Convert, couplings: &Couplings, substrate: &Substrate) -> Result
 
 /// The netlist of the couplings; the table of results is named after it.
 fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
-    if couplings.description.course.is_some() {
-        bail!(
-            "control parameters that move in time cannot be written as a circuit; write a file with their values at one moment instead"
-        );
-    }
     if couplings.description.sampling.is_some() {
         bail!(
             "these units are spins that are sampled by Gibbs, and a circuit has voltages that follow their noise"
@@ -94,7 +89,13 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     let source = task.data.source()?;
     let device = source.device()?;
     let substrate = couplings.substrate(&device)?;
-    let field = field(task, couplings, &substrate)?;
+    let protocol = match couplings.course() {
+        Some(course) => {
+            let held = clamped(&substrate, task.clamp.as_deref(), 1, course.times.len())?;
+            substrate.protocol(&course, &held)?
+        }
+        None => field(task, couplings, &substrate)?.into(),
+    };
     let start = start(couplings, &substrate, 1, source.key())?;
     let table = run::table_of(&task.out)?;
     let thermal = Scales::thermal(
@@ -104,7 +105,7 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     );
     let circuit = Circuit {
         substrate: &substrate,
-        field: &to_f64(field),
+        protocol: &protocol,
         start: &to_f64(start),
         schedule: couplings.description.schedule,
         scales: Scales { volts: task.volts.unwrap_or(thermal.volts), ..thermal },

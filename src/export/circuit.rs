@@ -13,15 +13,24 @@
 //! resistor R at temperature T has the noise 2k_BT/R; a comment in the netlist gives the resistance with the same
 //! noise.
 //!
+//! Control parameters that move in time (11) are sources of straight lines between knots: the field is such a current; the shift of a
+//! well is a voltage that a conductance follows; and gains s multiply the voltage of a unit before it reaches others, and the
+//! sum of what reaches it. That sum is the voltage of a node with a resistor of V₀/I₀, at Σ_j J_ij s_j v_j.
+//!
 //! ngspice's transient noise is a sequence of normals, one every NT, joined by straight lines; their standard
 //! deviation is √(2μkT/NT)·I₀ with NT in reduced time. ngspice seeds its generator itself, so two runs differ.
 
 use std::fmt::Write;
 
+use burn::tensor::Tensor;
+
 use crate::error::{Error, Problem, Result};
+use crate::network::control::Control;
+use crate::network::protocol::Protocol;
 use crate::network::substrate::Substrate;
 use crate::network::topology::Group;
 use crate::schedule::Schedule;
+use crate::tensors::to_f64;
 use crate::units::thermal_energy;
 
 /// The scales that turn reduced units into SI units of a circuit.
@@ -85,13 +94,37 @@ pub fn record(text: &mut String, nodes: &[String], table: &str) {
     text.push('\n');
 }
 
+/// The control parameters of a circuit at every knot, one number per unit.
+struct Moving {
+    times: Vec<f64>,
+    fields: Vec<Vec<f64>>,
+    gains: Option<Vec<Vec<f64>>>,
+    wells: Option<Vec<Vec<f64>>>,
+}
+
+impl Moving {
+    fn of(protocol: &Protocol) -> Result<Self> {
+        let controls = protocol.controls();
+        if controls[0].kt.is_some() {
+            let reason = "a temperature that moves in time cannot be written as a circuit".into();
+            return Err(Problem::Unsupported(reason).into());
+        }
+        let rows = |of: fn(&Control) -> Option<&Tensor<2>>| -> Option<Vec<Vec<f64>>> {
+            controls.iter().map(|control| of(control).map(|row| to_f64(row.clone()))).collect()
+        };
+        let (gains, wells) = (rows(|control| control.gain.as_ref()), rows(|control| control.well.as_ref()));
+        let fields = rows(|control| Some(&control.field)).expect("a field at every knot");
+        Ok(Self { times: protocol.times().to_vec(), fields, gains, wells })
+    }
+}
+
 /// A circuit to simulate.
 #[derive(Clone, Copy, Debug)]
 pub struct Circuit<'a> {
     /// The units and their couplings.
     pub substrate: &'a Substrate,
-    /// h of every free unit: biases and the contribution of clamped units.
-    pub field: &'a [f64],
+    /// The control parameters, of one trajectory: h of biases and clamped units, and what moves in time.
+    pub protocol: &'a Protocol,
     /// The initial state.
     pub start: &'a [f64],
     /// t_f, and the interval of the noise samples and of the table that is written.
@@ -126,12 +159,17 @@ impl Circuit<'_> {
     /// final values of a group `output` and which of them is the largest.
     ///
     /// # Errors
-    /// [`Error::Shape`] when field or start are not one number per unit, [`Error::Constant`] for scales that are not
-    /// positive, [`Error::Couplings`] when `table` cannot be used as a file name in a netlist.
+    /// [`Error::Shape`] when control parameters or start are not one number per unit, [`Error::Constant`] for scales that are not
+    /// positive, [`Error::Couplings`] when `table` cannot be used as a file name in a netlist, and with
+    /// [`Problem::Unsupported`] for a temperature that is a control parameter.
     pub fn netlist(&self, table: &str) -> Result<String> {
         self.scales.validate()?;
         let units = self.substrate.free_units();
-        for (what, values) in [("field", self.field), ("start", self.start)] {
+        let moving = Moving::of(self.protocol)?;
+        let rows =
+            moving.fields.iter().chain(moving.gains.iter().flatten()).chain(moving.wells.iter().flatten());
+        let rows = rows.map(|row| ("control parameters", &row[..])).chain([("start", self.start)]);
+        for (what, values) in rows {
             if values.len() != units || values.iter().any(|value| !value.is_finite()) {
                 let (what, found) = (format!("{what} (finite numbers)"), vec![values.len()]);
                 return Err(Error::Shape { what, found, expected: vec![units] });
@@ -139,7 +177,7 @@ impl Circuit<'_> {
         }
         check_table(table)?;
         let mut text = self.heading();
-        self.elements(&mut text);
+        self.elements(&mut text, &moving);
         self.run(&mut text, table);
         Ok(text)
     }
@@ -176,8 +214,19 @@ impl Circuit<'_> {
         text
     }
 
-    fn elements(&self, text: &mut String) {
+    fn elements(&self, text: &mut String, moving: &Moving) {
         let Scales { volts, farads, seconds, .. } = self.scales;
+        let source = |rows: &[Vec<f64>], unit: usize, factor: f64| {
+            let values = rows.iter().map(|row| factor * row[unit]);
+            if rows.len() == 1 {
+                return format!("DC {:e}", factor * rows[0][unit]);
+            }
+            // One knot a line, because the lines of a netlist must not be long.
+            let knots = moving.times.iter().zip(values);
+            let knots: String =
+                knots.map(|(time, value)| format!("\n+ {:e} {value:e}", time * seconds)).collect();
+            format!("PWL({knots})")
+        };
         let (amperes, kt, dt) = (self.scales.amperes(), self.substrate.kt(), self.schedule.dt);
         let mobility = self.substrate.unit_values(|group, unit| group.mobility.at(unit));
         let j2 = self.substrate.unit_values(|group, unit| group.j2.at(unit));
@@ -186,29 +235,46 @@ impl Circuit<'_> {
         for (i, node) in nodes.iter().enumerate() {
             let (unit, x) = (amperes * mobility[i], format!("(V({node})/{volts:e})"));
             let _ = writeln!(text, "C_{node} {node} 0 {farads:e}");
+            let shift = match &moving.wells {
+                Some(wells) => {
+                    let _ = writeln!(text, "VD_{node} {node}_d 0 {}", source(wells, i, 1.0));
+                    format!("+{:e}*V({node}_d)*{x}", 2.0 * unit)
+                }
+                None => String::new(),
+            };
             let _ = writeln!(
                 text,
-                "B_{node} {node} 0 I={:e}*{x}+{:e}*{x}*{x}*{x}",
+                "B_{node} {node} 0 I={:e}*{x}+{:e}*{x}*{x}*{x}{shift}",
                 2.0 * unit * j2[i],
                 4.0 * unit * j4[i]
             );
-            let _ = writeln!(text, "IB_{node} {node} 0 DC {:e}", unit * self.field[i]);
+            let _ = writeln!(text, "IB_{node} {node} 0 {}", source(&moving.fields, i, unit));
+            if let Some(gains) = &moving.gains {
+                let _ = writeln!(text, "VS_{node} {node}_s 0 {}", source(gains, i, 1.0));
+                let _ = writeln!(text, "BX_{node} {node}_x 0 V=V({node}_s)*V({node})");
+                let _ = writeln!(text, "R_{node} {node}_f 0 {:e}", volts / amperes);
+                let _ = writeln!(text, "BF_{node} {node} 0 I={:e}*V({node}_s)*V({node}_f)", unit / volts);
+            }
             if self.noise && kt > 0.0 {
                 let sd = amperes * (2.0 * mobility[i] * kt / dt).sqrt();
                 let _ = writeln!(text, "IN_{node} 0 {node} DC 0 TRNOISE({sd:e} {:e} 0 0)", dt * seconds);
             }
             let _ = writeln!(text, ".ic V({node})={:e}", self.start[i] * volts);
         }
-        // Each pair is a transconductance into both of its nodes.
+        // Each pair is a transconductance into both of its nodes, or into their sums.
         let pairs = self.substrate.free_pairs().into_iter();
         let mut pairs: Vec<_> =
             pairs.flat_map(|([i, j], coupling)| [([i, j], coupling), ([j, i], coupling)]).collect();
         pairs.sort_by_key(|&(pair, _)| pair);
         for ([i, j], coupling) in pairs {
-            let (own, other, conductance) = (&nodes[i], &nodes[j], amperes * mobility[i] * coupling / volts);
-            if conductance != 0.0 {
-                let _ = writeln!(text, "G_{own}_{other} {own} 0 {other} 0 {conductance:e}");
+            let (own, other, conductance) = (&nodes[i], &nodes[j], amperes * coupling / volts);
+            if conductance == 0.0 {
+                continue;
             }
+            let _ = match &moving.gains {
+                Some(_) => writeln!(text, "G_{own}_{other} 0 {own}_f {other}_x 0 {conductance:e}"),
+                None => writeln!(text, "G_{own}_{other} {own} 0 {other} 0 {:e}", mobility[i] * conductance),
+            };
         }
     }
 

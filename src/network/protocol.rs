@@ -123,6 +123,11 @@ impl Protocol {
         self.is_constant() || (self.controls[0].kt.is_some() && self.controls.windows(2).all(alike))
     }
 
+    /// The times of the knots.
+    pub fn times(&self) -> &[f64] {
+        &self.times
+    }
+
     /// The control parameters at every knot.
     pub(crate) fn controls(&self) -> &[Control] {
         &self.controls
