@@ -140,6 +140,7 @@ impl Setup {
         setup.afford_all()?;
         if setup.settings.mode == Mode::Classes && setup.settings.eval.is_none() {
             setup.settings.classes.check(setup.bench.data.train.shape())?;
+            setup.settings.refinement.check()?;
         }
         if setup.settings.mode == Mode::Stored {
             // Checked before there is a run folder.
@@ -178,7 +179,7 @@ impl Setup {
                 denoiser.generator(s.noising, s.dt)?.substrate.check_step(s.dt)?;
                 let training = s.classes.training(&denoiser, s.noising, &data.train)?;
                 let denoiser = session.train(Fit::new(training, denoiser, *shards, *key))?;
-                let denoiser = match s.classes.refinement.steps {
+                let denoiser = match s.refinement.steps {
                     0 => denoiser,
                     _ => self.refine(session, denoiser)?,
                 };
@@ -197,7 +198,7 @@ impl Setup {
         /// Images that are compared with each other.
         const TOGETHER: usize = 256;
         let (s, Bench { data, shards, key, .. }) = (&self.settings, &self.bench);
-        let (refinement, key) = (s.classes.refinement, key.fork("refinement"));
+        let (refinement, key) = (s.refinement, key.fork("refinement"));
         let training =
             refinement.training(&denoiser, s.noising, s.dt, s.label_strength, &data.train, *shards, key)?;
         let together = Shards { size: TOGETHER, ..*shards };

@@ -12,7 +12,8 @@ use thermograd_experiments::workbench::{
     version, with_defaults,
 };
 use thermograd_models::{
-    ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Rule, StoredConfig,
+    ClassesConfig, Descent, DiffusionConfig, HiddenUnits, JudgeConfig, Noising, Recipe, Refinement, Rule,
+    StoredConfig,
 };
 
 /// Make images from thermal noise with a trained thermodynamic computer, and report their quality and heat.
@@ -265,6 +266,8 @@ pub struct Settings {
     pub stored: StoredSettings,
     /// A computer that draws classes.
     pub classes: ClassesConfig,
+    /// Training of that on its own samples.
+    pub refinement: Refinement,
     /// The conventional network.
     pub diffusion: DiffusionConfig,
     /// The judge.
@@ -295,6 +298,7 @@ impl Default for Settings {
             noising: Noising::default(),
             stored: StoredSettings::default(),
             classes: ClassesConfig::default(),
+            refinement: Refinement::default(),
             diffusion: DiffusionConfig { hidden: 512, drop: 0.1, steps: 125, recipe },
             judge: JudgeConfig::default(),
         }

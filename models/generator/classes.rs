@@ -53,7 +53,6 @@ use crate::generator::adiabatic::{full, group, pull, response};
 use crate::generator::local::{self, Local};
 use crate::generator::model::Generator;
 use crate::generator::noising::{LEVELS, Moment, Noising, Table};
-use crate::generator::refinement::Refinement;
 use crate::training::examples::Examples;
 use crate::training::fit::{Part, Recipe, Training, backward};
 use crate::training::network::rows;
@@ -98,8 +97,6 @@ pub struct ClassesConfig {
     pub heat_price: f64,
     /// Its training.
     pub recipe: Recipe,
-    /// Training on its own samples after that.
-    pub refinement: Refinement,
 }
 
 impl Default for ClassesConfig {
@@ -125,7 +122,6 @@ impl Default for ClassesConfig {
             rising: false,
             heat_price: 0.0,
             recipe,
-            refinement: Refinement::default(),
         }
     }
 }
@@ -175,7 +171,7 @@ impl ClassesConfig {
     ///
     /// # Errors
     /// [`Error::Request`] for fewer than two knots or no times, a price of heat below zero, and for filters on images that have colours or sides that are no
-    /// multiples of four; those of [`Refinement::check`].
+    /// multiples of four.
     pub fn check(&self, image: [usize; 3]) -> Result<()> {
         if self.knots < 2 || self.bins == 0 {
             return Err(Error::Request("a course needs at least two knots and one time".into()));
@@ -183,7 +179,6 @@ impl ClassesConfig {
         if !self.heat_price.is_finite() || self.heat_price < 0.0 {
             return Err(Error::Request(format!("a price of heat cannot be {}", self.heat_price)));
         }
-        self.refinement.check()?;
         if self.filters > 0 { local::units(self.filters, image).map(drop) } else { Ok(()) }
     }
 

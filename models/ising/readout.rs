@@ -3,27 +3,24 @@
 //! The means M_c of the R output spins of every class c over G sweeps have
 //!
 //! ```text
-//! means m_c, covariances f(G) C_cd,      C_cd = E_cd + p_cd (K + L C Lᵀ)_cd,      E_cd = δ_cd ⟨1 − m²⟩_c/R      (28)
-//! K_cd = Σ_l [Σ_h B^l_ch B^l_dh (1 − m_h²)/k − U^l_cd],      B^l = B^(l+1) g^(l+1) A^(l+1)
-//! U^l_cd = Σ_n B^(l+1)_cn B^(l+1)_dn g_n² s_n/k,      s_n = Σ_h A_nh² [(1 − m_h²)/k + (1 − 1/k) g_h² s_h]
-//! B_ch = ⟨g A_h⟩_c in the last hidden layer, where U = 0,     L_cd = Σ_h B_ch g_h γ R⟨A_h⟩_d
+//! means m_c, covariances f(G) C_cd,      C_cd = S_cd + δ_cd (⟨1 − m²⟩_c/R − p_c S_cc)      (28)
+//! S_cd = Σ_{t≥1} Σ_h u_ch(t) N_h u_dh(t),      N = g/k + (1 − m² − g − g² s)
+//! u^l(t+1) = A^(l+1)ᵀ g u^(l+1)(t) + γ A^l g u^(l−1)(t),      u_cn(0) = 1/R for the outputs n of class c
 //! m = ⟨tanh(f + √s z)⟩,     g = ⟨1 − tanh²(f + √s z)⟩ over normal z
-//! p_cc = 1 − Σ_h u_ch (1 − m_h²)/Σ_h B_ch² (1 − m_h²),     u_ch = ⟨(g A_h)²⟩_c/R,     p_cd = 1 for d ≠ c
+//! p_c = Σ_h ⟨(g A_h)²⟩_c N_h/(R Σ_h ⟨g A_h⟩_c² N_h) over the last hidden layer
 //! ```
 //!
-//! f and s are the mean and the variance of a spin's field, ⟨⟩_c is the mean over the output spins of a class, h the spins of
-//! the layer below, k copies each, n those of the layer above. Copies share their field, and what it does to them. m is from
-//! passes of the closure, one up and some more that take the way back into
+//! f and s are the mean and the variance of a spin's field, A its couplings to the layer below and γAᵀ those to the layer above, k the copies of every
+//! spin, and ⟨⟩_c is the mean over the output spins of a class. m is from passes of the closure, one up and some more that take the way back into
 //! account, and then some by these means over the noise. There s has two parts more: what comes
-//! back from the outputs to the last hidden layer, γ² Σ_n A_nh² (1 − m_n²); and, for the outputs, what the layers below that one do to
-//! several of its spins at once, which is their part of K_cc, less what copies have of it in s, over ⟨g⟩_c². Where spins come back to themselves by way of another
-//! layer, the noise that comes along takes away what that adds to their means; noise that comes back to layers further down is left out.
+//! back from the outputs to the last hidden layer, γ² Σ_n A_nh² (1 − m_n²); and, for the outputs, what S has that independent spins of the
+//! last hidden layer do not give them, over ⟨g⟩_c². Where spins come back to themselves by way of another
+//! layer, the noise that comes along takes away what that adds to their means; noise that comes back to layers further down is left out of s.
 //!
-//! E is all the noise of every output spin. K is what the noise of the layers below
-//! does to two of them at once: B is how the outputs of a class answer to a spin of layer l, by way of the layers between; B²
-//! counts an output with itself too, which u takes out, and p is what that leaves in the last hidden layer, and is taken to leave of
-//! the others, and of what comes back. U takes out the same of hidden spins: what the layers below do to one alone is in its 1 − m² already. At last, a fluctuation of class d
-//! comes back to c by way of the last hidden layer, multiplied by L_cd: linear response by the naive mean field.
+//! S is linear response, backwards in time. Layers are drawn in turns, and a spin varies for two reasons: by chance in its field, with the variance
+//! 1 − tanh² of which g is the mean, k times less for copies; and with its field, by the slope g, and by 1 − m² − g − g² s more, since tanh is no
+//! line, in which copies are alike. u(t) is how the outputs of a class answer to chance t turns before. S counts an
+//! output spin with itself too, which its own 1 − m² has already: p is that part, taken to be as large for all turns as for the first.
 //!
 //! f(G) = (1 + 2Σ_t (1 − t/G) aᵗ)/G is what the average of G values leaves of the variance of one, if they are correlated
 //! as aᵗ with the autocorrelation time τ = ½ (1 + a)/(1 − a): 1 at G = 1, and 2τ/G for many.
@@ -70,7 +67,7 @@ pub struct Cheapest {
     pub accuracy: f64,
 }
 
-/// How often the noise of the outputs comes back: what is left of it falls by the square of a gain each time.
+/// How often noise goes back and forth at most: what is left of it falls by the square of a gain each time.
 const PASSES_OF_NOISE: usize = 10;
 
 impl IsingNet {
@@ -165,7 +162,7 @@ impl IsingNet {
     /// Another pass through all layers, which counts the noise of every field. What is new counts by the part `new`.
     fn passed(&self, clamped: &Tensor<2>, means: &mut [Tensor<2>], new: f64) -> Passed {
         let last = self.layers.len() - 1;
-        let mut passed = Passed { slopes: Vec::new(), fields: Vec::new(), variances: Vec::new() };
+        let mut passed = Passed::default();
         for layer in 0..=last {
             let (mut field, variance) = match layer {
                 0 => (clamped.clone(), clamped.zeros_like()),
@@ -194,6 +191,7 @@ impl IsingNet {
             passed.slopes.push(slope);
             passed.fields.push(field);
             passed.variances.push(variance);
+            passed.noises.push(all);
         }
         passed
     }
@@ -213,78 +211,113 @@ impl IsingNet {
             self.passed(&clamped, &mut means, 0.5);
         }
         let passed = self.passed(&clamped, &mut means, 1.0);
-        let Passed { slopes, fields, variances } = &passed;
+        let Passed { slopes, fields, variances, .. } = &passed;
         let [images, spins] = means[last].dims();
         let (classes, replicas) = (self.classes, spins / self.classes);
         let weight = self.layers[last].weight() * self.factor(last);
         // `[image, spin]` for every class.
         let each = |row: Tensor<2>| row.unsqueeze_dim::<3>(1);
-        let spread = self.spread(last - 1, means[last - 1].clone());
+        let noise: Vec<Tensor<2>> =
+            (0..=last).map(|layer| self.chance(layer, &means[layer], &passed)).collect();
+        let nearby = &noise[last - 1];
         let (nearest, own): (Vec<_>, Vec<_>) = (0..classes)
             .map(|class| {
                 let of = class * replicas..(class + 1) * replicas;
                 let [slope, weight] = [&slopes[last], &weight].map(|x| x.clone().slice_dim(1, of.clone()));
                 let b = slope.clone().matmul(weight.clone().transpose()) / replicas as f64;
                 let u = slope.square().matmul(weight.square().transpose()) / (replicas * replicas) as f64;
-                (b, (u * spread.clone()).sum_dim(1))
+                (b, (u * nearby.clone()).sum_dim(1))
             })
             .unzip();
-        // B of the last hidden layer, `[image, class, spin below]`.
+        // ⟨g A_h⟩_c, `[image, class, spin below]`.
         let b = Tensor::stack::<3>(nearest, 1);
-        let products = |b: Tensor<3>, spread: Tensor<2>| (b.clone() * each(spread)).matmul(b.transpose());
-        let all = products(b.clone(), spread);
-        let mut below = all.zeros_like();
-        let mut answer = b.clone() * each(slopes[last - 1].clone());
-        for layer in (0..last - 1).rev() {
-            let variance = variances[layer + 1].clone() / self.copies(layer + 1) as f64;
-            below = below - products(answer.clone(), variance);
-            let rows = answer.reshape([(images * classes) as i64, -1]);
-            let down = self.layers[layer + 1].back(rows) * self.factor(layer + 1);
-            answer = down.reshape([images as i64, classes as i64, -1]);
-            below = below + products(answer.clone(), self.spread(layer, means[layer].clone()));
-            answer = answer * each(slopes[layer].clone());
-        }
         let same = Tensor::<2>::eye(classes, &weight.device()).unsqueeze_dim::<3>(0);
         let diagonal = |c: &Tensor<3>| (c.clone() * same.clone()).sum_dim(2);
-        // What the layers below add to the variance of the field of every output spin, and is not there yet.
+        let first = diagonal(&((b.clone() * each(nearby.clone())).matmul(b.clone().transpose())));
+        let linear = self.answered(b.clone(), slopes, &noise);
+        // What there is to the variance of the field of every output spin that independent spins below do not give it.
         let slope = self.class_means(slopes[last].clone()).clamp_min(1e-6);
-        let there = (b.clone().square() * each(self.alike(last - 1, &passed))).sum_dim(2);
+        let independent = self.spread(last - 1, means[last - 1].clone()) + self.alike(last - 1, &passed);
+        let there = (b.square() * each(independent)).sum_dim(2);
         let wider =
-            (diagonal(&below) - there).reshape([images, classes]).clamp_min(0.0) / slope.clone().square();
+            (diagonal(&linear) - there).reshape([images, classes]).clamp_min(0.0) / slope.clone().square();
         let wider = wider.reshape([images, classes, 1]).expand([images, classes, replicas]);
         let variance = variances[last].clone() + wider.reshape([images, spins]);
         let (m, softer) = in_noise(&fields[last], &variance);
         let softer = (self.class_means(softer) / slope).reshape([images, classes, 1]);
-        let shared = (all.clone() + below) * softer.clone() * softer.clone().swap_dims(1, 2);
-        // 1 − p: as much of what a class shares with itself is of an output and itself.
-        let itself = Tensor::cat(own, 1).reshape([images, classes, 1]) / diagonal(&all).clamp_min(1e-30);
+        let shared = linear * softer.clone() * softer.swap_dims(1, 2);
+        // p: as much of what a class shares with itself is of an output and itself.
+        let itself = Tensor::cat(own, 1).reshape([images, classes, 1]) / first.clamp_min(1e-30);
         let alone = self.class_means(m.clone().square() * -1.0 + 1.0) / replicas as f64;
-        let own = alone - (diagonal(&shared) * itself.clone()).reshape([images, classes]);
-        let fresh = shared + same.clone() * own.clone().reshape([images, classes, 1]);
-        // ⟨A_h⟩_c, `[spin below, class]`.
-        let towards = self.class_means(weight) * (self.gamma(last - 1) * replicas as f64);
-        let back = (b * each(slopes[last - 1].clone()) * softer).matmul(towards.unsqueeze_dim(0));
-        let others = same.clone() * itself * -1.0 + 1.0;
+        let own = alone - (diagonal(&shared) * itself).reshape([images, classes]);
+        let c = shared + same.clone() * own.clone().reshape([images, classes, 1]);
         // A mean of spins cannot vary by more.
         let most = (self.class_means(m.clone()).square() * -1.0 + 1.0).reshape([images, classes, 1]);
-        let mut c = fresh.clone();
-        for _ in 0..PASSES_OF_NOISE {
-            let returned = back.clone().matmul(c).matmul(back.clone().transpose());
-            c = fresh.clone() + returned * others.clone();
-            let excess = (diagonal(&c).reshape([images, classes, 1]) - most.clone()).clamp_min(0.0);
-            c = c - same.clone() * excess;
-        }
+        let excess = (diagonal(&c).reshape([images, classes, 1]) - most).clamp_min(0.0);
+        let c = c - same * excess;
         (m, c, own)
+    }
+
+    /// N of a layer, `[image, spin]`.
+    fn chance(&self, layer: usize, mean: &Tensor<2>, passed: &Passed) -> Tensor<2> {
+        let slope = passed.slopes[layer].clone();
+        let line = slope.clone().square() * passed.noises[layer].clone();
+        let bent = (mean.clone().square() * -1.0 + 1.0 - slope.clone() - line).clamp_min(0.0);
+        slope / self.copies(layer) as f64 + bent
+    }
+
+    /// S of (28), from how outputs answer to the last hidden layer, `[image, class, spin]`, slopes and N of every layer.
+    fn answered(&self, b: Tensor<3>, slopes: &[Tensor<2>], noise: &[Tensor<2>]) -> Tensor<3> {
+        let (layers, [images, classes, _]) = (self.layers.len(), b.dims());
+        let each = |row: &Tensor<2>| row.clone().unsqueeze_dim::<3>(1);
+        let largest = |s: &Tensor<3>| s.clone().abs().max().into_scalar::<f64>();
+        let mut sum = Tensor::zeros([images, classes, classes], &b.device());
+        let mut answers: Vec<Option<Tensor<3>>> = vec![None; layers];
+        answers[layers - 2] = Some(b);
+        // Up to the first layer, and back and forth as often as it counts.
+        for turn in 0..layers + 2 * PASSES_OF_NOISE {
+            let mut before: Vec<Option<Tensor<3>>> = vec![None; layers];
+            let mut add = |layer: usize, more: Tensor<2>| {
+                let more = more.reshape([images as i64, classes as i64, -1]);
+                before[layer] = Some(match before[layer].take() {
+                    Some(answer) => answer + more,
+                    None => more,
+                });
+            };
+            let mut more = sum.zeros_like();
+            for (layer, u) in answers.into_iter().enumerate() {
+                let Some(u) = u else { continue };
+                more = more + (u.clone() * each(&noise[layer])).matmul(u.clone().transpose());
+                let through = (u * each(&slopes[layer])).reshape([(images * classes) as i64, -1]);
+                if layer > 0 {
+                    add(layer - 1, self.layers[layer].back(through.clone()) * self.factor(layer));
+                }
+                let strength =
+                    if layer + 1 < layers { self.gamma(layer) * self.factor(layer + 1) } else { 0.0 };
+                if strength > 0.0 {
+                    add(layer + 1, self.layers[layer + 1].product(through) * strength);
+                }
+            }
+            sum = sum + more.clone();
+            if before.iter().all(Option::is_none) || turn >= layers && largest(&more) < 1e-3 * largest(&sum) {
+                break;
+            }
+            answers = before;
+        }
+        sum
     }
 }
 
 /// What a pass finds of every layer, `[image, spin]`.
+#[derive(Default)]
 struct Passed {
     /// g.
     slopes: Vec<Tensor<2>>,
     fields: Vec<Tensor<2>>,
     /// Those of the fields from below.
     variances: Vec<Tensor<2>>,
+    /// Those of the whole fields, s.
+    noises: Vec<Tensor<2>>,
 }
 
 /// tanh, and its slope.
@@ -313,6 +346,11 @@ const DRAWS: usize = 2;
 const ALL_DRAWS: usize = 20_000;
 
 impl Expected {
+    /// m_c, `[image, class]`.
+    pub fn means(&self) -> &[f64] {
+        &self.means
+    }
+
     /// C, `[image, class, class]`.
     pub fn covariances(&self) -> &[f64] {
         &self.covariances
