@@ -115,9 +115,9 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
         "{} makes images of {pixels} pixels, but those of the data set have {asked}",
         file.display()
     );
-    for (index, (knob, value)) in arguments.imperfection.iter().enumerate() {
+    for (index, (knob, value)) in setup.settings.imperfections()?.into_iter().enumerate() {
         let key = setup.bench.key.fork("device").at(index as u64);
-        let device = knob.device(&generator.substrate, *value, Scale::Unit, key).context("--imperfection")?;
+        let device = knob.device(&generator.substrate, value, Scale::Unit, key).context("--imperfection")?;
         generator = generator.with_substrate(device.substrate);
     }
     generator.substrate.check_step(generator.schedule.dt).context("--imperfection")?;
@@ -140,7 +140,7 @@ impl Setup {
         setup.afford_all()?;
         if setup.settings.mode == Mode::Classes && setup.settings.eval.is_none() {
             setup.settings.classes.check(setup.bench.data.train.shape())?;
-            setup.settings.refinement.check()?;
+            setup.settings.refinement.check(&setup.bench.data.train, CLASSES)?;
         }
         if setup.settings.mode == Mode::Stored {
             // Checked before there is a run folder.

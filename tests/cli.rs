@@ -628,6 +628,30 @@ fn generate_draws_classes_with_a_computer_and_with_a_network() {
     let fast = ["--eval", export.to_str().unwrap(), "--hidden-units", "adiabatic"];
     let (summary, _) = run("fast", &[&fast[..], &config[..2]].concat());
     assert!(summary["heat_kt"].is_null());
+    // Devices that differ, each in its own way, and other strengths of labels in order, once each.
+    let scores = |out: &Path| json(&out.join("evaluation.json"))["generated"]["force"]["frechet"].clone();
+    let (_, designed) = run("designed", &[&fast[..], &config[..2]].concat());
+    for imperfection in ["bits=3", "mismatch=0.3", "range=0.2", "fan-in=20", "temperature=2", "wells=1.5"] {
+        let differs = ["--imperfection", imperfection];
+        let (_, device) = run(imperfection, &[&fast[..], &config[..2], &differs].concat());
+        assert_ne!(scores(&device), scores(&designed), "{imperfection}");
+        let again = std::fs::read_to_string(device.join("config.toml")).unwrap();
+        assert!(again.contains(&format!("imperfections = [\"{imperfection}\"]")), "{again}");
+    }
+    let (_, curve) = run("curve", &[&seven[..4], &config, &["--strengths", "2,0.5,2,1.35"]].concat());
+    let curve = json(&curve.join("evaluation.json"));
+    let strengths = curve["strengths"].as_array().unwrap();
+    let values: Vec<f64> = strengths.iter().map(|at| at["strength"].as_f64().unwrap()).collect();
+    assert_eq!(values, [0.5, 1.35, 2.0]);
+    assert!(strengths.iter().all(|at| at["heat_kt"]["mean"].is_number()));
+    // Training on own samples goes on from the same couplings, and changes them.
+    let refined =
+        ["--set", "refinement.steps=1", "--set", "refinement.batch=20", "--set", "refinement.filters=2"];
+    let (_, refined) = run("refined", &[&classes[..], &config, &refined].concat());
+    let file = |out: &Path| std::fs::read(out.join("couplings.safetensors")).unwrap();
+    assert_ne!(file(&refined), file(&out));
+    let (_, control) = run("control", &[&classes[..], &config].concat());
+    assert_eq!(file(&control), file(&out));
     let (summary, _) = run("network", &["--mode", "diffusion", "--hidden", "16", "--epochs", "2"]);
     assert_eq!((summary["mode"].as_str(), summary["heat_kt"].is_null()), (Some("diffusion"), true));
 }
@@ -651,6 +675,22 @@ fn what_generate_cannot_do_is_told_in_one_line() {
     refused(&["--dt", "0.9", "--t-f", "1.8"], &["time step", "must be below"]);
     refused(&["--mode", "classes", "--dt", "0.2"], &["time step", "must be below"]);
     refused(&["--gain", "nan"], &["gain", "finite"]);
+    refused(&["--mode", "classes", "--imperfection", "bits=4"], &["--imperfection", "only with --eval"]);
+    refused(&["--set", "strengths=[1.0]"], &["--strengths", "no labels"]);
+    refused(&["--set", "refinement.steps=2"], &["refinement.steps", "only where classes"]);
+    refused(&["--mode", "classes", "--strengths", "nan"], &["strengths", "finite"]);
+    let eval = ["--eval", "/nowhere", "--imperfection"];
+    refused(&[&eval[..], &["bandwidth=1"]].concat(), &["bandwidth", "not simulated"]);
+    refused(&[&eval[..], &["bits"]].concat(), &["KNOB=VALUE"]);
+    refused(&[&eval[..], &["colour=1"]].concat(), &["colour=1", "are possible"]);
+    refused(
+        &["--mode", "classes", "--set", "refinement.steps=1", "--set", "refinement.batch=9"],
+        &["a batch of 20"],
+    );
+    refused(
+        &["--mode", "classes", "--set", "refinement.steps=1", "--set", "refinement.real=1"],
+        &["no image of class"],
+    );
     refused(&["--mode", "diffusion", "--export", "x.safetensors"], &["--export", "no couplings"]);
     refused(&["--samples", "3"], &["samples"]);
     refused(&["--t-f", "-1"], &["must be positive"]);

@@ -91,6 +91,10 @@ fn netlist(task: &Convert, couplings: &Couplings) -> Result<String> {
     let substrate = couplings.substrate(&device)?;
     let protocol = match couplings.course() {
         Some(course) => {
+            ensure!(
+                task.example.is_none(),
+                "--example: these units are clamped at every knot of a course; give one set of their values with --clamp FILE"
+            );
             let held = clamped(&substrate, task.clamp.as_deref(), 1, course.times.len())?;
             substrate.protocol(&course, &held)?
         }

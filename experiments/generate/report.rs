@@ -333,8 +333,8 @@ fn left_to_know(denoising: &[Denoised]) -> Result<Markup> {
         h2 { "Denoising along the run" }
         p {
             "Held-out images that are as noisy as they should be at that time: the mean square of what the force of the computer misses of the \
-             force that would reverse their noising, as a part of the variance of that force over images, hidden units at their mean. The second line is that of one who \
-             knows the class and nothing else."
+             force that would reverse their noising, as a part of the variance of that force over images, hidden units at their mean. What guidance adds to that \
+             force counts as missed. The second line is that of one who knows the class and nothing else."
         }
         (row("row", &[chart]))
     })

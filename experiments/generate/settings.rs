@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thermograd::Schedule;
@@ -98,10 +98,10 @@ pub struct Arguments {
     /// Draw with exported couplings, in any format, instead of training.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "mode", "trainer", "cycles", "gain", "hidden", "epochs"])]
     pub eval: Option<PathBuf>,
-    /// Draw on a device that differs from the file: bits=4, mismatch=0.1, range, fan-in, temperature, wells or unit-mismatch; may be
+    /// Draw on a device that differs from the file: bits=4, mismatch=0.1, range, fan-in, temperature or wells; may be
     /// repeated. The seed stands for the specimen.
-    #[arg(long, value_name = "KNOB=VALUE", requires = "eval", value_parser = imperfect)]
-    pub imperfection: Vec<(Knob, f64)>,
+    #[arg(long, value_name = "KNOB=VALUE")]
+    imperfection: Vec<String>,
     /// File in which the judge is kept between runs.
     #[arg(long, value_name = "FILE")]
     pub judge: Option<PathBuf>,
@@ -112,14 +112,15 @@ pub struct Arguments {
 }
 
 /// An imperfection that a generator can have, and how much of it.
-fn imperfect(text: &str) -> Result<(Knob, f64), String> {
-    let (knob, value) = text.split_once('=').ok_or("KNOB=VALUE is expected, as in bits=4")?;
-    let knob = Knob::from_str(knob, false).map_err(|_| format!("{knob} is not one of the imperfections"))?;
-    if matches!(knob, Knob::ReadOut | Knob::Bandwidth) {
-        return Err(format!("{} is not simulated for generators", knob.title()));
+fn imperfect(text: &str) -> Result<(Knob, f64)> {
+    let (knob, value) = text.split_once('=').context("KNOB=VALUE is expected, as in bits=4")?;
+    let knob = Knob::from_str(knob, false);
+    let knob =
+        knob.map_err(|_| anyhow!("bits, mismatch, range, fan-in, temperature or wells are possible"))?;
+    if matches!(knob, Knob::ReadOut | Knob::Bandwidth | Knob::UnitMismatch) {
+        bail!("{} is not simulated for generators", name(&knob));
     }
-    let value = value.parse().map_err(|_| format!("{value} is not a number"))?;
-    Ok((knob, value))
+    Ok((knob, value.parse().with_context(|| format!("{value} is not a number"))?))
 }
 
 /// What kind of generator.
@@ -351,8 +352,9 @@ impl Arguments {
         let s = &mut settings;
         self.data.set(&mut s.source)?;
         s.eval = self.eval.as_deref().map(std::path::absolute).transpose()?;
-        s.imperfections =
-            self.imperfection.iter().map(|(knob, value)| format!("{}={value}", name(knob))).collect();
+        if !self.imperfection.is_empty() {
+            s.imperfections.clone_from(&self.imperfection);
+        }
         self.run.check(&self.judge)?;
         if let Some(judge) = self.judge.as_ref().filter(|judge| !judge.is_file()) {
             try_place(judge)?;
@@ -362,6 +364,8 @@ impl Arguments {
         set(&mut s.dt, self.dt);
         set(&mut s.label_strength, self.label_strength);
         set(&mut s.strengths, self.strengths.clone());
+        s.strengths.sort_by(f64::total_cmp);
+        s.strengths.dedup();
         set(&mut s.guidance, self.guidance);
         set(&mut s.stored.images, self.images);
         set(&mut s.stored.trainer, self.trainer);
@@ -431,7 +435,19 @@ impl Arguments {
             ("--readout", self.readout.is_some(), !diffusion, "a conventional network has one read-out"),
             ("--class", self.class.is_some(), labels || diffusion, no_labels),
             ("--label-strength", self.label_strength.is_some(), labels, no_labels),
-            ("--strengths", self.strengths.is_some(), labels, no_labels),
+            ("--strengths", !settings.strengths.is_empty(), labels, no_labels),
+            (
+                "--imperfection",
+                !settings.imperfections.is_empty(),
+                read,
+                "only with --eval, on couplings that there are",
+            ),
+            (
+                "refinement.steps",
+                settings.refinement.steps > 0,
+                labels && !read,
+                "only where classes are trained",
+            ),
             ("--hidden-units", self.hidden_units.is_some(), labels, no_labels),
             ("--guidance", self.guidance.is_some(), diffusion, "only with --mode diffusion"),
             ("--export", self.run.export.is_some(), !diffusion, "a conventional network has no couplings"),
@@ -441,6 +457,15 @@ impl Arguments {
 }
 
 impl Settings {
+    /// How the device differs from the couplings that are evaluated.
+    ///
+    /// # Errors
+    /// An imperfection that there is not.
+    pub fn imperfections(&self) -> Result<Vec<(Knob, f64)>> {
+        let each = |text: &String| imperfect(text).with_context(|| format!("--imperfection {text}"));
+        self.imperfections.iter().map(each).collect()
+    }
+
     /// The read-out of the headline numbers.
     pub fn headline(&self) -> Readout {
         self.readout.unwrap_or(match self.mode {
@@ -477,6 +502,7 @@ impl thermograd_experiments::workbench::settings::Settings for Settings {
         ] {
             ensure!(value.is_finite(), "{name}: must be finite");
         }
+        self.imperfections()?;
         ensure!(self.strengths.iter().all(|strength| strength.is_finite()), "strengths: must be finite");
         ensure!(
             self.noising.fade > 0.0 && self.noising.fade <= 1.0,

@@ -15,7 +15,8 @@ use crate::training::network::rows;
 pub struct Denoised {
     /// The time of the run, from its start.
     pub time: f64,
-    /// ⟨(F − T)²⟩ of the force F that the computer exerts on noisy images, hidden units at their mean.
+    /// ⟨(F − T)²⟩ of the force F that the computer exerts on noisy images, hidden units at their mean. Where guidance (58) was trained, what it adds
+    /// to T is missed on purpose and counts too: before an image can be seen, w times the spread of class means.
     pub left: f64,
     /// ⟨(T − ⟨T⟩_class)²⟩: of one who knows the class and nothing else.
     pub within_classes: f64,

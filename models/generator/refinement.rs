@@ -122,18 +122,30 @@ impl Computer {
 }
 
 impl Refinement {
-    /// Refuses what cannot be trained.
+    /// Refuses what cannot be trained on some examples of so many classes.
     ///
     /// # Errors
-    /// [`Error::Request`] for batches without pairs, no filters or real images, and learning rates that are not positive.
-    pub fn check(&self) -> Result<()> {
-        let Self { batch, filters, real, learning_rate, .. } = *self;
-        if batch >= 2 && filters > 0 && real > 0 && learning_rate > 0.0 && learning_rate.is_finite() {
+    /// [`Error::Request`] for batches with fewer than two images a class, no filters, learning rates that are not positive, and classes of which
+    /// there is no real image.
+    pub fn check(&self, examples: &Examples, classes: usize) -> Result<()> {
+        if self.steps == 0 {
+            return Ok(());
+        }
+        let there =
+            |class: usize| (0..self.real.min(examples.len())).any(|index| examples.label(index) == class);
+        if let Some(class) = (0..classes).find(|class| !there(*class)) {
+            let reason =
+                format!("refinement.real = {}: there is no image of class {class} among them", self.real);
+            return Err(Error::Request(reason));
+        }
+        let Self { batch, filters, learning_rate, .. } = *self;
+        if batch >= 2 * classes && filters > 0 && learning_rate > 0.0 && learning_rate.is_finite() {
             return Ok(());
         }
         let reason = format!(
-            "refinement needs a batch of two at least, filters, real images and a positive learning rate, not {batch}, \
-             {filters}, {real} and {learning_rate}"
+            "refinement needs a batch of {} at least, filters and a positive learning rate, not {batch}, {filters} and \
+             {learning_rate}",
+            2 * classes
         );
         Err(Error::Request(reason))
     }

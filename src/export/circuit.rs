@@ -176,21 +176,29 @@ impl Circuit<'_> {
             }
         }
         check_table(table)?;
-        let mut text = self.heading();
+        let mut text = self.heading(&moving);
         self.elements(&mut text, &moving);
         self.run(&mut text, table);
         Ok(text)
     }
 
     /// What the numbers mean.
-    fn heading(&self) -> String {
+    fn heading(&self, moving: &Moving) -> String {
         let Scales { volts, farads, seconds, kelvin } = self.scales;
         let (amperes, kt) = (self.scales.amperes(), self.substrate.kt());
         let mut text = String::from(
             "* A thermodynamic computer as a circuit, in reduced units of x, time and energy (thermograd)\n",
         );
         let mut say = |line: String| text.push_str(&format!("* {line}\n"));
-        say("V = sum_i (J2 x_i^2 + J4 x_i^4) + sum_i h_i x_i + sum_(ij) J_ij x_i x_j, each pair of units counted once".into());
+        let shift = if moving.wells.is_some() { "(J2 + d_i)" } else { "J2" };
+        let gains = if moving.gains.is_some() { "s_i s_j " } else { "" };
+        say(format!(
+            "V = sum_i ({shift} x_i^2 + J4 x_i^4) + sum_i h_i x_i + sum_(ij) {gains}J_ij x_i x_j, each pair of units counted once"
+        ));
+        if moving.times.len() > 1 {
+            let knots = moving.times.len();
+            say(format!("h, s and d, where they are, follow straight lines between {knots} knots in time"));
+        }
         say("dx_i/dt = -mu dV/dx_i + sqrt(2 mu kT) noise; h: biases and clamped units".into());
         say(format!("x = v / {volts:e} V; time = t / {seconds:e} s; a unit is a capacitor of {farads:e} F"));
         say(format!(
