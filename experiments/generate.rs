@@ -96,8 +96,8 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
     let named = || format!("in {}", file.display());
-    let couplings = load(file)?;
     let mut settings = arguments.settings()?;
+    let couplings = load(file)?;
     let device = settings.source.device()?;
     let mut generator =
         Generator::from_couplings(&couplings, settings.noising, &device).with_context(named)?;
