@@ -199,8 +199,8 @@ impl Setup {
         const TOGETHER: usize = 256;
         let (s, Bench { data, shards, key, .. }) = (&self.settings, &self.bench);
         let (refinement, key) = (s.refinement, key.fork("refinement"));
-        let training =
-            refinement.training(&denoiser, s.noising, s.dt, s.label_strength, &data.train, *shards, key)?;
+        let generator = denoiser.generator(s.noising, s.dt)?;
+        let training = refinement.training(&generator, s.label_strength, &data.train, *shards, key)?;
         let together = Shards { size: TOGETHER, ..*shards };
         session.train(Fit::new(training, denoiser, together, key))
     }

@@ -31,7 +31,7 @@ use thermograd::{
 use crate::error::{Error, Result};
 use crate::generator::classes::{Denoiser, Exported};
 use crate::generator::model::{Generator, HiddenUnits, Request};
-use crate::generator::noising::{Noising, level};
+use crate::generator::noising::level;
 use crate::training::examples::Examples;
 use crate::training::fit::{Gradient, Part, Recipe, Training, backward};
 use crate::training::network::rows;
@@ -150,23 +150,21 @@ impl Refinement {
         Err(Error::Request(reason))
     }
 
-    /// The training of a denoiser whose labels have some strength when it draws.
+    /// The training of a denoiser, which is this generator so far, whose labels have some strength when it draws.
     ///
     /// # Errors
-    /// [`Error::Request`] where a class has no image, and those of [`Denoiser::generator`].
+    /// [`Error::Request`] where a class has no image, and those of [`Generator::white`].
     pub fn training<'a>(
         &self,
-        denoiser: &Denoiser,
-        noising: Noising,
-        dt: f64,
+        generator: &Generator,
         strength: f64,
         examples: &'a Examples,
         shards: Shards,
         key: Key,
     ) -> Result<Training<'a, Denoiser>> {
-        let generator = denoiser.generator(noising, dt)?;
+        let (noising, dt) = (generator.noising, generator.schedule.dt);
         let classes = generator.classes().expect("a generator of classes");
-        let features = Features::new(*self, &generator, examples, classes, shards, key.fork("features"))?;
+        let features = Features::new(*self, generator, examples, classes, shards, key.fork("features"))?;
         let recipe = Recipe {
             epochs: 1,
             batch: self.batch,
@@ -337,6 +335,7 @@ mod tests {
 
     use super::*;
     use crate::generator::classes::ClassesConfig;
+    use crate::generator::noising::Noising;
 
     const PIXELS: usize = 12 * 16;
 
@@ -345,7 +344,7 @@ mod tests {
         // Bright on the left or on the right.
         let side = |at: usize| at % 16 < 8;
         let bright = |(at, u): (usize, f32)| {
-            if side(at) == (at / PIXELS % 2 == 0) { 200.0 + 55.0 * u } else { 55.0 * u }
+            if side(at) == (at / PIXELS).is_multiple_of(2) { 200.0 + 55.0 * u } else { 55.0 * u }
         };
         let pixels = pixels.enumerate().map(|each| bright(each) as u8).collect();
         Examples::new(16, 12, pixels, (0..32).map(|k| k % 2).collect()).unwrap()
