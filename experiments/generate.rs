@@ -119,8 +119,8 @@ fn evaluate(arguments: &Arguments, file: &Path) -> Result<()> {
         let key = setup.bench.key.fork("device").at(index as u64);
         let device = knob.device(&generator.substrate, value, Scale::Unit, key).context("--imperfection")?;
         generator = generator.with_substrate(device.substrate);
+        generator.substrate.check_step(generator.schedule.dt).context("--imperfection")?;
     }
-    generator.substrate.check_step(generator.schedule.dt).context("--imperfection")?;
     let session = Session::evaluation("generate --eval", arguments.run.out.as_deref(), &setup.settings)?;
     setup.report(&session, &Model::Computer(generator))
 }

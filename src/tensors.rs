@@ -95,7 +95,7 @@ pub(crate) fn scatter(values: Tensor<2>, pairs: &[[usize; 2]], shape: [usize; 2]
 }
 
 /// The listed pairs `[1, pair]` of a matrix.
-pub(crate) fn gather(dense: Tensor<2>, pairs: &[[usize; 2]]) -> Tensor<2> {
+pub fn gather(dense: Tensor<2>, pairs: &[[usize; 2]]) -> Tensor<2> {
     let ([rows, columns], device) = (dense.dims(), dense.device());
     dense.reshape([1, rows * columns]).select(1, flat_indices(pairs, columns, &device))
 }

@@ -22,8 +22,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::activation::relu;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use thermograd::tensors::gather;
 use thermograd::{
     Control, Key, Overdamped, Pattern, Protocol, Schedule, Shards, Substrate, Unrolled, Well, to_f64,
 };
@@ -83,7 +84,7 @@ impl Computer {
         let blocks = config.topology.blocks.iter().zip(couplings);
         let stored = blocks.map(|(block, coupling)| match &block.pattern {
             Pattern::Full => coupling,
-            Pattern::Pairs(pairs) => listed(coupling, pairs),
+            Pattern::Pairs(pairs) => gather(coupling, pairs),
         });
         let values = stored.chain([gains, wells]);
         let device = self.wells.device().inner();
@@ -318,14 +319,6 @@ fn membership(labels: &[usize], classes: usize, device: &Device) -> Tensor<2> {
     let mut of = vec![0.0_f32; classes * labels.len()];
     labels.iter().enumerate().for_each(|(image, class)| of[class * labels.len() + image] = 1.0);
     rows(of, classes, device)
-}
-
-/// The listed entries of a matrix, `[1, pair]`.
-fn listed(matrix: Tensor<2>, pairs: &[[usize; 2]]) -> Tensor<2> {
-    let ([rows, columns], device) = (matrix.dims(), matrix.device().inner());
-    let indices: Vec<i64> = pairs.iter().map(|[i, j]| (i * columns + j) as i64).collect();
-    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [pairs.len()]), &device);
-    matrix.reshape([1, rows * columns]).select(1, indices)
 }
 
 #[cfg(test)]
