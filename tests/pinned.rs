@@ -235,6 +235,7 @@ fn images_of_classes_are_what_they_were() {
         knots: 4,
         guidance: 0.0,
         weighted: false,
+        corrected: false,
         unit_gains: false,
         recipe,
         ..ClassesConfig::default()

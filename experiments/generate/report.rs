@@ -43,8 +43,8 @@ pub fn page(
 ) -> Result<Page> {
     let width = setup.bench.data.train.width();
     let (title, computer) = match model {
-        Model::Computer(generator) => ("A thermodynamic computer makes digits from noise", Some(generator)),
-        Model::Network(_) => ("A conventional network makes digits from noise", None),
+        Model::Computer(generator) => ("A thermodynamic computer makes images from noise", Some(generator)),
+        Model::Network(_) => ("A conventional network makes images from noise", None),
     };
     let film = computer.map(|generator| Film::shoot(setup, generator)).transpose()?;
     let digits = film.as_ref().map(|film| film.condensing(width)).transpose()?;

@@ -98,8 +98,8 @@ fn curve(reading: &Reading, forecast: &Forecast) -> Result<Markup> {
     Ok(html! {
         h2 { "How many sweeps" }
         p {
-            "The accuracy of the average of the outputs over so many sweeps, and what is \
-             expected from mean fields and the noise of the outputs."
+            "The accuracy of the average of the outputs over so many sweeps (the mean over all such averages that fit one after \
+             the other), and what is expected from mean fields and the noise of the outputs."
         }
         (row("row", &[chart.svg_with(&lines, &measured, &[])?]))
     })

@@ -117,7 +117,7 @@ impl Default for ClassesConfig {
             guided_after: 0.3,
             dropped: 0.1,
             weighted: true,
-            corrected: false,
+            corrected: true,
             unit_gains: true,
             rising: false,
             heat_price: 0.0,

@@ -3,24 +3,25 @@
 //! The means M_c of the R output spins of every class c over G sweeps have
 //!
 //! ```text
-//! means m_c, covariances f(G) C_cd,      C_cd = S_cd + δ_cd (⟨1 − m²⟩_c/R − p_c S_cc)      (28)
+//! means m_c, covariances f(G) C_cd,      C_cd = S_cd + δ_cd ⟨1 − m² − g² V⟩_c/R      (28)
 //! S_cd = Σ_{t≥1} Σ_h u_ch(t) N_h u_dh(t),      N = g/k + (1 − m² − g − g² s)
 //! u^l(t+1) = A^(l+1)ᵀ g u^(l+1)(t) + γ A^l g u^(l−1)(t),      u_cn(0) = 1/R for the outputs n of class c
 //! m = ⟨tanh(f + √s z)⟩,     g = ⟨1 − tanh²(f + √s z)⟩ over normal z
-//! p_c = Σ_h ⟨(g A_h)²⟩_c N_h/(R Σ_h ⟨g A_h⟩_c² N_h) over the last hidden layer
+//! V_n = v_n r,     r = ⟨S_ee⟩/⟨Σ_n g² v_n⟩,     u_en(0) = e_n of random signs e for all outputs at once
 //! ```
 //!
 //! f and s are the mean and the variance of a spin's field, A its couplings to the layer below and γAᵀ those to the layer above, k the copies of every
 //! spin, and ⟨⟩_c is the mean over the output spins of a class. m is from passes of the closure, one up and some more that take the way back into
 //! account, and then some by these means over the noise. There s has two parts more: what comes
-//! back from the outputs to the last hidden layer, γ² Σ_n A_nh² (1 − m_n²); and, for the outputs, what S has that independent spins of the
-//! last hidden layer do not give them, over ⟨g⟩_c². Where spins come back to themselves by way of another
+//! back from the outputs to the last hidden layer, γ² Σ_n A_nh² (1 − m_n²); and, for the outputs, what spins of the last hidden layer
+//! have in common: V instead of the variance v that independent ones give the field of an output. Signs at random tell the sum of V over the outputs of an image
+//! from few answers, since other pairs of outputs cancel on average (M. F. Hutchinson, Commun. Stat. Simul. Comput. 18, 1059 (1989)). Where spins come back to themselves by way of another
 //! layer, the noise that comes along takes away what that adds to their means; noise that comes back to layers further down is left out of s.
 //!
 //! S is linear response, backwards in time. Layers are drawn in turns, and a spin varies for two reasons: by chance in its field, with the variance
 //! 1 − tanh² of which g is the mean, k times less for copies; and with its field, by the slope g, and by 1 − m² − g − g² s more, since tanh is no
 //! line, in which copies are alike. u(t) is how the outputs of a class answer to chance t turns before. S counts an
-//! output spin with itself too, which its own 1 − m² has already: p is that part, taken to be as large for all turns as for the first.
+//! output spin with itself too, g² V, which its own 1 − m² has already.
 //! It is tested with one hidden layer and all of the way back, two and a tenth of it, and three without; where much comes back to deep layers, S can be
 //! too small by a third.
 //!
@@ -41,6 +42,7 @@ use crate::ising::network::{IsingNet, mean_spin, softened};
 use crate::ising::sampling::shares;
 use crate::ising::training::Forward;
 use crate::training::examples::Examples;
+use crate::training::network::rows;
 
 /// What is expected of the outputs of some examples.
 #[derive(Clone, PartialEq, Debug)]
@@ -72,6 +74,9 @@ pub struct Cheapest {
 /// A part of S below which what another turn adds is left out.
 const LEAST: f64 = 1e-3;
 
+/// How many sums of outputs with random signs tell the variance of their fields.
+const SIGNS: usize = 2;
+
 /// How often noise goes back and forth at most: what is left of it falls by the square of a gain each time.
 const PASSES_OF_NOISE: usize = 10;
 
@@ -89,6 +94,8 @@ impl IsingNet {
         let shards = Shards { size: shards.size.min(100), ..shards };
         let (mut spins, mut means) = (Vec::new(), Vec::new());
         let (mut covariances, mut own) = (Vec::new(), Vec::new());
+        let outputs = *self.spins().last().expect("a layer");
+        let key = Key::new(0).fork("signs");
         // In chunks, so that progress can be told.
         let chunk = shards.size * 2 * shards.threads;
         for start in (0..examples.len()).step_by(chunk) {
@@ -96,7 +103,11 @@ impl IsingNet {
             let parts = shards.map(count, |range| {
                 let indices: Vec<usize> = range.map(|index| start + index).collect();
                 let inputs = examples.clamped(&indices, &network.normalisation, None, &network.device());
-                let (spins, c, own) = network.outputs(inputs, passes);
+                let width = SIGNS * outputs;
+                let signs = key.skip(indices[0] as u64).normals(0, indices.len(), width);
+                let signs =
+                    rows(signs.into_iter().map(f32::signum).collect(), indices.len(), &network.device());
+                let (spins, c, own) = network.outputs(inputs, signs, passes);
                 let means = network.class_means(spins.clone());
                 (to_f64(spins), to_f64(means), to_f64(c), to_f64(own))
             });
@@ -109,7 +120,7 @@ impl IsingNet {
             progress((start + count) as f64 / examples.len() as f64);
         }
         let labels = (0..examples.len()).map(|index| examples.label(index)).collect();
-        let (classes, outputs) = (self.classes, *self.spins().last().expect("a layer"));
+        let classes = self.classes;
         Expected { classes, labels, replicas: outputs / classes, shards, spins, means, covariances, own }
     }
 
@@ -208,8 +219,13 @@ impl IsingNet {
     }
 
     /// The means of the output spins, `[image, spin]`, C of (28), `[image, class, class]`, and the part of C_cc that class c
-    /// shares with no other, `[image, class]`.
-    fn outputs(&self, inputs: Tensor<2>, passes: usize) -> (Tensor<2>, Tensor<3>, Tensor<2>) {
+    /// shares with no other, `[image, class]`. `signs` are those of [`SIGNS`] sums, `[image, sum · spin]`.
+    fn outputs(
+        &self,
+        inputs: Tensor<2>,
+        signs: Tensor<2>,
+        passes: usize,
+    ) -> (Tensor<2>, Tensor<3>, Tensor<2>) {
         let last = self.layers.len() - 1;
         let (clamped, mut means) = self.closed(inputs, passes);
         for _ in 0..if self.is_feed_forward() { 0 } else { PASSES_OF_NOISE } {
@@ -220,45 +236,50 @@ impl IsingNet {
         let [images, spins] = means[last].dims();
         let (classes, replicas) = (self.classes, spins / self.classes);
         let weight = self.layers[last].weight() * self.factor(last);
-        // `[image, spin]` for every class.
-        let each = |row: Tensor<2>| row.unsqueeze_dim::<3>(1);
         let noise: Vec<Tensor<2>> =
             (0..=last).map(|layer| self.chance(layer, &means[layer], &passed)).collect();
-        let nearby = &noise[last - 1];
-        let (nearest, own): (Vec<_>, Vec<_>) = (0..classes)
-            .map(|class| {
-                let of = class * replicas..(class + 1) * replicas;
-                let [slope, weight] = [&slopes[last], &weight].map(|x| x.clone().slice_dim(1, of.clone()));
-                let b = slope.clone().matmul(weight.clone().transpose()) / replicas as f64;
-                let u = slope.square().matmul(weight.square().transpose()) / (replicas * replicas) as f64;
-                (b, (u * nearby.clone()).sum_dim(1))
-            })
-            .unzip();
-        // ⟨g A_h⟩_c, `[image, class, spin below]`.
-        let b = Tensor::stack::<3>(nearest, 1);
-        let same = Tensor::<2>::eye(classes, &weight.device()).unsqueeze_dim::<3>(0);
-        let diagonal = |c: &Tensor<3>| (c.clone() * same.clone()).sum_dim(2);
-        let first = diagonal(&((b.clone() * each(nearby.clone())).matmul(b.clone().transpose())));
+        // How classes answer to the last hidden layer, ⟨g A_h⟩_c, and sums of outputs with random signs, `[image, class or sum, spin below]`.
+        let total = classes + SIGNS;
+        let one = |k: usize| {
+            let of = k * replicas..(k + 1) * replicas;
+            let [slope, weight] = [&slopes[last], &weight].map(|x| x.clone().slice_dim(1, of.clone()));
+            slope.matmul(weight.transpose()) / replicas as f64
+        };
+        let sum = |k: usize| {
+            let sign = signs.clone().slice_dim(1, k * spins..(k + 1) * spins);
+            // As large as the answer of a class without what it has in common.
+            let unit = replicas as f64 * (classes as f64).sqrt();
+            (slopes[last].clone() * sign).matmul(weight.clone().transpose()) / unit
+        };
+        let b = Tensor::stack::<3>((0..classes).map(one).chain((0..SIGNS).map(sum)).collect(), 1);
+        let diagonal = |c: &Tensor<3>| {
+            let size = c.dims()[1];
+            (c.clone() * Tensor::<2>::eye(size, &c.device()).unsqueeze_dim::<3>(0))
+                .sum_dim(2)
+                .reshape([images, size])
+        };
         let linear = self.answered(b.clone(), slopes, &noise);
-        // What there is to the variance of the field of every output spin that independent spins below do not give it.
-        let slope = self.class_means(slopes[last].clone()).clamp_min(1e-6);
+        // r: what the sums have, over what independent spins below give them.
         let independent = self.spread(last - 1, means[last - 1].clone()) + self.alike(last - 1, &passed);
-        let there = (b.square() * each(independent)).sum_dim(2);
-        let wider =
-            (diagonal(&linear) - there).reshape([images, classes]).clamp_min(0.0) / slope.clone().square();
-        let wider = wider.reshape([images, classes, 1]).expand([images, classes, replicas]);
-        let variance = variances[last].clone() + wider.reshape([images, spins]);
+        let there = (b.square() * independent.unsqueeze_dim::<3>(1)).sum_dim(2).reshape([images, total]);
+        let more = (diagonal(&linear) - there).slice_dim(1, classes..total).mean_dim(1)
+            * (replicas * replicas * classes) as f64;
+        let alone = (slopes[last].clone().square() * variances[last].clone()).sum_dim(1);
+        let variance = variances[last].clone() * (more / alone.clamp_min(1e-30) + 1.0).clamp_min(0.0);
         let (m, softer) = in_noise(&fields[last], &variance);
-        let softer = (self.class_means(softer) / slope).reshape([images, classes, 1]);
-        let shared = linear * softer.clone() * softer.swap_dims(1, 2);
-        // p: as much of what a class shares with itself is of an output and itself.
-        let itself = Tensor::cat(own, 1).reshape([images, classes, 1]) / first.clamp_min(1e-30);
-        let alone = self.class_means(m.clone().square() * -1.0 + 1.0) / replicas as f64;
-        let own = alone - (diagonal(&shared) * itself).reshape([images, classes]);
-        let c = shared + same.clone() * own.clone().reshape([images, classes, 1]);
+        let slope = self.class_means(slopes[last].clone()).clamp_min(1e-6);
+        let softer = self.class_means(softer) / slope;
+        let each = |row: Tensor<2>| row.reshape([images, classes, 1]);
+        let shared = linear.slice([0..images, 0..classes, 0..classes])
+            * each(softer.clone())
+            * each(softer.clone()).swap_dims(1, 2);
+        let itself = self.class_means(slopes[last].clone().square() * variance) * softer.square();
+        let own = (self.class_means(m.clone().square() * -1.0 + 1.0) - itself) / replicas as f64;
+        let same = Tensor::<2>::eye(classes, &weight.device()).unsqueeze_dim::<3>(0);
+        let c = shared + same.clone() * each(own.clone());
         // A mean of spins cannot vary by more.
         let most = (self.class_means(m.clone()).square() * -1.0 + 1.0).reshape([images, classes, 1]);
-        let excess = (diagonal(&c).reshape([images, classes, 1]) - most).clamp_min(0.0);
+        let excess = (each(diagonal(&c)) - most).clamp_min(0.0);
         let c = c - same * excess;
         (m, c, own)
     }
@@ -388,14 +409,16 @@ impl Expected {
         let all = |k: usize| left * c[k * n + k];
         let own: Vec<f64> =
             (0..n).map(|k| (left * self.own[image * n + k]).clamp(0.0, all(k).max(0.0))).collect();
-        let shared = |i: usize, j: usize| left * c[i * n + j] - if i == j { own[i] } else { 0.0 };
-        let root = Root::new(n, shared);
         let mean = |chance: &dyn Fn(&[f64]) -> f64| {
             let pair = |z: &[f32]| [1.0, -1.0].map(|sign| z.iter().map(|z| sign * f64::from(*z)).collect());
             let draws: Vec<Vec<f64>> = normals.chunks(n).flat_map(pair).collect();
             draws.iter().map(|z| chance(z)).sum::<f64>() / draws.len() as f64
         };
+        // All covariances, without what classes have alone.
+        let root =
+            |alone: &[f64]| Root::new(n, |i, j| left * c[i * n + j] - if i == j { alone[i] } else { 0.0 });
         if self.replicas * sweeps > FEW {
+            let root = root(&own);
             return mean(&|z| {
                 let m: Vec<f64> = root.times(z).zip(m).map(|(shift, m)| m + shift).collect();
                 chance_of_normals(label, &m, &own)
@@ -403,8 +426,12 @@ impl Expected {
         }
         let classes: Vec<Common> =
             spins.enumerate().map(|(k, m)| Common::matched(sweeps, m, all(k))).collect();
+        let alone: Vec<f64> =
+            classes.iter().enumerate().map(|(k, class)| class.alone(sweeps).min(all(k))).collect();
+        let root = root(&alone);
         mean(&|z| {
-            let shifts = root.times(z).enumerate().map(|(k, shift)| shift / shared(k, k).max(1e-30).sqrt());
+            let sd = |k: usize| (all(k) - alone[k]).max(1e-30).sqrt();
+            let shifts = root.times(z).enumerate().map(|(k, shift)| shift / sd(k));
             let all = classes.iter().zip(shifts).map(|(class, z)| class.counts(sweeps, z));
             chance_of_few(label, &all.collect::<Vec<_>>())
         })
@@ -543,6 +570,11 @@ impl Common {
             }
         }
         matched(low)
+    }
+
+    /// The part of the variance of their mean that spins have in a given field.
+    fn alone(&self, times: usize) -> f64 {
+        self.moments(times).2 / (self.fields.len() * times) as f64
     }
 
     /// The mean of the mean spin, its variance where each spin is read so many times, and the mean of 1 − tanh².
@@ -701,6 +733,62 @@ mod tests {
             let found = expected(8, c).accuracy(1, 0.5);
             println!("{apart}: {found} ± {noise}, {exact}");
             assert!((found - exact).abs() < noise);
+        }
+    }
+
+    /// Most noise of a field may be an output's own, as here, and classes are correlated by the rest: the chance of two classes, by a sum over both.
+    #[test]
+    fn noise_of_single_outputs_moves_no_class() {
+        let (images, spins, field, single, common) = (1000, 8, [1.0, 0.2], 1.0, 0.6);
+        // The mean of a spin of class k whose common field is z standard deviations.
+        let mean = |k: usize, z: f64| -> f64 {
+            let spin = |own: f64| (field[k] + common * z + single * own).tanh();
+            nodes().iter().map(|(own, weight)| weight * spin(*own)).sum()
+        };
+        let over = |k: usize, f: &dyn Fn(f64) -> f64| -> f64 {
+            nodes().iter().map(|(z, weight)| weight * f(mean(k, *z))).sum()
+        };
+        let m = [0, 1].map(|k| over(k, &|m| m));
+        let square = [0, 1].map(|k| over(k, &|m| m * m));
+        let shared = [0, 1].map(|k| square[k] - m[k] * m[k]);
+        let alone = square.map(|square| (1.0 - square) / spins as f64);
+        let pairs = |rho: f64| {
+            let second = move |x: f64, y: f64| rho * x + (1.0 - rho * rho).sqrt() * y;
+            let all = nodes().into_iter().flat_map(|a| nodes().map(|b| (a, b)));
+            all.map(move |((x, p), (y, q))| (x, second(x, y), p * q))
+        };
+        // The mean of the chance, and its standard deviation.
+        let exact = |rho: f64| {
+            let (mut chance, mut squares) = (0.0, 0.0);
+            for (x, y, weight) in pairs(rho) {
+                let one = |(k, z)| Common::new(&vec![mean(k, z); spins], 0.0).counts(1, 0.0);
+                let here = chance_of_few(0, &[(0, x), (1, y)].map(one));
+                (chance, squares) = (chance + weight * here, squares + weight * here * here);
+            }
+            (chance, (squares - chance * chance).sqrt())
+        };
+        for rho in [-0.95_f64, 0.95] {
+            let both: f64 =
+                pairs(rho).map(|(x, y, weight)| weight * (mean(0, x) - m[0]) * (mean(1, y) - m[1])).sum();
+            let expected = Expected {
+                classes: 2,
+                labels: vec![0; images],
+                replicas: spins,
+                shards: Shards { size: 1000, threads: 2 },
+                spins: m.iter().flat_map(|m| vec![*m; spins]).collect::<Vec<_>>().repeat(images),
+                means: m.repeat(images),
+                // As if what a class has alone were all counted with what it shares.
+                own: [0.0; 2].repeat(images),
+                covariances: [shared[0] + alone[0], both, both, shared[1] + alone[1]].repeat(images),
+            };
+            // Draws and their opposites count as one.
+            let ((chance, sd), found) = (exact(rho), expected.accuracy(1, 0.5));
+            let noise = 4.9 * sd / (ALL_DRAWS as f64).sqrt();
+            let (wrong, _) = exact(rho * shared[0] / (shared[0] + alone[0]));
+            println!("{rho}: {found} ± {noise}, {chance}, {wrong} if all were shared");
+            // And what fields of one kind for all spins of a class leave out.
+            assert!((found - chance).abs() < noise + 1e-3);
+            assert!((wrong - chance).abs() > noise + 1e-3);
         }
     }
 

@@ -110,7 +110,7 @@ pub struct Reading {
     pub images: usize,
     /// Sweeps left out at the beginning.
     pub burn_in: usize,
-    /// Accuracy of the average of so many sweeps.
+    /// Accuracy of the average of so many sweeps, over as many such averages as there are one after the other.
     pub accuracy: Vec<(usize, f64)>,
     /// `[class][answer]`, of the longest average; ties are shared.
     pub confusion: Vec<Vec<f64>>,
@@ -200,7 +200,8 @@ pub(crate) fn tallied(
     mut progress: impl FnMut(f64),
     sample: impl Fn(&mut Part) -> Result<()> + Sync,
 ) -> Result<Reading> {
-    let mut marks: Vec<usize> = marks.iter().copied().filter(|&mark| mark < sweeps.read).collect();
+    let mut marks: Vec<usize> =
+        marks.iter().copied().filter(|&mark| mark > 0 && mark < sweeps.read).collect();
     marks.push(sweeps.read);
     let (mut right, mut confusion) = (vec![0.0; marks.len()], vec![vec![0.0; classes]; classes]);
     let mut flips = 0.0;
@@ -210,20 +211,22 @@ pub(crate) fn tallied(
         let count = chunk.min(examples.len() - start);
         let parts = shards.gather(count, |range| -> Result<_> {
             let indices: Vec<usize> = range.map(|index| start + index).collect();
-            let sums = vec![0.0; indices.len() * classes];
-            let mut part =
-                Part { burn_in: sweeps.burn_in, marks: &marks, indices, sums, at: Vec::new(), flips: 0.0 };
+            let none = vec![0.0; indices.len() * classes];
+            let answers = vec![none.clone(); marks.len()];
+            let starts = answers.clone();
+            let (burn_in, marks) = (sweeps.burn_in, &marks[..]);
+            let mut part = Part { burn_in, marks, indices, classes, sums: none, starts, answers, flips: 0.0 };
             sample(&mut part)?;
-            Ok((part.indices, part.at, part.flips))
+            Ok((part.indices, part.answers, part.flips))
         });
-        for (indices, at, part_flips) in parts? {
+        for (indices, answers, part_flips) in parts? {
             flips += part_flips;
-            for (mark, sums) in at.iter().enumerate() {
-                for (&index, sums) in indices.iter().zip(sums.chunks(classes)) {
-                    let (label, shares) = (examples.label(index), shares(sums));
-                    right[mark] += shares[label];
+            for (mark, answers) in answers.iter().enumerate() {
+                for (&index, shares) in indices.iter().zip(answers.chunks(classes)) {
+                    let label = examples.label(index);
+                    right[mark] += shares[label] / (sweeps.read / marks[mark]) as f64;
                     if mark + 1 == marks.len() {
-                        confusion[label].iter_mut().zip(&shares).for_each(|(sum, share)| *sum += share);
+                        confusion[label].iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
                     }
                 }
             }
@@ -242,10 +245,13 @@ pub(crate) struct Part<'a> {
     marks: &'a [usize],
     /// The images.
     pub(crate) indices: Vec<usize>,
+    classes: usize,
     /// Sums of class means over the sweeps read, `[image, class]`.
     sums: Vec<f64>,
-    /// The sums at every mark.
-    at: Vec<Vec<f64>>,
+    /// The sums where the average of so many sweeps began, by mark.
+    starts: Vec<Vec<f64>>,
+    /// How often each class was the answer of such an average, ties by their shares, by mark: `[image, class]`.
+    answers: Vec<Vec<f64>>,
     /// Spins that changed their sign.
     pub(crate) flips: f64,
 }
@@ -255,8 +261,15 @@ impl Part<'_> {
     pub(crate) fn read(&mut self, index: usize, means: impl FnOnce() -> Vec<f64>) {
         let Some(before) = index.checked_sub(self.burn_in) else { return };
         self.sums.iter_mut().zip(means()).for_each(|(sum, mean)| *sum += mean);
-        if self.marks.contains(&(before + 1)) {
-            self.at.push(self.sums.clone());
+        for (mark, (start, answers)) in self.marks.iter().zip(self.starts.iter_mut().zip(&mut self.answers)) {
+            if !(before + 1).is_multiple_of(*mark) {
+                continue;
+            }
+            let averaged: Vec<f64> =
+                self.sums.iter().zip(start.iter()).map(|(sum, start)| sum - start).collect();
+            let shares = averaged.chunks(self.classes).flat_map(shares);
+            answers.iter_mut().zip(shares).for_each(|(answer, share)| *answer += share);
+            start.copy_from_slice(&self.sums);
         }
     }
 }
@@ -268,4 +281,34 @@ pub(crate) fn shares(values: &[f64]) -> Vec<f64> {
     let ties = |value: &&f64| most - **value < 1e-6;
     let count = values.iter().filter(ties).count() as f64;
     values.iter().map(|value| if ties(&value) { 1.0 / count } else { 0.0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of seven sweeps after two of burn-in there are seven averages of one, two of three and one of all.
+    #[test]
+    fn all_averages_of_so_many_sweeps_are_read() {
+        let examples = Examples::new(1, 1, vec![0; 3], vec![0, 1, 1]).unwrap();
+        // By how much class 0 is ahead of class 1, the same for all images.
+        let ahead = [9.0, 9.0, 0.5, -1.0, -1.0, 0.0, 1.0, -0.5, 1.5];
+        let sweeps = Sweeps { burn_in: 2, read: 7 };
+        let shards = Shards { size: 2, threads: 2 };
+        let sample = |part: &mut Part| {
+            for (index, ahead) in ahead.iter().enumerate() {
+                let count = part.indices.len();
+                part.read(index, || [ahead / 2.0, -ahead / 2.0].repeat(count));
+            }
+            Ok(())
+        };
+        let reading = tallied(&examples, sweeps, &[1, 3, 40], 2, shards, |_| {}, sample).unwrap();
+        // Class 0 is the answer of 3½ sweeps, of the second average of three, and of that of all.
+        let right = |first: f64| (first + 2.0 * (1.0 - first)) / 3.0;
+        let expected = [(1, right(3.5 / 7.0)), (3, right(0.5)), (7, right(1.0))];
+        for ((mark, found), (expected_mark, accuracy)) in reading.accuracy.iter().zip(expected) {
+            assert!(*mark == expected_mark && (found - accuracy).abs() < 1e-12, "{:?}", reading.accuracy);
+        }
+        assert_eq!(reading.confusion, [[1.0, 0.0], [2.0, 0.0]]);
+    }
 }
