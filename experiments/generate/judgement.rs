@@ -14,7 +14,7 @@ use thermograd_models::generator::noising::level;
 use thermograd_models::{Denoised, Examples, Fit, Judge, Parameters, Reference, Scores};
 
 use crate::settings::{Mode, Settings};
-use crate::{CLASSES, Gallery, Model, Setup};
+use crate::{CLASSES, Drawn, Gallery, Model, Setup};
 
 /// Row-major images and the class of each.
 type Known = (Vec<f32>, Vec<usize>);
@@ -28,6 +28,8 @@ pub struct Evaluation {
     pub judge_accuracy: f64,
     /// By read-out.
     pub generated: BTreeMap<String, Scores>,
+    /// Images that the judge reads as another class, by read-out.
+    pub misread: BTreeMap<String, Vec<Misread>>,
     /// At all label strengths that images were drawn at, if there are several, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strengths: Vec<AtStrength>,
@@ -41,6 +43,17 @@ pub struct Evaluation {
     pub denoising: Option<Vec<Denoised>>,
     /// Multiply–accumulates per image of the conventional network.
     pub digital_macs: Option<f64>,
+}
+
+/// An image that the judge reads as another class than it should.
+#[derive(Serialize)]
+pub struct Misread {
+    /// Its place among all images.
+    pub image: usize,
+    /// The class that was requested, or that of the stored image that it is most like.
+    pub asked: usize,
+    /// What the judge reads.
+    pub read: usize,
 }
 
 /// Images drawn at one label strength.
@@ -128,6 +141,13 @@ impl Setup {
             let drawn = gallery.drawn.iter();
             drawn.map(|(name, drawn)| scores((*name, (&drawn.images[..], &drawn.labels[..])))).collect()
         };
+        let misread = |drawn: &Drawn| -> Vec<Misread> {
+            let read = reference.judge().opinion(&drawn.images, data.train.pixels_each(), shards).classes;
+            let all = read.into_iter().zip(&drawn.labels).enumerate();
+            let all = all.map(|(image, (read, &asked))| Misread { image, asked, read });
+            all.filter(|one| one.read != one.asked).collect()
+        };
+        let misread = gallery.drawn.iter().map(|(name, drawn)| ((*name).to_owned(), misread(drawn)));
         let calibration = self.calibration()?;
         let known = calibration.iter().map(|(name, (images, labels))| (*name, (&images[..], &labels[..])));
         let estimate = |values: &[f64]| (!values.is_empty()).then(|| Estimate::of(values));
@@ -145,6 +165,7 @@ impl Setup {
             reference: format!("{} {which} images", self.real().len()),
             judge_accuracy,
             generated: generated(gallery)?,
+            misread: misread.collect(),
             strengths,
             calibration: known.map(scores).collect::<Result<_>>()?,
             heat_kt: estimate(&gallery.heat),

@@ -53,6 +53,7 @@ pub fn page(
         (scores(evaluation))
         @if !evaluation.strengths.is_empty() { (by_heat(&evaluation.strengths)?) }
         (grid(gallery, width, summary)?)
+        (failures(gallery, evaluation, width, summary)?)
         (neighbours(setup, gallery, width)?)
         @if let (Some(generator), Some(film), Some((condensing, _))) = (computer, &film, &digits) {
             (condensing)
@@ -159,6 +160,28 @@ fn grid(gallery: &Gallery, width: usize, summary: &Summary) -> Result<Markup> {
     let shown = summary.scores.n.min(100);
     let caption = format!("The first {shown} images, {readout} read-out, none left out.");
     Ok(html! { h2 { "Samples" } (figure(&picture, 2, &caption)?) })
+}
+
+/// Images that the judge reads as another class.
+fn failures(gallery: &Gallery, evaluation: &Evaluation, width: usize, summary: &Summary) -> Result<Markup> {
+    let readout = name(&summary.readout);
+    let misread = &evaluation.misread[&readout];
+    if misread.is_empty() {
+        return Ok(html! { h2 { "Failures" } p { "The judge reads no image as another class." } });
+    }
+    let images = &gallery.drawn[&readout[..]].images;
+    let each = images.len() / summary.scores.n;
+    let shown = &misread[..misread.len().min(20)];
+    let picture =
+        tiles(shown.iter().map(|one| &images[one.image * each..][..each]), width, shown.len().min(10));
+    let read: Vec<String> = shown.iter().map(|one| format!("{} as {}", one.asked, one.read)).collect();
+    let caption = format!(
+        "The first {} of {} images ({readout} read-out) that the judge reads as another class: {}.",
+        shown.len(),
+        misread.len(),
+        read.join(", ")
+    );
+    Ok(html! { h2 { "Failures" } (figure(&picture, 2, &caption)?) })
 }
 
 /// Images, and below each the real image most similar to it.
