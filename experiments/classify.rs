@@ -43,7 +43,7 @@ fn main() {
 
 fn train(arguments: &Arguments) -> Result<()> {
     let run = &arguments.run;
-    run.export.as_deref().map_or(Ok(()), check_export)?;
+    run.export.as_deref().map_or(Ok(()), |file| check_export(file, true))?;
     let prepare = |settings| {
         let setup = Setup::new(settings, arguments)?;
         setup.afford_training()?;

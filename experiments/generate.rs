@@ -72,7 +72,7 @@ fn main() {
 
 fn train(arguments: &Arguments) -> Result<()> {
     let (run, prepare) = (&arguments.run, |settings| Setup::new(settings, arguments));
-    run.export.as_deref().map_or(Ok(()), check_export)?;
+    run.export.as_deref().map_or(Ok(()), |file| check_export(file, false))?;
     let (mut session, setup) =
         Session::open("generate", &run.out, &run.resume, || arguments.settings(), prepare)?;
     session.check_images(&setup.bench.data)?;

@@ -77,7 +77,7 @@ fn main() {
 
 fn train(arguments: &Arguments) -> Result<()> {
     let run = &arguments.run;
-    run.export.as_deref().map_or(Ok(()), check_export)?;
+    run.export.as_deref().map_or(Ok(()), |file| check_export(file, false))?;
     let prepare = |settings: Settings| {
         let bench = arguments.data.open(&settings.source, settings.shard)?;
         bench.check_ranks(settings.trainer.recipe.batch)?;

@@ -42,7 +42,7 @@ fn begin(arguments: &Arguments) -> Result<()> {
             ensure!(!inside, "--export {}: choose a place outside of --out", file.display());
             match Format::of_name(&file.to_string_lossy())?.holds_spins_alone() {
                 true => run::try_place(file)?,
-                false => run::check_export(file)?,
+                false => run::check_export(file, false)?,
             }
             Some((file, instance.model(common.penalty)?))
         }

@@ -187,12 +187,17 @@ fn an_export_goes_by_its_extension_and_spares_what_is_no_description() {
         ("y.zip", "does not end in a known extension"),
         ("y", "does not end in a known extension"),
     ] {
-        let early = run::check_export(Path::new(&bench.at(name))).unwrap_err();
+        let early = run::check_export(Path::new(&bench.at(name)), true).unwrap_err();
         for error in [early, export(name).unwrap_err()] {
             assert!(format!("{error:#}").contains(part), "{error:#}");
         }
     }
     assert_eq!(std::fs::read_to_string(precious).unwrap(), "{\"precious\": true}");
+    // One format is for classifiers.
+    let text = bench.at("parameters.txt");
+    run::check_export(Path::new(&text), true).unwrap();
+    let refused = run::check_export(Path::new(&text), false).unwrap_err();
+    assert!(refused.to_string().contains("published classifier only"), "{refused}");
 }
 
 #[test]

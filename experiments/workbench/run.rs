@@ -136,9 +136,15 @@ pub fn try_place(path: &Path) -> Result<()> {
 }
 
 /// Refuses, before training, a file that couplings cannot be exported to. Its extension must be that of a format that
-/// holds everything, and its description must not overwrite a file that is not a description.
-pub fn check_export(path: &Path) -> Result<()> {
+/// holds everything (or the one for parameters, if they are those of a `classifier`), and its description must not overwrite a file that is
+/// not a description.
+pub fn check_export(path: &Path, classifier: bool) -> Result<()> {
     let format = Format::of_name(&path.to_string_lossy())?;
+    ensure!(
+        classifier || format != Format::Parameters,
+        "{}: this format holds the published classifier only; a .safetensors, .npz or .csv file holds everything",
+        path.display()
+    );
     ensure!(
         !format.holds_spins_alone(),
         "{}: this format holds spin models only; a .safetensors, .npz or .csv file holds everything",
@@ -303,7 +309,7 @@ impl Run {
         let Some(also) = also else {
             return Ok(());
         };
-        check_export(also)?;
+        check_export(also, true)?;
         export(also)
     }
 

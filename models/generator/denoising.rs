@@ -10,15 +10,15 @@ use crate::generator::noising::Moment;
 use crate::training::examples::Examples;
 use crate::training::network::rows;
 
-/// What is left to know at one time of the run, as parts of the variance over images of the force T of equation (15), all pixels together.
+/// What is left to know at one time of the run, as parts of the variance over images of the mean force ⟨T⟩ of equation (15), all pixels together.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Denoised {
     /// The time of the run, from its start.
     pub time: f64,
-    /// ⟨(F − T)²⟩ of the force F that the computer exerts on noisy images, hidden units at their mean. Where guidance (58) was trained, what it adds
-    /// to T is missed on purpose and counts too: before an image can be seen, w times the spread of class means.
+    /// The mean square of F less (57), for the force F that the computer exerts on noisy images, hidden units at their mean. Where guidance (58) was
+    /// trained, what it adds is missed on purpose and counts too: before an image can be seen, w times the spread of class means.
     pub left: f64,
-    /// ⟨(T − ⟨T⟩_class)²⟩: of one who knows the class and nothing else.
+    /// The variance of ⟨T⟩ within classes: of one who knows the class and nothing else.
     pub within_classes: f64,
 }
 
@@ -54,13 +54,15 @@ impl Generator {
                 let normals = key.normals(step as u32, range.len(), pixels);
                 let held = range.clone().flat_map(|index| examples.pixels(index));
                 let of = |pixel: &u8| -> &Moment { &moments[usize::from(*pixel)] };
-                let x = held
-                    .clone()
-                    .zip(normals)
-                    .map(|(pixel, z)| (of(pixel).mean + of(pixel).variance.sqrt() * f64::from(z)) as f32);
-                let force = fast.force(end - time, &rows(x.collect(), range.len(), &device));
-                let target = held.map(|pixel| of(pixel).target as f32).collect();
-                let missed = (force - rows(target, range.len(), &device)).square().sum();
+                let drawn = held.zip(normals).map(|(pixel, z)| {
+                    let (moment, z) = (of(pixel), f64::from(z));
+                    let displaced = moment.variance.sqrt() * z;
+                    let target = moment.target + moment.stiffness * displaced;
+                    ((moment.mean + displaced) as f32, target as f32)
+                });
+                let (x, target): (Vec<f32>, Vec<f32>) = drawn.unzip();
+                let [x, target] = [x, target].map(|values| rows(values, range.len(), &device));
+                let missed = (fast.force(end - time, &x) - target).square().sum();
                 to_f64(missed)[0]
             };
             Ok(table.times.iter().zip(&table.moments).enumerate().map(at).collect())

@@ -189,6 +189,36 @@ mod tests {
 
     use super::*;
 
+    /// The variance of a unit falls as dσ²/dt = 2kT − 2 Cov(V₀′, x) = −aσ²: a of (57), which is worked out from moments at one time, is the rate that
+    /// the variances of neighbouring times have. In a parabola nothing but its mean moves.
+    #[test]
+    fn a_unit_is_pulled_back_at_the_rate_at_which_its_variance_falls() {
+        let group = Group::free("visible", 1).unbiased();
+        let (noising, bins) = (Noising::default(), 400);
+        let table = noising.table(&group, 0.1, bins).unwrap();
+        let end = noising.fade * noising.schedule.duration();
+        let mut largest = 0.0_f64;
+        for bin in (1..bins - 1).filter(|&bin| (table.times[bin] - end).abs() > 0.02) {
+            let [before, after] = [bin - 1, bin + 1];
+            let step = table.times[after] - table.times[before];
+            for pixel in [0, 60, 128, 255] {
+                let at = |bin: usize| table.moments[bin][pixel];
+                let rate = -(at(after).variance.ln() - at(before).variance.ln()) / step;
+                largest = largest.max(rate.abs());
+                assert!(
+                    (at(bin).stiffness - rate).abs() < 2e-3,
+                    "{bin} {pixel}: {} {rate}",
+                    at(bin).stiffness
+                );
+            }
+        }
+        println!("at most {largest}");
+        assert!(largest > 0.3);
+        let harmonic = noising.table(&group.wells(1.0, 0.0), 0.1, 20).unwrap();
+        let all = harmonic.moments.iter().flatten();
+        assert!(all.map(|moment| moment.stiffness.abs()).fold(0.0, f64::max) < 1e-3);
+    }
+
     /// Compares the table with simulated trajectories of the untrained computer.
     #[test]
     fn the_table_is_what_trajectories_do() {

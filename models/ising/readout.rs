@@ -7,7 +7,7 @@
 //! S_cd = Σ_{t≥1} Σ_h u_ch(t) N_h u_dh(t),      N = g/k + (1 − m² − g − g² s)
 //! u^l(t+1) = A^(l+1)ᵀ g u^(l+1)(t) + γ A^l g u^(l−1)(t),      u_cn(0) = 1/R for the outputs n of class c
 //! m = ⟨tanh(f + √s z)⟩,     g = ⟨1 − tanh²(f + √s z)⟩ over normal z
-//! V_n = v_n r,     r = ⟨S_ee⟩/⟨Σ_n g² v_n⟩,     u_en(0) = e_n of random signs e for all outputs at once
+//! V_n = v_n r,     r = 1 + ⟨S_ee − T_ee⟩/Σ_n g² v_n,     u_en(0) = e_n of random signs e for all outputs at once
 //! ```
 //!
 //! f and s are the mean and the variance of a spin's field, A its couplings to the layer below and γAᵀ those to the layer above, k the copies of every
@@ -15,7 +15,9 @@
 //! account, and then some by these means over the noise. There s has two parts more: what comes
 //! back from the outputs to the last hidden layer, γ² Σ_n A_nh² (1 − m_n²); and, for the outputs, what spins of the last hidden layer
 //! have in common: V instead of the variance v that independent ones give the field of an output. Signs at random tell the sum of V over the outputs of an image
-//! from few answers, since other pairs of outputs cancel on average (M. F. Hutchinson, Commun. Stat. Simul. Comput. 18, 1059 (1989)). Where spins come back to themselves by way of another
+//! from few answers, since other pairs of outputs cancel on average (M. F. Hutchinson, Commun. Stat. Simul. Comput. 18, 1059 (1989)); T is that part of S which
+//! independent spins below give, so that ⟨T_ee⟩ is Σ_n g² v_n, and signs err in the rest alone. S is worked out with v, and g with V instead changes it, and g² V, by
+//! one factor for each class. Where spins come back to themselves by way of another
 //! layer, the noise that comes along takes away what that adds to their means; noise that comes back to layers further down is left out of s.
 //!
 //! S is linear response, backwards in time. Layers are drawn in turns, and a spin varies for two reasons: by chance in its field, with the variance

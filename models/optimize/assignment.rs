@@ -4,8 +4,17 @@
 //! E = Σ_j c_(a(j) j) + Σ_a P_a max(0, load_a − capacity_a),      P_a = λ_a + 25 g/d      (43)
 //! ```
 //!
-//! over the agents a(j) of jobs. Jobs move to another agent, or two of them change places. A state that overloads an agent is no solution,
-//! however low it is.
+//! over the agents a(j) of jobs. A state that overloads an agent is no solution, however low it is.
+//!
+//! A job moves to another agent, and mostly a job of that agent leaves for a third one or for the place that has become free: ejection chains of two
+//! (M. Yagiura, T. Ibaraki and F. Glover, INFORMS J. Comput. 16, 133, 2004). Most agents are too dear for most jobs, so that
+//! job j goes to agent a with the probability
+//!
+//! ```text
+//! q_j(a) ∝ exp(−(c_aj + λ_a d_aj)/g),      and one of 20 times to any,      (62)
+//! ```
+//!
+//! which the rule of W. K. Hastings (Biometrika 57, 97, 1970) makes up for.
 //!
 //! The price λ_a of a unit of capacity is that of Lagrange's relaxation, max_λ≥0 Σ_j min_a (c_aj + λ_a d_aj) − Σ_a λ_a capacity_a, by
 //! subgradients (M. L. Fisher, Manage. Sci. 27, 1, 1981): below it, an overload would pay. g measures what an exchange of jobs costs: how
@@ -25,6 +34,12 @@ const PACKING: f64 = 0.06;
 
 /// The part of P d/g that is not λ.
 const MARGIN: f64 = 25.0;
+
+/// How often a job goes to any agent.
+const ANY: f64 = 0.05;
+
+/// How often a job moves and no other does.
+const ALONE: f64 = 0.25;
 
 /// Steps of the search for prices, and numbers that are looked at in them, at most.
 const STEPS: usize = 300;
@@ -79,6 +94,22 @@ fn gap(table: &[(f64, f64)], prices: &[f64], takes: f64) -> f64 {
     [gap, 0.1 * range(table)].into_iter().find(|gap| *gap > 0.0).unwrap_or(1.0)
 }
 
+/// (62) for the costs and demands of a job at these prices, and its sum up to every agent.
+fn chances(row: &[(f64, f64)], prices: &[f64], gap: f64) -> Vec<(f64, f64)> {
+    let priced: Vec<f64> =
+        row.iter().zip(prices).map(|((cost, takes), price)| cost + price * takes).collect();
+    let least = priced.iter().copied().fold(f64::INFINITY, f64::min);
+    let weights: Vec<f64> = priced.iter().map(|priced| (-(priced - least) / gap).exp()).collect();
+    let all: f64 = weights.iter().sum();
+    let chance = |weight: f64| (1.0 - ANY) * weight / all + ANY / row.len() as f64;
+    let mut sum = 0.0;
+    let with_sum = |weight: f64| {
+        sum += chance(weight);
+        (chance(weight), sum)
+    };
+    weights.into_iter().map(with_sum).collect()
+}
+
 /// Costs, demands and capacities.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Assignments {
@@ -87,6 +118,8 @@ pub struct Assignments {
     /// `[job, agent]`: cost, and what the job takes.
     table: Vec<(f64, f64)>,
     capacities: Vec<f64>,
+    /// `[job, agent]`: q of (62), and its sum up to this agent.
+    chances: Vec<(f64, f64)>,
     /// P, by agent.
     penalties: Vec<f64>,
     /// g.
@@ -99,6 +132,25 @@ pub struct Assigned {
     /// By job.
     pub agents: Vec<u32>,
     loads: Vec<f64>,
+    /// The jobs of every agent, in any order.
+    jobs: Vec<Vec<u32>>,
+    /// Where among the jobs of its agent every job is.
+    places: Vec<u32>,
+}
+
+impl Assigned {
+    /// Gives a job to another agent.
+    fn give(&mut self, job: usize, to: u32) {
+        let from = std::mem::replace(&mut self.agents[job], to);
+        let (left, place) = (&mut self.jobs[from as usize], self.places[job]);
+        left.swap_remove(place as usize);
+        if let Some(&moved) = left.get(place as usize) {
+            self.places[moved as usize] = place;
+        }
+        let joined = &mut self.jobs[to as usize];
+        self.places[job] = joined.len() as u32;
+        joined.push(job as u32);
+    }
 }
 
 impl Assignments {
@@ -126,8 +178,9 @@ impl Assignments {
         let gap = gap(&table, &prices, takes);
         let margin = if takes > 0.0 { MARGIN * gap / takes } else { 0.0 };
         let penalties = prices.iter().map(|price| price + margin).collect();
+        let chances = table.chunks(agents).flat_map(|row| chances(row, &prices, gap)).collect();
         let capacities = capacities.iter().map(|&capacity| capacity as f64).collect();
-        Ok(Self { agents, jobs, table, capacities, penalties, gap })
+        Ok(Self { agents, jobs, table, capacities, chances, penalties, gap })
     }
 
     /// How many jobs.
@@ -154,6 +207,17 @@ impl Assignments {
         self.table[job * self.agents + agent as usize]
     }
 
+    fn chance(&self, job: usize, agent: u32) -> f64 {
+        self.chances[job * self.agents + agent as usize].0
+    }
+
+    /// An agent for a job, by (62).
+    fn draw(&self, job: usize, rng: &mut impl RngExt) -> u32 {
+        let row = &self.chances[job * self.agents..][..self.agents];
+        let u: f64 = rng.random();
+        row.partition_point(|(_, sum)| *sum <= u).min(self.agents - 1) as u32
+    }
+
     fn over(&self, agent: u32, load: f64) -> f64 {
         let agent = agent as usize;
         self.penalties[agent] * (load - self.capacities[agent]).max(0.0)
@@ -171,9 +235,14 @@ impl Moves for Assignments {
 
     fn random(&self, rng: &mut impl RngExt) -> Assigned {
         let agents: Vec<u32> = (0..self.jobs).map(|_| rng.random_range(0..self.agents as u32)).collect();
-        let mut loads = vec![0.0; self.agents];
-        agents.iter().enumerate().for_each(|(job, &agent)| loads[agent as usize] += self.entry(job, agent).1);
-        Assigned { agents, loads }
+        let (mut loads, mut jobs) = (vec![0.0; self.agents], vec![Vec::new(); self.agents]);
+        let mut places = Vec::with_capacity(self.jobs);
+        for (job, &agent) in agents.iter().enumerate() {
+            loads[agent as usize] += self.entry(job, agent).1;
+            places.push(jobs[agent as usize].len() as u32);
+            jobs[agent as usize].push(job as u32);
+        }
+        Assigned { agents, loads, jobs, places }
     }
 
     fn energy(&self, state: &Assigned) -> f64 {
@@ -190,42 +259,52 @@ impl Moves for Assignments {
         &self,
         state: &mut Assigned,
         rng: &mut impl RngExt,
-        mut accepts: impl FnMut(f64, f32) -> bool,
+        mut accepts: impl FnMut(f64, f64) -> bool,
     ) -> Option<f64> {
         let job = rng.random_range(0..self.jobs as u32) as usize;
-        let from = state.agents[job];
-        let (cost, takes) = self.entry(job, from);
-        if rng.random() {
-            // One of the others.
-            let to = from + rng.random_range(1..self.agents.max(2) as u32);
-            let to = if to < self.agents as u32 { to } else { to - self.agents as u32 };
-            let (other, more) = self.entry(job, to);
+        let (from, to) = (state.agents[job], self.draw(job, rng));
+        if from == to {
+            return None;
+        }
+        let ((cost, takes), (other, more)) = (self.entry(job, from), self.entry(job, to));
+        let odds = self.chance(job, to) / self.chance(job, from);
+        if rng.random::<f64>() < ALONE {
             let over = self.overload(state, from, -takes) + self.overload(state, to, more);
             let change = other - cost + over;
-            if to == from || !accepts(change, rng.random()) {
+            if !accepts(change, rng.random::<f64>() * odds) {
                 return None;
             }
-            state.agents[job] = to;
+            state.give(job, to);
             state.loads[from as usize] -= takes;
             state.loads[to as usize] += more;
             return Some(change);
         }
-        let second = rng.random_range(0..self.jobs as u32) as usize;
-        let to = state.agents[second];
-        if from == to {
+        // One of the jobs there leaves; there are as many after it.
+        let there = &state.jobs[to as usize];
+        if there.is_empty() {
             return None;
         }
-        let (back, less) = self.entry(second, to);
-        let ((there, more), (here, added)) = (self.entry(job, to), self.entry(second, from));
-        let (change_from, change_to) = (added - takes, more - less);
-        let over = self.overload(state, from, change_from) + self.overload(state, to, change_to);
-        let change = there + here - cost - back + over;
-        if !accepts(change, rng.random()) {
+        let second = there[rng.random_range(0..there.len() as u32) as usize] as usize;
+        let third = self.draw(second, rng);
+        if third == to {
             return None;
         }
-        (state.agents[job], state.agents[second]) = (to, from);
-        state.loads[from as usize] += change_from;
-        state.loads[to as usize] += change_to;
+        let ((back, less), (away, added)) = (self.entry(second, to), self.entry(second, third));
+        let odds = odds * self.chance(second, third) / self.chance(second, to);
+        let over = if third == from {
+            self.overload(state, from, added - takes)
+        } else {
+            self.overload(state, from, -takes) + self.overload(state, third, added)
+        };
+        let change = other - cost + away - back + over + self.overload(state, to, more - less);
+        if !accepts(change, rng.random::<f64>() * odds) {
+            return None;
+        }
+        state.give(job, to);
+        state.give(second, third);
+        state.loads[from as usize] -= takes;
+        state.loads[to as usize] += more - less;
+        state.loads[third as usize] += added;
         Some(change)
     }
 }

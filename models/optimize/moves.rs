@@ -17,13 +17,13 @@ pub trait Moves {
     /// Proposals of a sweep.
     fn proposals(&self) -> usize;
 
-    /// Proposes a move, which is as likely as its reverse, and makes it if `accepts` says so of what it costs and a uniform number. The
-    /// cost, if it was made.
+    /// Proposes a move, and makes it if `accepts` says so of what it costs and a uniform number, times how much likelier the move is
+    /// proposed than its reverse. The cost, if it was made.
     fn propose(
         &self,
         state: &mut Self::State,
         rng: &mut impl RngExt,
-        accepts: impl FnMut(f64, f32) -> bool,
+        accepts: impl FnMut(f64, f64) -> bool,
     ) -> Option<f64>;
 }
 
@@ -46,13 +46,13 @@ impl<M: Moves> Moves for &M {
         &self,
         state: &mut M::State,
         rng: &mut impl RngExt,
-        accepts: impl FnMut(f64, f32) -> bool,
+        accepts: impl FnMut(f64, f64) -> bool,
     ) -> Option<f64> {
         (**self).propose(state, rng, accepts)
     }
 }
 
-/// The landscape of moves that are accepted by the rule of Metropolis.
+/// The landscape of moves that are accepted by the rule of Metropolis and Hastings.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk<M>(pub M);
 
@@ -93,11 +93,12 @@ impl<M: Moves> Landscape for Walk<M> {
         for (chain, ((state, energy), &beta)) in all {
             let mut rng = key.fork("moves").row(chain as u64).at(u64::from(index)).rng();
             for _ in 0..self.0.proposals() {
-                // Most moves cost too much, and no exponential is needed to see it: u is 0 or at least 2^−24, and e⁻ˣ(1 + x + x²/2 + x³/6) < 1.
-                let accepts = |cost: f64, u: f32| {
-                    let (x, u) = (beta * cost, f64::from(u));
-                    x <= 0.0
-                        || x < 17.0 && u * (1.0 + x * (1.0 + x * (0.5 + x / 6.0))) < 1.0 && u < (-x).exp()
+                // u < e⁻ˣ. Most moves cost too much, and no exponential is needed to see it: e⁻ˣ(1 + x + x²/2 + x³/6) < 1; a u of 0 is less than 2^−24.
+                let accepts = |cost: f64, u: f64| {
+                    let x = beta * cost;
+                    let may = x <= 0.0
+                        || (x < 17.0 || u > 0.0) && u * (1.0 + x * (1.0 + x * (0.5 + x / 6.0))) < 1.0;
+                    may && (x <= 0.0 && u < 1.0 || u < (-x).exp())
                 };
                 if let Some(cost) = self.0.propose(state, &mut rng, accepts) {
                     *energy += cost;

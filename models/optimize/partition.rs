@@ -113,7 +113,7 @@ impl Moves for Numbers {
         &self,
         state: &mut Halves,
         rng: &mut impl RngExt,
-        mut accepts: impl FnMut(f64, f32) -> bool,
+        mut accepts: impl FnMut(f64, f64) -> bool,
     ) -> Option<f64> {
         let n = self.0.len() as u32;
         let (i, j) = (rng.random_range(0..n) as usize, rng.random_range(0..n) as usize);
@@ -124,7 +124,7 @@ impl Moves for Numbers {
         let turned = |i: usize| 2 * self.0[i] * i64::from(state.sides[i]);
         let next = state.difference - turned(i) - if single { 0 } else { turned(j) };
         let cost = (next.abs() - state.difference.abs()) as f64;
-        if !accepts(cost, rng.random()) {
+        if !accepts(cost, rng.random::<f32>().into()) {
             return None;
         }
         state.difference = next;

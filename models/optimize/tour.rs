@@ -82,7 +82,7 @@ impl Tours {
         &self,
         order: &mut [u32],
         rng: &mut impl RngExt,
-        mut accepts: impl FnMut(f64, f32) -> bool,
+        mut accepts: impl FnMut(f64, f64) -> bool,
     ) -> Option<f64> {
         let n = order.len();
         let i = rng.random_range(0..n as u32) as usize;
@@ -90,7 +90,7 @@ impl Tours {
         let after = |i: usize| if i + 1 == n { order[0] } else { order[i + 1] };
         let (a, b, c, d) = (order[i], after(i), order[j], after(j));
         let cost = self.d(a, c) + self.d(b, d) - self.d(a, b) - self.d(c, d);
-        if b == c || d == a || !accepts(cost, rng.random()) {
+        if b == c || d == a || !accepts(cost, rng.random::<f32>().into()) {
             return None;
         }
         Self::turn(order, i, j);
@@ -103,7 +103,7 @@ impl Tours {
         order: &mut [u32],
         bits: u32,
         rng: &mut impl RngExt,
-        mut accepts: impl FnMut(f64, f32) -> bool,
+        mut accepts: impl FnMut(f64, f64) -> bool,
     ) -> Option<f64> {
         let n = order.len();
         // Of 30 bits: as good as even among three.
@@ -121,7 +121,7 @@ impl Tours {
             - self.d(before, first)
             - self.d(last, after)
             - self.d(x, y);
-        if !accepts(cost, rng.random()) {
+        if !accepts(cost, rng.random::<f32>().into()) {
             return None;
         }
         let mut moved = [0; 3];
@@ -235,7 +235,7 @@ impl Moves for Tours {
         &self,
         order: &mut Vec<u32>,
         rng: &mut impl RngExt,
-        accepts: impl FnMut(f64, f32) -> bool,
+        accepts: impl FnMut(f64, f64) -> bool,
     ) -> Option<f64> {
         let bits: u32 = rng.random();
         if bits & 1 == 1 {
@@ -306,7 +306,7 @@ mod tests {
             let mut order = tours.random(&mut rng);
             for _ in 0..400_000 {
                 let before = cycle(&order);
-                let all = |_: f64, _: f32| true;
+                let all = |_: f64, _: f64| true;
                 let made = match kind {
                     0 => tours.two_opt(&mut order, &mut rng, all),
                     _ => {
