@@ -38,8 +38,8 @@ const MARGIN: f64 = 25.0;
 /// How often a job goes to any agent.
 const ANY: f64 = 0.05;
 
-/// How often a job moves and no other does.
-const ALONE: f64 = 0.25;
+/// A job moves and no other does once in so many times.
+const ALONE: u32 = 4;
 
 /// Steps of the search for prices, and numbers that are looked at in them, at most.
 const STEPS: usize = 300;
@@ -94,20 +94,31 @@ fn gap(table: &[(f64, f64)], prices: &[f64], takes: f64) -> f64 {
     [gap, 0.1 * range(table)].into_iter().find(|gap| *gap > 0.0).unwrap_or(1.0)
 }
 
-/// (62) for the costs and demands of a job at these prices, and its sum up to every agent.
-fn chances(row: &[(f64, f64)], prices: &[f64], gap: f64) -> Vec<(f64, f64)> {
+/// (62) for the costs and demands of a job at these prices.
+fn chances(row: &[(f64, f64)], prices: &[f64], gap: f64) -> Vec<f64> {
     let priced: Vec<f64> =
         row.iter().zip(prices).map(|((cost, takes), price)| cost + price * takes).collect();
     let least = priced.iter().copied().fold(f64::INFINITY, f64::min);
     let weights: Vec<f64> = priced.iter().map(|priced| (-(priced - least) / gap).exp()).collect();
     let all: f64 = weights.iter().sum();
-    let chance = |weight: f64| (1.0 - ANY) * weight / all + ANY / row.len() as f64;
-    let mut sum = 0.0;
-    let with_sum = |weight: f64| {
-        sum += chance(weight);
-        (chance(weight), sum)
-    };
-    weights.into_iter().map(with_sum).collect()
+    weights.into_iter().map(|weight| (1.0 - ANY) * weight / all + ANY / row.len() as f64).collect()
+}
+
+/// For draws by such chances in one step (A. J. Walker, ACM Trans. Math. Softw. 3, 253, 1977): of every equal part, how much of it is its own, of
+/// 2³², and whose the rest is.
+fn aliases(chances: &[f64]) -> Vec<(u32, u32)> {
+    let mut parts: Vec<f64> = chances.iter().map(|chance| chance * chances.len() as f64).collect();
+    let mut aliases: Vec<(u32, u32)> = (0..chances.len() as u32).map(|own| (u32::MAX, own)).collect();
+    let (mut small, mut large): (Vec<_>, Vec<_>) = (0..parts.len()).partition(|&k| parts[k] < 1.0);
+    while let (Some(&of), Some(k)) = (large.last(), small.pop()) {
+        aliases[k] = ((parts[k] * 2.0_f64.powi(32)) as u32, of as u32);
+        parts[of] -= 1.0 - parts[k];
+        if parts[of] < 1.0 {
+            large.pop();
+            small.push(of);
+        }
+    }
+    aliases
 }
 
 /// Costs, demands and capacities.
@@ -118,8 +129,10 @@ pub struct Assignments {
     /// `[job, agent]`: cost, and what the job takes.
     table: Vec<(f64, f64)>,
     capacities: Vec<f64>,
-    /// `[job, agent]`: q of (62), and its sum up to this agent.
-    chances: Vec<(f64, f64)>,
+    /// `[job, agent]`: q of (62).
+    chances: Vec<f64>,
+    /// Those of every job.
+    aliases: Vec<(u32, u32)>,
     /// P, by agent.
     penalties: Vec<f64>,
     /// g.
@@ -178,9 +191,10 @@ impl Assignments {
         let gap = gap(&table, &prices, takes);
         let margin = if takes > 0.0 { MARGIN * gap / takes } else { 0.0 };
         let penalties = prices.iter().map(|price| price + margin).collect();
-        let chances = table.chunks(agents).flat_map(|row| chances(row, &prices, gap)).collect();
+        let chances: Vec<f64> = table.chunks(agents).flat_map(|row| chances(row, &prices, gap)).collect();
+        let aliases = chances.chunks(agents).flat_map(aliases).collect();
         let capacities = capacities.iter().map(|&capacity| capacity as f64).collect();
-        Ok(Self { agents, jobs, table, capacities, chances, penalties, gap })
+        Ok(Self { agents, jobs, table, capacities, chances, aliases, penalties, gap })
     }
 
     /// How many jobs.
@@ -208,14 +222,16 @@ impl Assignments {
     }
 
     fn chance(&self, job: usize, agent: u32) -> f64 {
-        self.chances[job * self.agents + agent as usize].0
+        self.chances[job * self.agents + agent as usize]
     }
 
     /// An agent for a job, by (62).
     fn draw(&self, job: usize, rng: &mut impl RngExt) -> u32 {
-        let row = &self.chances[job * self.agents..][..self.agents];
-        let u: f64 = rng.random();
-        row.partition_point(|(_, sum)| *sum <= u).min(self.agents - 1) as u32
+        // The equal part that a number is in, and where in it.
+        let place = u64::from(rng.random::<u32>()) * self.agents as u64;
+        let (part, within) = ((place >> 32) as u32, place as u32);
+        let (own, other) = self.aliases[job * self.agents + part as usize];
+        if within < own { part } else { other }
     }
 
     fn over(&self, agent: u32, load: f64) -> f64 {
@@ -268,7 +284,7 @@ impl Moves for Assignments {
         }
         let ((cost, takes), (other, more)) = (self.entry(job, from), self.entry(job, to));
         let odds = self.chance(job, to) / self.chance(job, from);
-        if rng.random::<f64>() < ALONE {
+        if rng.random::<u32>() % ALONE == 0 {
             let over = self.overload(state, from, -takes) + self.overload(state, to, more);
             let change = other - cost + over;
             if !accepts(change, rng.random::<f64>() * odds) {
@@ -314,6 +330,21 @@ mod tests {
     use thermograd::Key;
 
     use super::*;
+
+    /// What the parts of all hold is what is to be drawn: to the 2³²nd part of each.
+    #[test]
+    fn aliases_hold_the_chances() {
+        for chances in [vec![1.0], vec![0.5, 0.5], vec![0.97, 0.01, 0.02], vec![0.05, 0.4, 0.3, 0.05, 0.2]] {
+            let (n, all) = (chances.len(), 2.0_f64.powi(32));
+            let mut held = vec![0.0; n];
+            for (part, (own, other)) in aliases(&chances).into_iter().enumerate() {
+                held[part] += f64::from(own) / all / n as f64;
+                held[other as usize] += (1.0 - f64::from(own) / all) / n as f64;
+            }
+            let apart = held.iter().zip(&chances).map(|(held, chance)| (held - chance).abs());
+            assert!(apart.fold(0.0, f64::max) < 1e-9, "{chances:?}: {held:?}");
+        }
+    }
 
     #[test]
     fn moves_cost_what_they_change() {
